@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes on their way in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+
+class Body(Protocol):
+    """Bytes that arrive: iterate once, then read `trailers`.
+
+    Iterating raises the `ServiceError` of whatever is wrong with the body (a chunk's signature, a payload
+    hash, too short a body), so nobody may publish what came from it before the iteration ended.
+    """
+
+    @property
+    def length(self) -> int | None:
+        """Decoded octets that will come, if the client said."""
+        ...
+
+    @property
+    def trailers(self) -> Mapping[str, str]:
+        """Trailing headers, names in lower case; complete after the last chunk."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+class Held:
+    """A `Body` that is already in memory; what in-process callers hand over."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.trailers: Mapping[str, str] = {}
+
+    @property
+    def length(self) -> int | None:
+        """Octets held."""
+        return len(self._data)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._data:
+            yield self._data
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """A part of a file as a reply's body; the listener sends it with `sendfile`."""
+
+    path: Path
+    offset: int
+    length: int
+
+
+ReplyBody: TypeAlias = "bytes | FileSlice | AsyncIterator[bytes]"
+
+
+async def read_all(body: Body, limit: int) -> bytes:
+    """All of a body.
+
+    Raises:
+        OverflowError: more than `limit` octets came.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in body:
+        size += len(chunk)
+        if size > limit:
+            raise OverflowError(f"body is longer than {limit} octets")
+        parts.append(chunk)
+    return b"".join(parts)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Identifiers, from the machine's randomness: the only module that makes them."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import uuid
+
+_UPPER = string.ascii_uppercase + "234567"
+_LOWER = string.ascii_lowercase + string.digits
+
+
+def request_id() -> str:
+    """Id of one request, a UUID, as most services write it."""
+    return str(uuid.uuid4())  # noqa: TID251 - this is the one place
+
+
+def hex_id(prefix: str, digits: int = 17) -> str:
+    """Id of an EC2 resource: ``i-0123456789abcdef0``."""
+    return f"{prefix}-0{secrets.token_hex(digits)[: digits - 1]}"
+
+
+def unique_id(prefix: str) -> str:
+    """Unique id of an IAM entity: a prefix such as ``AROA`` and 17 more characters."""
+    return prefix + "".join(secrets.choice(_UPPER) for _ in range(17))
+
+
+def access_key_id(prefix: str = "AKIA") -> str:
+    """Access key id: 20 characters; ``AKIA`` lasts, ``ASIA`` is temporary."""
+    return prefix + "".join(secrets.choice(_UPPER) for _ in range(16))
+
+
+def secret_key() -> str:
+    """Secret access key: 40 characters."""
+    return secrets.token_urlsafe(30)
+
+
+def letters(count: int) -> str:
+    """Small letters and digits, for suffixes such as CloudFormation's."""
+    return "".join(secrets.choice(_LOWER) for _ in range(count))
+
+
+def token(octets: int = 32) -> str:
+    """An unguessable token, safe in URLs."""
+    return secrets.token_urlsafe(octets)
+
+
+def hex_token(octets: int) -> str:
+    """Random hexadecimal digits, two for each octet."""
+    return secrets.token_hex(octets)

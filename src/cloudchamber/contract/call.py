@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One authenticated call on its way through a service, and the doors that it may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from cloudchamber.base.clock import Clock
+    from cloudchamber.contract.identity import Identities, Principal
+    from cloudchamber.contract.service import Service
+    from cloudchamber.sandbox.sandboxes import Sandboxes
+    from cloudchamber.store.database import Database
+    from cloudchamber.store.outbox import Outbox
+    from cloudchamber.track.recorder import Recorder
+    from cloudchamber.track.track import Segment, Trace
+    from cloudchamber.wire.http import Headers
+
+P = TypeVar("P")
+
+
+class Authority(Protocol):
+    """The chamber's certificate authority."""
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The CA's own certificate, for trust stores."""
+        ...
+
+    def issue(self, names: tuple[str, ...]) -> tuple[Path, Path]:
+        """Paths of a certificate chain and its key (PEM, ECDSA P-256) for DNS names and IP addresses."""
+        ...
+
+
+class Ask(Protocol):
+    """Call an operation of any service: authorized and tracked like every call, without HTTP."""
+
+    async def __call__(
+        self,
+        service: str,
+        operation: str,
+        request: Mapping[str, Any],
+        *,
+        principal: Principal,
+        trace: Trace | None = None,
+        region: str = "",
+    ) -> Any:
+        """The operation's response.
+
+        Raises:
+            ServiceError: what the operation answers, `AccessDenied` included.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the composition root hands to every service. Frozen; the chamber makes one."""
+
+    account: str
+    region: str
+    endpoint: str
+    """URL of the one endpoint, ``http://127.0.0.1:4566``: the same inside instances and functions."""
+    folder: Path
+    """The state folder (0700). A service keeps files only below `folder / <service>`."""
+    clock: Clock
+    database: Database
+    outbox: Outbox
+    recorder: Recorder
+    sandboxes: Sandboxes
+    authority: Authority
+    identities: Identities
+    services: Mapping[str, Service]
+    ask: Ask
+    parts: Mapping[str, Any]
+    """What each service's `part` returned, by service name: read your own with `part()`."""
+
+    def part(self, service: str, kind: type[P]) -> P:
+        """The live part of a service, checked for its type."""
+        found = self.parts[service]
+        if not isinstance(found, kind):
+            raise TypeError(f"{service} has {type(found).__name__}, not {kind.__name__}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, where, and when; the same for every operation of every service."""
+
+    principal: Principal
+    account: str
+    region: str
+    request_id: str
+    now: datetime
+    doors: Doors
+    segment: Segment
+    """This call's own step on its track; `note` writes on it."""
+    lineage: str = ""
+    headers: Headers | None = None
+    """The HTTP headers, None for an in-process call."""
+    peer: str = "127.0.0.1"
+    secure: bool = False
+    signed_by: str = ""
+    """How the request was signed: ``header``, ``query``, ```` for in-process."""
+
+    @property
+    def trace(self) -> Trace:
+        """What to hand on to those that this call calls."""
+        return self.segment.trace(self.lineage)
+
+    def note(self, **notes: Any) -> None:
+        """Write short values for people onto this call's segment: ``call.note(bytes=1234)``."""
+        self.segment.notes.update(notes)
+
+    async def ask(
+        self,
+        service: str,
+        operation: str,
+        request: Mapping[str, Any],
+        *,
+        principal: Principal | None = None,
+    ) -> Any:
+        """Call another service on this track, as the same caller or as `principal` (a role, a service)."""
+        return await self.doors.ask(
+            service,
+            operation,
+            request,
+            principal=self.principal if principal is None else principal,
+            trace=self.trace,
+            region=self.region,
+        )

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who calls, and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from cloudchamber.policy.evaluate import IdentityPolicies
+
+Kind = Literal["root", "user", "assumed-role", "federated-user", "service", "anonymous"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller of one call.
+
+    `arn` is what GetCallerIdentity answers (``arn:aws:sts::<account>:assumed-role/<role>/<session>``), and
+    for a service its host name (``s3.amazonaws.com``). `entity_arn` names the user or role whose policies
+    apply (``arn:aws:iam::<account>:role/<path><role>``). `user_id` is ``aws:userid``.
+    """
+
+    kind: Kind
+    account: str
+    arn: str
+    user_id: str = ""
+    entity_arn: str = ""
+    access_key_id: str = ""
+    session_policies: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    issued_at: datetime | None = None
+    source_identity: str = ""
+    via: tuple[str, ...] = ()
+    """Services that act for the caller (``aws:CalledVia``), first one first."""
+    source_arn: str = ""
+    """For a service: the resource on whose behalf it calls (``aws:SourceArn``)."""
+    source_account: str = ""
+
+    @property
+    def name(self) -> str:
+        """The ARN, or the service's host name."""
+        return self.arn
+
+
+def service_principal(host: str, account: str, source_arn: str = "") -> Principal:
+    """A service that calls for itself: ``service_principal("s3.amazonaws.com", "000000000000", bucket_arn)``."""
+    return Principal(
+        "service", account, host, source_arn=source_arn, source_account=account if source_arn else ""
+    )
+
+
+ANONYMOUS = Principal("anonymous", "anonymous", "*")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An access key that was found, with the secret to verify signatures with."""
+
+    access_key_id: str
+    secret_key: str
+    principal: Principal
+    session_token: str = ""
+    expires_at: datetime | None = None
+
+
+class Identities(Protocol):
+    """What the front asks the IAM service about callers. Provided by `services/iam`."""
+
+    def credential(self, access_key_id: str, session_token: str, now: datetime) -> Credential:
+        """The key and its owner.
+
+        Raises:
+            ServiceError: `InvalidClientTokenId` (unknown or inactive), `ExpiredToken`, `InvalidToken`.
+        """
+        ...
+
+    def policies(self, principal: Principal) -> IdentityPolicies:
+        """Every policy that applies to the caller by who it is; never stale."""
+        ...
+
+    def issue(self, principal: Principal, now: datetime, lifetime_s: int) -> Credential:
+        """Temporary credentials for `principal`: an ``ASIA`` key, its secret, and a sealed session token."""
+        ...
+
+    def profile_roles(self, account: str, profile: str) -> tuple[str, ...]:
+        """ARNs of the roles in an instance profile, by the profile's name or ARN; empty if there is none."""
+        ...

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operation is: a name, what it needs of IAM, and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from cloudchamber.contract.call import Call
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+ContextValue: TypeAlias = "str | tuple[str, ...]"
+"""Value of a condition key: one string (numbers, booleans and dates as IAM writes them) or several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One permission that a request needs: an IAM action on a resource.
+
+    `resource` is an ARN, or ``*`` for actions without resource types. `context` holds the service's own
+    condition keys (``s3:prefix``, ``iam:PassedToService``); global keys are filled by the front.
+    """
+
+    action: str
+    resource: str
+    context: Mapping[str, ContextValue] = field(default_factory=dict[str, ContextValue])
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the owner of a resource says about it, for the decision. Read synchronously, from the store."""
+
+    account: str
+    """The account that owns the resource."""
+    policy: str = ""
+    """The resource-based policy as JSON (bucket policy, function policy, trust policy); empty for none."""
+    policy_name: str = ""
+    """How explanations call that policy: ``bucket policy of my-bucket``."""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(Generic[Req, Res]):
+    """One AWS operation of a service."""
+
+    name: str
+    needs: Callable[[Call, Req], Iterable[Need]]
+    run: Callable[[Call, Req], Awaitable[Res]]
+
+
+AnyOperation: TypeAlias = "Operation[Any, Any]"
+
+
+def operation(
+    name: str, *, needs: Callable[[Call, Req], Iterable[Need]]
+) -> Callable[[Callable[[Call, Req], Awaitable[Res]]], Operation[Req, Res]]:
+    """Make an `Operation` of a coroutine function."""
+
+    def wrap(run: Callable[[Call, Req], Awaitable[Res]]) -> Operation[Req, Res]:
+        return Operation(name, needs, run)
+
+    return wrap
+
+
+def nothing(call: Call, request: object) -> Iterable[Need]:
+    """For the few operations that every authenticated caller may use (GetCallerIdentity)."""
+    return ()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service is, and how the chamber finds it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cloudchamber.contract.operation import Facts, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.contract.operation import AnyOperation
+    from cloudchamber.contract.resource import ResourceType
+
+
+class Part(Protocol):
+    """The live side of a service: pools, listeners, supervisors, outbox subscribers."""
+
+    async def start(self) -> None:
+        """Begin; everything else of the chamber exists, though not every part has started."""
+        ...
+
+    async def stop(self) -> None:
+        """End in good order; what must survive (instances, databases) is left running unless told otherwise."""
+        ...
+
+    def status(self) -> list[Mapping[str, Any]]:
+        """One row for each thing that runs: ``{"kind", "id", "state", "detail"}``, for `status` and the console."""
+        ...
+
+
+def no_facts(doors: Doors, arn: str) -> Facts | None:
+    """A service without resource policies or tags."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that the rest of the chamber knows of one service."""
+
+    name: str
+    """botocore's name of the model, which is also the endpoint prefix that clients use: ``s3``, ``lambda``."""
+    operations: Mapping[str, AnyOperation]
+    resources: Mapping[str, ResourceType] = field(default_factory=dict[str, "ResourceType"])
+    part: Callable[[Doors], Part] | None = None
+    facts: Callable[[Doors, str], Facts | None] = no_facts
+    """What the service knows of one of its resources, by ARN; None if it does not exist or says nothing."""
+    migrations: Path | None = None
+    identities: Callable[..., Any] | None = None
+    """Only iam: makes the `Identities` of the chamber."""
+    signing_names: tuple[str, ...] = ()
+    """Names in credential scopes that mean this service, besides `name`."""
+
+
+def service(
+    name: str,
+    *modules: ModuleType,
+    resources: tuple[ResourceType, ...] = (),
+    part: Callable[[Doors], Part] | None = None,
+    facts: Callable[[Doors, str], Facts | None] = no_facts,
+    identities: Callable[..., Any] | None = None,
+    signing_names: tuple[str, ...] = (),
+) -> Service:
+    """Collect the operations that `modules` define; migrations lie in ``migrations/`` beside the first module."""
+    found: dict[str, AnyOperation] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Operation):
+                if found.get(value.name, value) is not value:
+                    raise ValueError(f"{name}:{value.name} is defined twice")
+                found[value.name] = value
+    where = Path(modules[0].__file__ or "").parent / "migrations" if modules else None
+    return Service(
+        name,
+        MappingProxyType(found),
+        MappingProxyType({r.name: r for r in resources}),
+        part,
+        facts,
+        where,
+        identities,
+        signing_names,
+    )
+
+
+def discover(package: ModuleType) -> dict[str, Service]:
+    """Find every service folder of `package`, by its `SERVICE`."""
+    services: dict[str, Service] = {}
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda i: i.name):
+        if info.ispkg:
+            found: Service = importlib.import_module(f"{package.__name__}.{info.name}").SERVICE
+            services[found.name] = found
+    return services

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door to sandboxes: launch, find again, connect, filter, end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from cloudchamber.sandbox.spec import Exit, Listener, Mode, Rule, SandboxSpec
+
+
+class Sandbox(Protocol):
+    """One running sandbox."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def spec(self) -> SandboxSpec: ...
+    @property
+    def listeners(self) -> Mapping[str, socket.socket]:
+        """Listening sockets by `Listener.name`: non-blocking, accept on them with the chamber's own loop."""
+        ...
+
+    def address(self, name: str) -> tuple[str, int]:
+        """Address and port at which the program inside reaches a listener."""
+        ...
+
+    async def listen(self, listener: Listener) -> socket.socket:
+        """Open one more listener inside a running sandbox (an RDS endpoint that was created later)."""
+        ...
+
+    async def connect(self, port: int, timeout_s: float = 5.0) -> socket.socket:
+        """A non-blocking TCP socket connected to `port` of the program inside.
+
+        Raises:
+            OSError: `ConnectionRefusedError` when nobody listens, `TimeoutError`.
+        """
+        ...
+
+    async def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Filter its traffic from now on."""
+        ...
+
+    async def signal(self, number: int) -> None:
+        """Signal every process inside."""
+        ...
+
+    async def stop(self, grace_s: float = 5.0) -> Exit:
+        """SIGTERM to all, SIGKILL after the grace; returns when nothing of it is left (volume and logs stay)."""
+        ...
+
+    async def kill(self) -> Exit:
+        """End it at once."""
+        ...
+
+    async def freeze(self) -> None:
+        """Stop every process inside from running (a function between invocations)."""
+        ...
+
+    async def thaw(self) -> None: ...
+
+    async def exited(self) -> Exit:
+        """Wait for the program to end by itself."""
+        ...
+
+    def console(self, limit: int = 65536) -> bytes:
+        """The last octets that it wrote to stdout and stderr (`console.log` in its folder)."""
+        ...
+
+    async def run(
+        self, argv: Sequence[str], *, fds: tuple[int, int, int], env: Mapping[str, str], tty: bool = False
+    ) -> int:
+        """Run one more program inside with these descriptors as 0, 1, 2; returns its exit code (`cloudchamber shell`)."""
+        ...
+
+
+class Sandboxes(Protocol):
+    """Every sandbox of a chamber. Made by `sandbox.spawner.open_sandboxes`."""
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force, found by really trying."""
+        ...
+
+    @property
+    def limits_by(self) -> str:
+        """What enforces limits: `cgroup2`, `cgroup1`, `rlimits`."""
+        ...
+
+    @property
+    def not_blocked(self) -> Sequence[str]:
+        """What this mode does not stop, in words for `doctor` and the banner."""
+        ...
+
+    async def start(self) -> None:
+        """Start the spawner. Must be called before any secret is in this process's environment."""
+        ...
+
+    async def launch(self, spec: SandboxSpec) -> Sandbox:
+        """Start a sandbox; returns once its program runs and its listeners listen."""
+        ...
+
+    async def attach(self, folder: Path) -> Sandbox | None:
+        """Find a detached sandbox again after a restart; None when it is gone (`ended` then says how)."""
+        ...
+
+    def ended(self, folder: Path) -> Exit | None:
+        """How the sandbox of this folder ended, if it did (from `shim.json`)."""
+        ...
+
+    async def stop(self) -> None:
+        """End the spawner and every sandbox that is not detached."""
+        ...

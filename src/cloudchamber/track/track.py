@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tracks: the path of one request through the services, in X-Ray's form.
+
+A track is a trace (``1-5759e988-bd862e3fe1be46a994272793``); each step of it is a segment with a parent.
+Source: AWS X-Ray Developer Guide, tracing header and segment documents.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from cloudchamber.base import ids
+
+HEADER = "X-Amzn-Trace-Id"
+_ROOT = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}")
+_SEGMENT = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where on a track a caller stands: the track's id, and the segment that calls."""
+
+    track_id: str
+    parent_id: str = ""
+    lineage: str = ""
+
+    def header(self) -> str:
+        """The value of ``X-Amzn-Trace-Id`` to hand on."""
+        parts = [f"Root={self.track_id}"]
+        if self.parent_id:
+            parts.append(f"Parent={self.parent_id}")
+        parts.append("Sampled=1")
+        if self.lineage:
+            parts.append(f"Lineage={self.lineage}")
+        return ";".join(parts)
+
+    @classmethod
+    def begin(cls, epoch_s: int) -> Trace:
+        """A new track."""
+        return cls(f"1-{epoch_s:08x}-{ids.hex_token(12)}")
+
+    @classmethod
+    def parse(cls, header: str) -> Trace | None:
+        """Read the header; None if it names no valid track. `Self` (an ALB's own step) counts as no parent."""
+        fields = dict(part.strip().partition("=")[::2] for part in header.split(";")[:8])
+        root = fields.get("Root", "")
+        if not _ROOT.fullmatch(root):
+            return None
+        parent = fields.get("Parent", "")
+        return cls(root, parent if _SEGMENT.fullmatch(parent) else "", fields.get("Lineage", "")[:256])
+
+
+def segment_id() -> str:
+    """Id of a segment: 16 hexadecimal digits."""
+    return ids.hex_token(8)
+
+
+@dataclass(slots=True)
+class Segment:
+    """One step: one call of a service, one SQL statement, one run of a function, one request to an app.
+
+    ``started`` and ``ended`` are POSIX seconds. `decision` is IAM's, as JSON-able values; `notes` are short
+    values for people (never a secret, never a body).
+    """
+
+    track_id: str
+    id: str
+    parent_id: str
+    service: str
+    name: str
+    started: float
+    ended: float = 0.0
+    status: int = 0
+    error: str = ""
+    principal: str = ""
+    resource: str = ""
+    request_id: str = ""
+    decisions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def trace(self, lineage: str = "") -> Trace:
+        """What this segment hands on to those that it calls."""
+        return Trace(self.track_id, self.id, lineage)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An HTTP message as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cloudchamber.base.body import ReplyBody
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Headers:
+    """Headers of a request: names in lower case, values as they came, in order."""
+
+    __slots__ = ("_first", "items")
+
+    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
+        self.items: tuple[tuple[str, str], ...] = tuple((n.lower(), v) for n, v in items)
+        self._first: dict[str, str] = {}
+        for name, value in self.items:
+            self._first.setdefault(name, value)
+
+    def get(self, name: str, default: str = "") -> str:
+        """First value of `name` (lower case)."""
+        return self._first.get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._first
+
+    def all(self, name: str) -> list[str]:
+        """Every value of `name` (lower case), in order."""
+        return [v for n, v in self.items if n == name]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """The head of one request.
+
+    `path` and `query` are raw: still percent-encoded, just as the client sent and signed them.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    peer: str = "127.0.0.1"
+    scheme: str = "http"
+
+
+@dataclass(slots=True)
+class HttpReply:
+    """One reply; `headers` keep their order and case."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    body: ReplyBody = b""
