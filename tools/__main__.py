@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a tool: ``python -m tools gen``, ``python -m tools check``, ``python -m tools test``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tools import gen
+
+CHECKS = (
+    ("ruff", "check", "src", "tools", "tests"),
+    ("lint-imports",),
+    ("basedpyright",),
+)
+
+
+def check() -> int:
+    """Everything that needs no running chamber: generated files, style, layers, types."""
+    failed = gen.main(["--check"])
+    for command in CHECKS:
+        print("$", *command, flush=True)
+        failed |= subprocess.run([f"{sys.prefix}/bin/{command[0]}", *command[1:]], check=False).returncode
+    return int(bool(failed))
+
+
+def main() -> int:
+    """Dispatch on the first argument."""
+    name, *rest = sys.argv[1:] or [""]
+    if name == "gen":
+        return gen.main(rest)
+    if name == "check":
+        return check()
+    if name == "test":
+        return subprocess.run([sys.executable, "-m", "pytest", *rest], check=False).returncode
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cut botocore's description of a service down to the operations that we have.
+
+A slice has the form of botocore's own ``service-2.json``, so that the codecs work from either, with two
+differences: there is no documentation, and operations that we do not have carry ``http`` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+loaders = importlib.import_module("botocore.loaders")
+botocore = importlib.import_module("botocore")
+
+METADATA = (
+    "apiVersion", "protocol", "protocols", "endpointPrefix", "signingName", "globalEndpoint", "jsonVersion",
+    "targetPrefix", "xmlNamespace", "serviceId", "serviceFullName",
+)  # fmt: skip
+OPERATION = ("http", "input", "output", "errors", "httpChecksum", "authtype", "auth", "unsignedPayload")
+NOISE = {"documentation", "deprecatedMessage", "deprecatedSince", "contextParam", "synthetic", "deprecated"}
+
+
+def load(service: str) -> dict[str, Any]:
+    """botocore's whole description of a service."""
+    return loaders.Loader().load_service_model(service, "service-2")
+
+
+def plain(value: Any) -> Any:
+    """Without documentation; the members of a structure keep their names, whatever these are."""
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    out = {k: plain(v) for k, v in value.items() if k not in NOISE and k != "members"}
+    if "members" in value:
+        out["members"] = {k: plain(v) for k, v in value["members"].items()}
+    return out
+
+
+def references(shape: dict[str, Any]) -> list[str]:
+    """Names of the shapes that a shape refers to directly."""
+    parts = [*shape.get("members", {}).values(), *(shape[k] for k in ("member", "key", "value") if k in shape)]
+    return [p["shape"] for p in parts]
+
+
+def reachable(model: dict[str, Any], roots: list[str]) -> set[str]:
+    """Names of all shapes below `roots`."""
+    seen: set[str] = set()
+    todo = list(roots)
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += references(model["shapes"][name])
+    return seen
+
+
+def cut(model: dict[str, Any], operations: list[str]) -> dict[str, Any]:
+    """The slice for `operations`."""
+    kept: dict[str, Any] = {}
+    roots: list[str] = []
+    for name, described in sorted(model["operations"].items()):
+        if name not in operations:
+            kept[name] = {"http": {k: described["http"][k] for k in ("method", "requestUri")}}
+            continue
+        kept[name] = plain({k: described[k] for k in OPERATION if k in described})
+        roots += [described[k]["shape"] for k in ("input", "output") if k in described]
+        roots += [e["shape"] for e in described.get("errors", ())]
+    names = reachable(model, roots)
+    metadata = {k: model["metadata"][k] for k in METADATA if k in model["metadata"]}
+    return {
+        "metadata": metadata | {"botocore": botocore.__version__},
+        "operations": kept,
+        "shapes": {n: plain(model["shapes"][n]) for n in sorted(names)},
+    }
+
+
+def text(part: dict[str, Any]) -> str:
+    """As JSON with one line for each operation and shape, so that differences read well. Member order matters."""
+
+    def lines(block: dict[str, Any]) -> str:
+        rows = (f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'), ensure_ascii=False)}" for k, v in block.items())
+        return "{\n" + ",\n".join(rows) + "\n}"
+
+    return "{" + ",\n".join(f"{json.dumps(k)}:{lines(v)}" for k, v in part.items()) + "}\n"
