@@ -74,3 +74,31 @@ async def read_all(body: Body, limit: int) -> bytes:
             raise OverflowError(f"body is longer than {limit} octets")
         parts.append(chunk)
     return b"".join(parts)
+
+
+async def read_reply(body: ReplyBody, limit: int) -> bytes:
+    """All of a reply's body, for callers in the same process.
+
+    Raises:
+        OverflowError: it has more than `limit` octets.
+    """
+    if isinstance(body, bytes):
+        data = body
+    elif isinstance(body, FileSlice):
+        if body.length > limit:
+            raise OverflowError(f"body is longer than {limit} octets")
+        with body.path.open("rb") as file:
+            file.seek(body.offset)
+            data = file.read(body.length)
+    else:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in body:
+            size += len(chunk)
+            if size > limit:
+                raise OverflowError(f"body is longer than {limit} octets")
+            parts.append(chunk)
+        data = b"".join(parts)
+    if len(data) > limit:
+        raise OverflowError(f"body is longer than {limit} octets")
+    return data

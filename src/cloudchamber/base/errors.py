@@ -21,9 +21,7 @@ class ServiceError(Exception):
     code: ClassVar[str] = "InternalFailure"
     status: ClassVar[int] = 500
 
-    def __init__(
-        self, message: str = "", *, headers: Mapping[str, str] | None = None, **members: str
-    ) -> None:
+    def __init__(self, message: str = "", *, headers: Mapping[str, str] | None = None, **members: str) -> None:
         super().__init__(message)
         self.message = message
         self.members: Mapping[str, str] = MappingProxyType(members)

@@ -79,6 +79,8 @@ class Doors:
     ask: Ask
     parts: Mapping[str, Any]
     """What each service's `part` returned, by service name: read your own with `part()`."""
+    https_port: int = 4443
+    """Port that the HTTPS door to instances should take; 0 means any free one."""
 
     def part(self, service: str, kind: type[P]) -> P:
         """The live part of a service, checked for its type."""

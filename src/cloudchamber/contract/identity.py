@@ -48,9 +48,7 @@ class Principal:
 
 def service_principal(host: str, account: str, source_arn: str = "") -> Principal:
     """A service that calls for itself: ``service_principal("s3.amazonaws.com", "000000000000", bucket_arn)``."""
-    return Principal(
-        "service", account, host, source_arn=source_arn, source_account=account if source_arn else ""
-    )
+    return Principal("service", account, host, source_arn=source_arn, source_account=account if source_arn else "")
 
 
 ANONYMOUS = Principal("anonymous", "anonymous", "*")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: builds, wires, starts and stops everything."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber import __version__, services
+from cloudchamber.base.clock import SystemClock, iso
+from cloudchamber.base.errors import ChamberError
+from cloudchamber.contract.call import Doors
+from cloudchamber.contract.service import discover
+from cloudchamber.front.authority import Authority
+from cloudchamber.front.listener import Listener
+from cloudchamber.front.pipeline import Pipeline
+from cloudchamber.sandbox.spawner import open_sandboxes
+from cloudchamber.store.database import Database
+from cloudchamber.store.migrate import migrate
+from cloudchamber.store.outbox import Outbox
+from cloudchamber.track.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.service import Part, Service
+    from cloudchamber.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class Chamber:
+    """A running system. `start` and `stop` once each; `doors` is what every service got."""
+
+    doors: Doors
+    endpoint: str
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._parts: dict[str, Any] = {}
+        self._live: dict[str, Part] = {}
+        self._lock: int | None = None
+
+    async def start(self) -> None:
+        """Start everything; returns when every part runs.
+
+        Raises:
+            ChamberError: another chamber has this state folder, or the port is taken.
+        """
+        folder = self.settings.state
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self._take_lock()
+        # INVARIANT: the spawner starts before any secret is read into this process.
+        self._sandboxes = open_sandboxes(folder / "sandbox", self.settings.mode or None)  # pyright: ignore[reportArgumentType] - checked there
+        await self._sandboxes.start()
+        found = discover(services)
+        self._database = Database(folder / "chamber.db")
+        await migrate(self._database, {s.name: s.migrations for s in found.values() if s.migrations})
+        self._outbox = Outbox(self._database, self.clock)
+        self._recorder = Recorder(folder / "tracks.db")
+        pipeline = Pipeline()
+        self._listener = Listener(pipeline)
+        await self._listen()
+        self._wire(found, pipeline)
+        await self._outbox.start()
+        self._parts["front"] = pipeline.part(self._listener)
+        for name, service in found.items():
+            if service.part is not None:
+                self._parts[name] = self._live[name] = service.part(self.doors)
+        await asyncio.gather(*(part.start() for part in self._live.values()))
+        self._announce()
+
+    async def stop(self) -> None:
+        """Stop answering, then every part, then the store; instances and databases go on."""
+        (self.settings.state / "chamber.json").unlink(missing_ok=True)
+        await self._listener.close()
+        for name in reversed(self._live):
+            try:
+                await self._live[name].stop()
+            except Exception:  # noqa: BLE001 - the edge: the others must still be stopped
+                _log.exception("stopping %s failed", name)
+        await self._outbox.stop()
+        await self._sandboxes.stop()
+        self._recorder.close()
+        await self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _take_lock(self) -> None:
+        descriptor = os.open(self.settings.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise ChamberError(
+                f"a chamber runs on {self.settings.state} already", "'cloudchamber status' shows it, 'stop' ends it"
+            ) from error
+        self._lock = descriptor
+
+    async def _listen(self) -> None:
+        try:
+            port = await self._listener.listen("127.0.0.1", self.settings.port)
+        except OSError as error:
+            raise ChamberError(
+                f"port {self.settings.port} of 127.0.0.1 is taken", "stop what has it, or give another --port"
+            ) from error
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def _wire(self, found: Mapping[str, Service], pipeline: Pipeline) -> None:
+        make = found["iam"].identities
+        if make is None:
+            raise ChamberError("the iam service provides no identities")
+        settings = self.settings
+        identities = make(self._database, settings.state, settings.account, settings.root_key, self.clock)
+        self.doors = Doors(
+            account=settings.account,
+            region=settings.region,
+            endpoint=self.endpoint,
+            folder=settings.state,
+            clock=self.clock,
+            database=self._database,
+            outbox=self._outbox,
+            recorder=self._recorder,
+            sandboxes=self._sandboxes,
+            authority=Authority(settings.state / "ca", self.clock),
+            identities=identities,
+            services=found,
+            ask=pipeline.ask,
+            parts=self._parts,
+            https_port=settings.https_port,
+        )
+        pipeline.open(self.doors)
+
+    def _announce(self) -> None:
+        """Write down where this chamber is, for the command line."""
+        about = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "endpoint": self.endpoint,
+            "region": self.settings.region,
+            "account": self.settings.account,
+            "sandbox_mode": self._sandboxes.mode,
+            "limits_by": self._sandboxes.limits_by,
+            "not_blocked": list(self._sandboxes.not_blocked),
+            "root_key_given": self.settings.root_key is not None,
+            "started": iso(self.clock.now()),
+        }
+        path = self.settings.state / "chamber.json"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+        temporary.chmod(0o600)
+        temporary.replace(path)
+        _log.info("ready at %s, sandbox mode %s, IAM on", self.endpoint, self._sandboxes.mode)
+
+
+async def run(settings: Settings) -> None:
+    """Run a chamber until it is told to end (SIGTERM, SIGINT)."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    chamber = Chamber(settings)
+    await chamber.start()
+    await ended.wait()
+    await chamber.stop()
+
+
+def serve(settings: Settings) -> None:
+    """Run a chamber in this process, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(run(settings))
+        return
+    uvloop.run(run(settings))
