@@ -58,6 +58,13 @@ class Agent(Protocol):
         """A physical name in CloudFormation's form: ``stack-LogicalId-1A2B3C4D5E6F``; the same for a retry."""
         ...
 
+    def begun(self, physical_id: str) -> None:
+        """Say the physical id as soon as it is known (RunInstances answered, the instance is not running yet).
+
+        Call it before waiting: after a crash of the chamber the engine knows then what to delete. The id must be
+        one that `delete` takes. Types whose id is `name()` or known from the properties need not call it.
+        """
+
     def progress(self, reason: str) -> None:
         """Tell the stack's events why this takes a while."""
         ...
