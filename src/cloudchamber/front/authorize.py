@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IAM decides: one decision for each permission that a request needs, each written onto the call's segment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.arn import Arn
+from cloudchamber.base.errors import AccessDenied
+from cloudchamber.policy.document import PolicyError, Question, Subject
+from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, evaluate, policy
+from cloudchamber.policy.explain import explain, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.contract.identity import Principal
+    from cloudchamber.contract.operation import AnyOperation, Facts, Need
+    from cloudchamber.contract.service import Service
+
+Value = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One need and its verdict; `told` is the explanation that lies on the segment."""
+
+    need: Need
+    verdict: Verdict
+    told: Mapping[str, Any]
+
+
+class AccessDeniedException(AccessDenied):
+    """IAM said no, in services of the JSON protocols. Source: AWS Lambda API Reference, Invoke."""
+
+    code = "AccessDeniedException"
+    status = 403
+
+
+class AccessDeniedJson(AccessDenied):
+    """IAM said no, in services of the older JSON protocol. Source: CloudWatch Logs API, Common Errors."""
+
+    code = "AccessDeniedException"
+    status = 400
+
+
+class UnauthorizedOperation(AccessDenied):
+    """IAM said no, in EC2. Source: Amazon EC2 API Reference, Error codes."""
+
+    code = "UnauthorizedOperation"
+    status = 403
+
+
+_ERRORS: Mapping[str, type[AccessDenied]] = {
+    "ec2": UnauthorizedOperation,
+    "lambda": AccessDeniedException,
+    "logs": AccessDeniedJson,
+    "ssm": AccessDeniedJson,
+    "secretsmanager": AccessDeniedJson,
+    "kms": AccessDeniedJson,
+}
+_TYPES = {
+    "root": "Account",
+    "user": "User",
+    "assumed-role": "AssumedRole",
+    "federated-user": "FederatedUser",
+    "service": "Service",
+    "anonymous": "Anonymous",
+}
+_NOBODY = IdentityPolicies()
+_BUCKET_POLICY = frozenset(("s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"))
+
+
+def authorize(call: Call, service: Service, operation: AnyOperation, request: Any) -> list[Decision]:
+    """Decide every need of a request, in order.
+
+    Raises:
+        AccessDenied: the first need that is not allowed, as its service words it.
+    """
+    decisions: list[Decision] = []
+    caller: tuple[IdentityPolicies, Subject, dict[str, Value]] | None = None
+    for need in operation.needs(call, request):
+        if caller is None:
+            caller = _policies(call), subject(call.principal), global_context(call)
+        decision = decide(call, need, *caller)
+        decisions.append(decision)
+        call.segment.decisions.append(dict(decision.told))
+        if not decision.verdict.allowed:
+            raise denial(service.name, call.principal, need, decision.verdict)
+    return decisions
+
+
+def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, context: Mapping[str, Value]) -> Decision:
+    """Decide one need; never raises for a refusal."""
+    facts, owner = _facts(call, need)
+    account = facts.account if facts is not None else call.account
+    keys = dict(context)
+    keys["aws:resourceaccount"] = account
+    if facts is not None:
+        for name, value in facts.tags.items():
+            keys[f"aws:resourcetag/{name.lower()}"] = value
+            keys[f"{owner}:resourcetag/{name.lower()}"] = value
+    for name, value in need.context.items():
+        keys[name.lower()] = value
+    question = Question(who, need.action, need.resource, keys, account)
+    try:
+        own = _resource_policy(need, facts, owner)
+    except PolicyError as error:
+        return _unreadable(need, question, policies, error)
+    if own is not None and _may_repair(call.principal, need, account):
+        own = None
+    trust = own is not None and own.kind == "trust"
+    verdict = evaluate(question, policies, own, resource_must_allow=trust)
+    if not verdict.allowed and who.kind == "service" and _acts_on_itself(who, need):
+        verdict = Verdict(True, False, (), ())
+    return Decision(need, verdict, explain(question, policies, own, verdict))
+
+
+def denial(service: str, principal: Principal, need: Need, verdict: Verdict) -> AccessDenied:
+    """The error, in AWS's words.
+
+    Source: IAM User Guide, "Troubleshoot access denied error messages"; Amazon S3 User Guide, "Troubleshoot access
+    denied (403 Forbidden) errors".
+    """
+    kind = _ERRORS.get(service, AccessDenied)
+    if principal.kind == "anonymous":
+        return kind("Access Denied")
+    where = ""
+    if need.resource != "*":
+        where = f' on resource: "{need.resource}"' if service == "s3" else f" on resource: {need.resource}"
+    question = Question(subject(principal), need.action, need.resource, {})
+    text = f"User: {principal.arn} is not authorized to perform: {need.action}{where} {reason(question, verdict)}"
+    return kind(f"You are not authorized to perform this operation. {text}" if service == "ec2" else text)
+
+
+def subject(principal: Principal) -> Subject:
+    """The caller as the policy language sees it."""
+    role = principal.entity_arn if principal.kind == "assumed-role" else ""
+    return Subject(principal.kind, principal.account, principal.arn, role)
+
+
+def global_context(call: Call) -> dict[str, Value]:
+    """AWS's global condition keys, in lower case, of one call.
+
+    Source: IAM User Guide, "AWS global condition context keys".
+    """
+    who = call.principal
+    keys: dict[str, Value] = {
+        "aws:currenttime": call.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "aws:epochtime": str(int(call.now.timestamp())),
+        "aws:requestedregion": call.region,
+        "aws:securetransport": "true" if call.secure or call.headers is None else "false",
+        "aws:principaltype": _TYPES[who.kind],
+        "aws:principalisawsservice": "true" if who.kind == "service" else "false",
+        "aws:viaawsservice": "true" if who.via else "false",
+    }
+    if call.headers is not None:
+        keys["aws:sourceip"] = call.peer
+        for key, header in (("aws:useragent", "user-agent"), ("aws:referer", "referer")):
+            value = call.headers.get(header)
+            if value:
+                keys[key] = value
+    if who.via:
+        keys["aws:calledvia"] = who.via
+        keys["aws:calledviafirst"], keys["aws:calledvialast"] = who.via[0], who.via[-1]
+    if who.kind == "service":
+        _of_service(who, keys)
+    elif who.kind != "anonymous":
+        _of_identity(who, keys)
+    return keys
+
+
+def _of_service(who: Principal, keys: dict[str, Value]) -> None:
+    keys["aws:principalservicename"] = who.arn
+    keys["aws:principalservicenameslist"] = (who.arn,)
+    if who.source_arn:
+        keys["aws:sourcearn"] = who.source_arn
+    if who.source_account:
+        keys["aws:sourceaccount"] = who.source_account
+
+
+def _of_identity(who: Principal, keys: dict[str, Value]) -> None:
+    keys["aws:principalarn"] = who.entity_arn if who.kind == "assumed-role" else who.arn
+    keys["aws:principalaccount"] = who.account
+    keys["aws:userid"] = who.user_id or who.account
+    if who.kind == "user":
+        keys["aws:username"] = who.arn.rsplit("/", 1)[-1]
+    for name, value in who.tags.items():
+        keys[f"aws:principaltag/{name.lower()}"] = value
+    if who.issued_at is not None:
+        keys["aws:tokenissuetime"] = who.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        keys["aws:multifactorauthpresent"] = "false"
+    if who.source_identity:
+        keys["aws:sourceidentity"] = who.source_identity
+
+
+def _policies(call: Call) -> IdentityPolicies:
+    if call.principal.kind in ("service", "anonymous"):
+        return _NOBODY
+    return call.doors.identities.policies(call.principal)
+
+
+def _facts(call: Call, need: Need) -> tuple[Facts | None, str]:
+    """What the owner of the resource says, and the service's name in condition keys."""
+    try:
+        name = Arn.parse(need.resource).service
+    except ValueError:  # Why: "*", or an ARN that the operation itself will refuse
+        return None, ""
+    owner = call.doors.services.get(name)
+    return (owner.facts(call.doors, need.resource) if owner is not None else None), name
+
+
+def _resource_policy(need: Need, facts: Facts | None, owner: str) -> Policy | None:
+    """The resource's own policy; a role's trust policy counts for STS only."""
+    if facts is None or not facts.policy:
+        return None
+    if owner == "iam":
+        if not need.action.startswith("sts:"):
+            return None
+        return policy(facts.policy_name, "trust", facts.policy)
+    return policy(facts.policy_name or f"policy of {need.resource}", "resource", facts.policy)
+
+
+def _may_repair(who: Principal, need: Need, account: str) -> bool:
+    """The root user may always read, replace and remove a bucket policy of its account.
+
+    Source: Amazon S3 API Reference, PutBucketPolicy.
+    """
+    return who.kind == "root" and who.account == account and need.action in _BUCKET_POLICY
+
+
+def _acts_on_itself(who: Subject, need: Need) -> bool:
+    """A service needs nobody's leave for its own resources."""
+    return who.arn.partition(".")[0] == need.action.partition(":")[0]
+
+
+def _unreadable(need: Need, question: Question, policies: IdentityPolicies, error: PolicyError) -> Decision:
+    """A resource policy that cannot be read denies: what it forbids is unknown."""
+    verdict = Verdict(False, True, ("resource",), ())
+    return Decision(need, verdict, explain(question, policies, None, verdict) | {"error": str(error)})

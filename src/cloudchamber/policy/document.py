@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy documents: read, check, compile.
+
+A `Document` is made once for each text and kept; a decision only calls its closures.
+Source: IAM User Guide, "Grammar of the IAM JSON policy language".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from cloudchamber.policy import match
+from cloudchamber.policy.conditions import Condition, compile_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cloudchamber.policy.match import Context
+
+    Check: TypeAlias = Callable[["Question"], bool]
+
+Effect: TypeAlias = 'Literal["Allow", "Deny"]'
+_REMEMBERED_MAX = 1024
+
+
+class PolicyError(ValueError):
+    """The document is not a policy; the text is AWS's message of MalformedPolicyDocument."""
+
+
+class Reach(IntEnum):
+    """How a Principal element names the caller, the closest last."""
+
+    NOT = 0
+    ACCOUNT = 1
+    """The account, which leaves the decision to its identity policies."""
+    ANYONE = 2
+    ROLE = 3
+    EXACT = 4
+    """The user, the role session, or the service itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks, as the policy language sees it.
+
+    `arn` is the user's, the role session's or the federated session's ARN, a service's host name, or ``*`` for
+    nobody; `entity_arn` is the role behind a session. `kind` as in `contract.identity.Principal`.
+    """
+
+    kind: str
+    account: str
+    arn: str
+    entity_arn: str = ""
+
+
+@dataclass(slots=True)
+class Question:
+    """May `subject` do `action` on `resource`? Keys of `context` are in lower case."""
+
+    subject: Subject
+    action: str
+    resource: str
+    context: Context
+    resource_account: str = ""
+    verb: str = field(init=False)
+    """The action in lower case."""
+
+    def __post_init__(self) -> None:
+        self.verb = self.action.lower()
+
+
+def context_of(values: Mapping[str, str | Sequence[str]]) -> dict[str, str | tuple[str, ...]]:
+    """A context with its keys in lower case, as a `Question` wants it."""
+    return {k.lower(): v if isinstance(v, str) else tuple(v) for k, v in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement, compiled. `source` is what the document says, for explanations."""
+
+    index: int
+    sid: str
+    effect: Effect
+    source: Mapping[str, Any]
+    acts: match.Matcher
+    on: Check
+    reach: Callable[[Subject], Reach] | None
+    conditions: tuple[Condition, ...]
+    reads: frozenset[str]
+
+    def holds(self, question: Question) -> bool:
+        """Whether all but the action fits; an action is looked up by `Document.relevant`."""
+        if self.reach is not None and not self.reach(question.subject):
+            return False
+        if not self.on(question):
+            return False
+        context = question.context
+        return all(condition.test(context) for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A compiled policy."""
+
+    text: str
+    statements: tuple[Statement, ...]
+    _relevant: dict[str, tuple[tuple[Statement, ...], tuple[Statement, ...]]] = field(
+        default_factory=dict[str, "tuple[tuple[Statement, ...], tuple[Statement, ...]]"]
+    )
+
+    def relevant(self, verb: str) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+        """Denies and allows whose action fits `verb` (in lower case)."""
+        found = self._relevant.get(verb)
+        if found is None:
+            hits = [s for s in self.statements if s.acts(verb)]
+            found = (
+                tuple(s for s in hits if s.effect == "Deny"),
+                tuple(s for s in hits if s.effect == "Allow"),
+            )
+            if len(self._relevant) >= _REMEMBERED_MAX:
+                self._relevant.clear()
+            self._relevant[verb] = found
+        return found
+
+
+@lru_cache(8192)
+def document(text: str) -> Document:
+    """Compile a policy's JSON text.
+
+    Raises:
+        PolicyError: it is not a policy.
+    """
+    body = load(text)
+    variables = body.get("Version") == "2012-10-17"
+    written = body.get("Statement", ())
+    listed: Sequence[Any] = cast("list[Any]", written) if isinstance(written, list) else (written,)
+    return Document(text, tuple(_statement(i, s, variables) for i, s in enumerate(listed)))
+
+
+def load(text: str) -> Mapping[str, Any]:
+    """The JSON object of a policy's text; a name that comes twice is refused.
+
+    Raises:
+        PolicyError: not JSON, or not an object.
+    """
+    try:
+        body: object = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise PolicyError("Syntax errors in policy.") from error
+    if not isinstance(body, dict):
+        raise PolicyError("Syntax errors in policy.")
+    return cast("dict[str, Any]", body)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a name comes twice")
+    return made
+
+
+def strings(value: object) -> tuple[str, ...]:
+    """The strings of an element that may be one or a list; numbers and booleans as JSON writes them.
+
+    Raises:
+        PolicyError: something else is in it.
+    """
+    items: Sequence[object] = cast("list[object]", value) if isinstance(value, list) else (value,)
+    found: list[str] = []
+    for item in items:
+        if isinstance(item, bool):
+            found.append("true" if item else "false")
+        elif isinstance(item, (str, int, float)):
+            found.append(str(item))
+        else:
+            raise PolicyError("Syntax errors in policy.")
+    return tuple(found)
+
+
+def _statement(index: int, source: object, variables: bool) -> Statement:
+    if not isinstance(source, dict):
+        raise PolicyError("Syntax errors in policy.")
+    body = cast("dict[str, Any]", source)
+    effect = body.get("Effect")
+    if effect not in ("Allow", "Deny"):
+        raise PolicyError("Syntax errors in policy.")
+    conditions = _conditions(body.get("Condition", {}), variables)
+    on, on_reads = _resource(body, variables)
+    reads = on_reads.union(*(c.reads for c in conditions))
+    return Statement(
+        index, str(body.get("Sid", "")), effect, body, _action(body), on, _principal(body), conditions, reads
+    )
+
+
+def _action(body: Mapping[str, Any]) -> match.Matcher:
+    negative = "NotAction" in body
+    tests = tuple(match.action(p) for p in strings(body.get("NotAction" if negative else "Action", [])))
+    if len(tests) == 1 and not negative:
+        return tests[0]
+    return lambda verb: any(test(verb) for test in tests) is not negative
+
+
+def _resource(body: Mapping[str, Any], variables: bool) -> tuple[Check, frozenset[str]]:
+    negative = "NotResource" in body
+    if not negative and "Resource" not in body:  # Why: trust policies have none
+        return (lambda question: True), frozenset()
+    patterns = strings(body["NotResource" if negative else "Resource"])
+    tests = tuple(match.arn(p, variables=variables) for p in patterns)
+    reads = frozenset[str]().union(*(match.variables_of(match.tokens(p, variables=variables)) for p in patterns))
+    if len(tests) == 1 and not negative:
+        only = tests[0]
+        return (lambda question: only(question.resource, question.context)), reads
+    return (lambda question: any(t(question.resource, question.context) for t in tests) is not negative), reads
+
+
+def _conditions(source: object, variables: bool) -> tuple[Condition, ...]:
+    if not isinstance(source, dict):
+        raise PolicyError("Syntax errors in policy.")
+    found: list[Condition] = []
+    for operator, keys in cast("dict[str, object]", source).items():
+        if not isinstance(keys, dict):
+            raise PolicyError("Syntax errors in policy.")
+        for key, values in cast("dict[str, object]", keys).items():
+            try:
+                found.append(compile_condition(operator, key, strings(values), variables=variables))
+            except ValueError as error:
+                raise PolicyError(f"Invalid Condition type : {operator}.") from error
+    return tuple(found)
+
+
+def _principal(body: Mapping[str, Any]) -> Callable[[Subject], Reach] | None:
+    if "NotPrincipal" in body:
+        tests = _named(body["NotPrincipal"])
+        return lambda subject: Reach.NOT if _excepted(tests, subject) else Reach.ANYONE
+    if "Principal" not in body:
+        return None
+    named = _named(body["Principal"])
+    if len(named) == 1:
+        return named[0]
+    return lambda subject: max((test(subject) for test in named), default=Reach.NOT)
+
+
+def _excepted(tests: tuple[Callable[[Subject], Reach], ...], subject: Subject) -> bool:
+    """A NotPrincipal spares only callers that it names themselves, not everybody of a named account."""
+    return any(test(subject) > Reach.ACCOUNT for test in tests) or (
+        subject.kind == "root" and any(test(subject) for test in tests)
+    )
+
+
+def _named(source: object) -> tuple[Callable[[Subject], Reach], ...]:
+    if source == "*":
+        return (lambda subject: Reach.ANYONE,)
+    if not isinstance(source, dict):
+        raise PolicyError("Syntax errors in policy.")
+    found: list[Callable[[Subject], Reach]] = []
+    for kind, names in cast("dict[str, object]", source).items():
+        for name in strings(names):
+            if kind == "AWS":
+                found.append(_aws(name))
+            elif kind == "Service":
+                found.append(_of("service", name))
+            elif kind == "Federated":
+                found.append(_of("federated-user", name))
+            elif kind == "CanonicalUser":
+                found.append(_of("canonical-user", name))
+            else:
+                raise PolicyError(f'Invalid principal in policy: "{kind}":"{name}"')
+    return tuple(found)
+
+
+def _of(kind: str, name: str) -> Callable[[Subject], Reach]:
+    return lambda subject: Reach.EXACT if subject.kind == kind and subject.arn == name else Reach.NOT
+
+
+def _aws(name: str) -> Callable[[Subject], Reach]:
+    if name == "*":
+        return lambda subject: Reach.ANYONE
+    account = account_of(name)
+    if account:
+
+        def belongs(subject: Subject) -> Reach:
+            if subject.account != account or subject.kind in ("service", "anonymous"):
+                return Reach.NOT
+            return Reach.EXACT if subject.kind == "root" else Reach.ACCOUNT
+
+        return belongs
+
+    def test(subject: Subject) -> Reach:
+        if subject.arn == name:
+            return Reach.EXACT
+        return Reach.ROLE if subject.entity_arn == name else Reach.NOT
+
+    return test
+
+
+def account_of(principal: str) -> str:
+    """The account that a principal names as a whole (``123456789012`` or its ``:root`` ARN); empty if none."""
+    if len(principal) == 12 and principal.isdigit():
+        return principal
+    parts = principal.split(":")
+    return parts[4] if len(parts) == 6 and parts[2] == "iam" and parts[5] == "root" else ""
