@@ -11,6 +11,8 @@ import importlib
 import json
 from typing import Any
 
+from cloudchamber.wire.model import must
+
 loaders = importlib.import_module("botocore.loaders")
 botocore = importlib.import_module("botocore")
 
@@ -18,13 +20,104 @@ METADATA = (
     "apiVersion", "protocol", "protocols", "endpointPrefix", "signingName", "globalEndpoint", "jsonVersion",
     "targetPrefix", "xmlNamespace", "serviceId", "serviceFullName",
 )  # fmt: skip
-OPERATION = ("http", "input", "output", "errors", "httpChecksum", "authtype", "auth", "unsignedPayload")
+OPERATION = ("name", "http", "input", "output", "errors", "httpChecksum", "authtype", "auth", "unsignedPayload")
 NOISE = {"documentation", "deprecatedMessage", "deprecatedSince", "contextParam", "synthetic", "deprecated"}
 
 
+EXTRA: dict[str, dict[str, Any]] = {
+    "s3": {
+        "operations": {
+            # Uploads from HTML forms and CORS preflights: in S3's API reference, but not in its model.
+            "PostObject": {
+                "name": "PostObject",
+                "http": {"method": "POST", "requestUri": "/{Bucket}", "responseCode": 204},
+                "input": {"shape": "PostObjectRequest"},
+                "output": {"shape": "PostObjectOutput"},
+            },
+            "OptionsObject": {
+                "name": "OptionsObject",
+                "http": {"method": "OPTIONS", "requestUri": "/{Bucket}/{Key+}"},
+                "input": {"shape": "OptionsObjectRequest"},
+                "output": {"shape": "OptionsObjectOutput"},
+            },
+        },
+        "shapes": {
+            "PostObjectRequest": {
+                "type": "structure",
+                "required": ["Bucket"],
+                "members": {
+                    "Bucket": {"shape": "BucketName", "location": "uri", "locationName": "Bucket"},
+                    "ContentType": {"shape": "ContentType", "location": "header", "locationName": "Content-Type"},
+                    "ContentLength": {"shape": "ContentLength", "location": "header", "locationName": "Content-Length"},
+                    "Body": {"shape": "Body", "streaming": True},
+                },
+                "payload": "Body",
+            },
+            "PostObjectOutput": {
+                "type": "structure",
+                "members": {
+                    "StatusCode": {"shape": "ResponseStatus", "location": "statusCode"},
+                    "Redirect": {"shape": "Location", "location": "header", "locationName": "Location"},
+                    "ETag": {"shape": "ETag", "location": "header", "locationName": "ETag"},
+                    "VersionId": {
+                        "shape": "ObjectVersionId", "location": "header", "locationName": "x-amz-version-id",
+                    },
+                    "PostResponse": {"shape": "PostResponse", "locationName": "PostResponse"},
+                },
+                "payload": "PostResponse",
+            },
+            "PostResponse": {
+                "type": "structure",
+                "members": {
+                    "Location": {"shape": "Location"},
+                    "Bucket": {"shape": "BucketName"},
+                    "Key": {"shape": "ObjectKey"},
+                    "ETag": {"shape": "ETag"},
+                },
+            },
+            "ResponseStatus": {"type": "integer"},
+            "OptionsObjectRequest": {
+                "type": "structure",
+                "required": ["Bucket"],
+                "members": {
+                    "Bucket": {"shape": "BucketName", "location": "uri", "locationName": "Bucket"},
+                    "Key": {"shape": "ObjectKey", "location": "uri", "locationName": "Key"},
+                    "Origin": {"shape": "HeaderText", "location": "header", "locationName": "Origin"},
+                    "RequestMethod": {
+                        "shape": "HeaderText", "location": "header", "locationName": "Access-Control-Request-Method",
+                    },
+                    "RequestHeaders": {
+                        "shape": "HeaderText", "location": "header", "locationName": "Access-Control-Request-Headers",
+                    },
+                },
+            },
+            "OptionsObjectOutput": {
+                "type": "structure",
+                "members": {
+                    name: {"shape": "HeaderText", "location": "header", "locationName": header}
+                    for name, header in (
+                        ("AllowOrigin", "Access-Control-Allow-Origin"),
+                        ("AllowMethods", "Access-Control-Allow-Methods"),
+                        ("AllowHeaders", "Access-Control-Allow-Headers"),
+                        ("ExposeHeaders", "Access-Control-Expose-Headers"),
+                        ("MaxAge", "Access-Control-Max-Age"),
+                        ("AllowCredentials", "Access-Control-Allow-Credentials"),
+                        ("Vary", "Vary"),
+                    )
+                },
+            },
+            "HeaderText": {"type": "string"},
+        },
+    }
+}
+
+
 def load(service: str) -> dict[str, Any]:
-    """botocore's whole description of a service."""
-    return loaders.Loader().load_service_model(service, "service-2")
+    """botocore's whole description of a service, and what it lacks."""
+    model = loaders.Loader().load_service_model(service, "service-2")
+    for part, more in EXTRA.get(service, {}).items():
+        model[part] = {**model[part], **more}
+    return model
 
 
 def plain(value: Any) -> Any:
@@ -64,6 +157,8 @@ def cut(model: dict[str, Any], operations: list[str]) -> dict[str, Any]:
     for name, described in sorted(model["operations"].items()):
         if name not in operations:
             kept[name] = {"http": {k: described["http"][k] for k in ("method", "requestUri")}}
+            if needed := must(described, model["shapes"]):
+                kept[name]["must"] = needed
             continue
         kept[name] = plain({k: described[k] for k in OPERATION if k in described})
         roots += [described[k]["shape"] for k in ("input", "output") if k in described]
