@@ -12,8 +12,10 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber import __version__, services
+from cloudchamber.base import ids
 from cloudchamber.base.clock import SystemClock, iso
 from cloudchamber.base.errors import ChamberError
+from cloudchamber.console.app import Console
 from cloudchamber.contract.call import Doors
 from cloudchamber.contract.service import discover
 from cloudchamber.front.authority import Authority
@@ -75,10 +77,12 @@ class Chamber:
             if service.part is not None:
                 self._parts[name] = self._live[name] = service.part(self.doors)
         await asyncio.gather(*(part.start() for part in self._live.values()))
-        self._announce()
+        about = self._about()
+        pipeline.inside = Console(self.doors, self._console_token(), about)
+        self._announce(about)
 
     async def stop(self) -> None:
-        """Stop answering, then every part, then the store; instances and databases go on."""
+        """Stop answering, end what runs (instances and databases come back at the next start), then the store."""
         (self.settings.state / "chamber.json").unlink(missing_ok=True)
         await self._listener.close()
         for name in reversed(self._live):
@@ -138,9 +142,20 @@ class Chamber:
         )
         pipeline.open(self.doors)
 
-    def _announce(self) -> None:
-        """Write down where this chamber is, for the command line."""
-        about = {
+    def _console_token(self) -> str:
+        """The console's token: made at first start, kept 0600."""
+        path = self.settings.state / "console-token"
+        try:
+            return path.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            token = ids.token()
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(token)
+            return token
+
+    def _about(self) -> dict[str, Any]:
+        return {
             "pid": os.getpid(),
             "version": __version__,
             "endpoint": self.endpoint,
@@ -152,6 +167,9 @@ class Chamber:
             "root_key_given": self.settings.root_key is not None,
             "started": iso(self.clock.now()),
         }
+
+    def _announce(self, about: dict[str, Any]) -> None:
+        """Write down where this chamber is, for the command line."""
         path = self.settings.state / "chamber.json"
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")

@@ -102,16 +102,14 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
             .sign(signer, hashes.SHA256())
         )
         _write(key_path, _private_pem(key))
         _write(chain, certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem)
 
 
-def _general_name(name: str):  # noqa: ANN202
+def _general_name(name: str):
     from cryptography import x509
 
     try:
@@ -120,7 +118,7 @@ def _general_name(name: str):  # noqa: ANN202
         return x509.DNSName(name)
 
 
-def _private_pem(key) -> bytes:  # noqa: ANN001
+def _private_pem(key) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     return key.private_bytes(

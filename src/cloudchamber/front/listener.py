@@ -22,7 +22,7 @@ from cloudchamber.base.body import FileSlice
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
 HEAD_OCTETS_MAX = 64 * 1024
 HEADERS_MAX = 200
@@ -160,9 +160,11 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, _TooLarge) as error:
             if self._incoming is not None:
                 self._incoming.end(failed=True)
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(
-                error.__context__ or error, _TooLarge
-            ) else HTTPStatus.BAD_REQUEST
+            status = (
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                if isinstance(error.__context__ or error, _TooLarge)
+                else HTTPStatus.BAD_REQUEST
+            )
             self._refuse(status)
 
     def eof_received(self) -> bool:
@@ -406,9 +408,9 @@ async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
 
 async def _rest_is_small(body: Incoming) -> bool:
     """Read away what is left of a body that nobody wanted; False if that is not worth it."""
-    if body.finished and not body._chunks:  # noqa: SLF001 - same module
+    if body.finished and not body._chunks:
         return True
-    if not body.started and body._expects:  # noqa: SLF001 - same module; the client was never told to send it
+    if not body.started and body._expects:
         return False
     size = 0
     try:
@@ -451,10 +453,8 @@ class Listener:
         """Stop listening; connections that wait for a reply get a moment to receive it."""
         for server in self._servers:
             server.close()
-        tasks = [c._task for c in self.connections if c._task is not None]  # noqa: SLF001 - same module
+        tasks = [c._task for c in self.connections if c._task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=5)
         for connection in list(self.connections):
             connection.close()
-
-

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.base import ids
-from cloudchamber.base.body import read_all
+from cloudchamber.base.body import Held, read_all
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.operation import Need, Operation
@@ -19,8 +19,10 @@ from cloudchamber.front.authenticate import authenticate, wrap
 from cloudchamber.front.authorize import authorize
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
 from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
-from cloudchamber.wire import faults, route
+from cloudchamber.wire.codec import parse, serialize, streams
+from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
+from cloudchamber.wire.route import Offered, Routed, body_first, is_form, route, unrouted
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.identity import Principal
-    from cloudchamber.contract.operation import AnyOperation
-    from cloudchamber.contract.service import Service
 
 FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
@@ -64,6 +64,7 @@ class Pipeline:
     def open(self, doors: Doors) -> None:
         """Begin to let requests in."""
         self._doors = doors
+        self._offered = Offered({name: s.signing_names for name, s in doors.services.items()})
 
     def part(self, listener: Listener) -> Front:
         """What services may ask of the front."""
@@ -79,14 +80,16 @@ class Pipeline:
         trace = Trace.parse(request.headers.get("x-amzn-trace-id")) or Trace.begin(int(now.timestamp()))
         segment = Segment(trace.track_id, segment_id(), trace.parent_id, "front", "unrouted", now.timestamp())
         segment.request_id = request_id
-        routed: route.Routed | None = None
+        routed = unrouted(request)
         try:
-            form = await read_all(body, FORM_OCTETS_MAX) if route.is_form(request) else None
-            routed = route.route(request, form, doors.services)
+            form = await read_all(body, FORM_OCTETS_MAX) if is_form(request) else None
+            routed = route(request, form, self._offered)
             segment.service, segment.name = routed.service, routed.operation
-            service, operation = _offered(doors, routed)
-            who = authenticate(request, routed, form, doors.identities, doors.region, now)
+            first = await read_all(body, _limit(routed)) if form is None and body_first(request, routed) else form
+            who = authenticate(request, routed, first, doors.identities, doors.region, now)
             segment.principal = who.principal.name
+            if routed.error is not None:
+                raise routed.error
             call = Call(
                 principal=who.principal,
                 account=who.principal.account if who.principal.kind != "anonymous" else doors.account,
@@ -101,46 +104,37 @@ class Pipeline:
                 secure=request.scheme == "https",
                 signed_by=who.how,
             )
-            incoming = wrap(body, who.payload)
-            values = await self._parse(routed, request, form, incoming)
+            checked = Held(first) if first is not None else wrap(body, who.payload)
+            whole = checked if streams(routed) else await read_all(checked, _limit(routed))
+            values = parse(routed, request, whole)
+            service = doors.services[routed.service]
+            operation = service.operations[routed.operation]
             authorize(call, service, operation, values)
             response = await operation.run(call, values)
-            reply = routed.model.serialize(response, request_id)
+            reply = serialize(routed, request, response, request_id)
             segment.status = reply.status
         except BodyCut:
             segment.error = "client disconnected"
             raise
         except OverflowError:
-            reply = self._fail(segment, routed, request, RequestEntityTooLarge("Request body is too large."))
+            reply = self._fail(routed, request, segment, RequestEntityTooLarge("Request body is too large."))
         except ServiceError as error:
-            reply = self._fail(segment, routed, request, error)
+            reply = self._fail(routed, request, segment, error)
         except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
             _log.exception("%s %s failed, request %s", segment.service, segment.name, request_id)
-            reply = self._fail(segment, routed, request, InternalFailure("We encountered an internal error."))
+            reply = self._fail(routed, request, segment, InternalFailure("We encountered an internal error."))
         finally:
             segment.ended = doors.clock.now().timestamp()
             doors.recorder.record(segment)
         reply.headers.append((HEADER, f"Root={segment.track_id}"))
         return reply
 
-    async def _parse(
-        self, routed: route.Routed, request: HttpRequest, form: bytes | None, incoming: Any
-    ) -> Mapping[str, Any]:
-        if form is not None:
-            return routed.model.parse(routed, request, form)
-        if routed.model.streams_in:
-            return routed.model.parse(routed, request, incoming)
-        limit = LAMBDA_OCTETS_MAX if routed.service == "lambda" else BODY_OCTETS_MAX
-        return routed.model.parse(routed, request, await read_all(incoming, limit))
-
-    def _fail(
-        self, segment: Segment, routed: route.Routed | None, request: HttpRequest, error: ServiceError
-    ) -> HttpReply:
+    def _fail(self, routed: Routed, request: HttpRequest, segment: Segment, error: ServiceError) -> HttpReply:
         segment.status, segment.error = error.status, error.code
         segment.notes["message"] = error.message[:2000]
-        if error.status >= 500:  # noqa: PLR2004 - HTTP's own border
+        if error.status >= 500:
             _log.warning("%s %s answered %s: %s", segment.service, segment.name, error.code, error.message)
-        return faults.fault(error, routed, request, segment.request_id)
+        return fault(routed, request, error, segment.request_id)
 
     async def ask(
         self,
@@ -245,7 +239,5 @@ class Front:
         return segment.decisions[-1] if segment.decisions else {}
 
 
-def _offered(doors: Doors, routed: route.Routed) -> tuple[Service, AnyOperation]:
-    """The service and the operation, both implemented: `route` has refused the rest by name."""
-    service = doors.services[routed.service]
-    return service, service.operations[routed.operation]
+def _limit(routed: Routed) -> int:
+    return LAMBDA_OCTETS_MAX if routed.service == "lambda" else BODY_OCTETS_MAX
