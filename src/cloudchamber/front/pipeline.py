@@ -22,7 +22,7 @@ from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
 from cloudchamber.wire.codec import parse, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
-from cloudchamber.wire.route import Offered, Routed, body_first, is_form, route, unrouted
+from cloudchamber.wire.route import Offered, Routed, body_first, is_form, route
 
 if TYPE_CHECKING:
     import asyncio
@@ -80,7 +80,7 @@ class Pipeline:
         trace = Trace.parse(request.headers.get("x-amzn-trace-id")) or Trace.begin(int(now.timestamp()))
         segment = Segment(trace.track_id, segment_id(), trace.parent_id, "front", "unrouted", now.timestamp())
         segment.request_id = request_id
-        routed = unrouted(request)
+        routed = Routed("front", "unrouted", "query")
         try:
             form = await read_all(body, FORM_OCTETS_MAX) if is_form(request) else None
             routed = route(request, form, self._offered)
