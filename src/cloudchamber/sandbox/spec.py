@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+import base64
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 Mode = Literal["ns-root", "ns-user", "landlock", "plain"]
 
@@ -66,9 +67,12 @@ class Rule:
 class SandboxSpec:
     """One sandbox.
 
-    `program` is what runs as PID 1's child: an argv, executed inside. With `warm` set, the process is instead
-    forked from the spawner's warm Python (awslambdaric, boto3 loaded) and `program` is `(module, function)`-style:
-    `("cloudchamber.sandbox.warm_lambda",)`, called with the sandbox's env set.
+    `program` is what runs as PID 1's child: an argv, executed inside. The sandbox ends when it ends: an instance's
+    program waits (`exec sleep infinity`) when its start-up script is done. With `warm` set, the process is instead
+    forked from the spawner's warm Python (awslambdaric, boto3 loaded) and `program[0]` names a module whose `main()`
+    is called with the sandbox's env set; the rest is `sys.argv[1:]`.
+    In values of `env`, `${listener:NAME}` becomes `address:port` of that listener: in modes without network
+    namespaces the port is only known at the start.
     `private_ip` gives the sandbox an eth0 and a router; empty gives it only a loopback.
     `detached` sandboxes outlive the chamber (instances); others end with it (functions).
     """
@@ -94,6 +98,37 @@ class SandboxSpec:
     ca_pem: bytes = b""
     """The chamber's CA, added to the sandbox's trust store (/etc/ssl/certs/ca-certificates.crt)."""
     ptrace: bool = False
+    console: Literal["file", "pipe"] = "file"
+    """Where stdout and stderr go: `console.log` in the folder, or a pipe that the chamber reads (`Sandbox.output`)."""
+
+
+def to_json(spec: SandboxSpec) -> dict[str, Any]:
+    """A spec as JSON values."""
+    values: dict[str, Any] = {each.name: getattr(spec, each.name) for each in fields(spec)}
+    values["folder"] = str(spec.folder)
+    values["volume"] = str(spec.volume) if spec.volume else None
+    values["ca_pem"] = base64.b64encode(spec.ca_pem).decode()
+    values["env"], values["hosts"], values["limits"] = dict(spec.env), dict(spec.hosts), asdict(spec.limits)
+    values["listeners"] = [asdict(listener) for listener in spec.listeners]
+    values["mounts"] = [asdict(mount) | {"source": str(mount.source)} for mount in spec.mounts]
+    values["rules"] = None if spec.rules is None else [asdict(rule) for rule in spec.rules]
+    return values
+
+
+def from_json(values: dict[str, Any]) -> SandboxSpec:
+    """A spec from what `to_json` made, also after a trip through `json`."""
+    known = dict(values)
+    known["folder"] = Path(values["folder"])
+    known["volume"] = Path(values["volume"]) if values["volume"] else None
+    known["ca_pem"] = base64.b64decode(values["ca_pem"])
+    known["program"] = tuple(values["program"])
+    known["listeners"] = tuple(Listener(**listener) for listener in values["listeners"])
+    known["mounts"] = tuple(
+        Mount(Path(mount["source"]), mount["target"], mount["writable"]) for mount in values["mounts"]
+    )
+    known["limits"] = Limits(**values["limits"])
+    known["rules"] = None if values["rules"] is None else tuple(Rule(**rule) for rule in values["rules"])
+    return SandboxSpec(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PID 1 of a sandbox: starts the program, collects the dead, passes signals on, runs further programs for a shell.
+
+It talks to its shim over one socket. It never execs: it is a copy of the spawner, which costs a few pages of memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import termios
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+from cloudchamber.sandbox import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudchamber.sandbox.spec import SandboxSpec
+
+_DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGXFSZ)
+
+
+class Init:
+    """The parent of everything inside. `alone` says that it is the init of a PID namespace."""
+
+    def __init__(self, shim: socket.socket, spec: SandboxSpec, env: Mapping[str, str], *, alone: bool) -> None:
+        self._shim = shim
+        self._spec = spec
+        self._env = env
+        self._alone = alone
+        self._main = 0
+        self._runs: dict[int, int] = {}
+        self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
+
+    def serve(self, stdio: tuple[int, int, int]) -> NoReturn:
+        """Start the program and stay until it ends."""
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._woken, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        try:
+            self._main = self._start(stdio, self._spec.program, self._env, warm=self._spec.warm)
+        except OSError as error:
+            messages.send(self._shim, {"failed": f"{self._spec.program[0]}: {error.strerror}", "errno": error.errno})
+            os._exit(127)
+        for descriptor in set(stdio):
+            os.close(descriptor)
+        messages.send(self._shim, {"running": True})
+        chosen = selectors.DefaultSelector()
+        chosen.register(self._shim, selectors.EVENT_READ)
+        chosen.register(self._woken, selectors.EVENT_READ)
+        while True:
+            for key, _ in chosen.select():
+                if key.fileobj is self._shim:
+                    self._answer()
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._woken, 512)
+            self._collect()
+
+    def _start(
+        self, stdio: Sequence[int], program: Sequence[str], env: Mapping[str, str], *, warm: bool = False,
+        tty: bool = False,
+    ) -> int:  # fmt: skip
+        """A child that has begun its program; raises what `exec` says."""
+        told, tell = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(told)
+                _become(stdio, tell, tty=tty)
+                if warm:
+                    os.close(3)
+                    _run_warm(program, env)
+                os.set_inheritable(3, False)
+                os.execvpe(program[0], list(program), dict(env))
+            except OSError as error:
+                os.write(3, str(error.errno or errno.EIO).encode())
+            finally:
+                os._exit(127)
+        os.close(tell)
+        with open(told, "rb") as answer:
+            failed = answer.read()
+        if failed:
+            os.waitpid(child, 0)
+            number = int(failed)
+            raise OSError(number, os.strerror(number))
+        return child
+
+    def _answer(self) -> None:
+        got = messages.receive(self._shim)
+        if got is None:
+            self._end()
+        message, descriptors = got
+        if "signal" in message:
+            self._signal(int(message["signal"]))
+        elif "run" in message:
+            try:
+                child = self._start(descriptors, message["run"], message["env"], tty=bool(message["tty"]))
+                self._runs[child] = message["id"]
+            except OSError as error:
+                code = 127 if error.errno == errno.ENOENT else 126
+                messages.send(self._shim, {"ran": message["id"], "code": code, "why": error.strerror})
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._alone:
+                os.kill(-1, number)
+            else:
+                for child in (self._main, *self._runs):
+                    os.killpg(child, number)
+
+    def _collect(self) -> None:
+        while True:
+            try:
+                child, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if child == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if child == self._main:
+                messages.send(self._shim, {"exited": code})
+                self._end()
+            if child in self._runs:
+                messages.send(self._shim, {"ran": self._runs.pop(child), "code": code})
+
+    def _end(self) -> NoReturn:
+        if not self._alone:
+            self._signal(signal.SIGKILL)
+        os._exit(0)  # the kernel kills the rest of the namespace
+
+
+def _become(stdio: Sequence[int], tell: int, *, tty: bool) -> None:
+    """A fresh session, descriptors 0 1 2 as given and 3 to tell a failure; nothing else is left open."""
+    signal.set_wakeup_fd(-1)
+    for number in _DEFAULT:
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in (*stdio, tell)]
+    for wanted, descriptor in enumerate(high):
+        os.dup2(descriptor, wanted, inheritable=True)
+    os.closerange(4, 4096)
+    if tty:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Call `main()` of a module in this very process."""
+    import random  # noqa: PLC0415, TID251 - only to seed it anew: a fork shares its parent's state
+
+    code = 1
+    try:
+        os.environ.clear()  # noqa: TID251 - this process becomes somebody else's program
+        os.environ.update(env)  # noqa: TID251 - as above
+        random.seed()
+        sys.argv = list(program)
+        sys.stdout, sys.stderr = open(1, "w", buffering=1, closefd=False), open(2, "w", buffering=1, closefd=False)
+        importlib.import_module(program[0]).main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:  # noqa: BLE001 - the edge of a process: it ends with the trace on its console
+        traceback.print_exc()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def substitute(env: Mapping[str, str], addresses: Mapping[str, tuple[str, int]]) -> dict[str, str]:
+    """`env` with `${listener:NAME}` replaced by address and port."""
+    changed = dict(env)
+    for name, value in env.items():
+        for listener, (address, port) in addresses.items():
+            value = value.replace(f"${{listener:{listener}}}", f"{address}:{port}")
+        changed[name] = value
+    return changed
+
+

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walls of modes `ns-root` and `ns-user`: user, PID, mount, network, IPC and UTS namespaces.
+
+The shim lives in the router (a network namespace of its own) when the sandbox has an eth0, and for an ordinary user in
+an outer user namespace that owns it; the sandbox is in an inner one, where its root has power over nothing else.
+Sockets are made in the namespace where they belong and handed out: a socket stays in the namespace of its birth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.sandbox import etc, init, linux, messages, netlink, nft, rootfs, seccomp, uids
+from cloudchamber.sandbox.spec import Limits, Listener, Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cloudchamber.sandbox.cgroups import Group
+    from cloudchamber.sandbox.spec import Mode, Rule, SandboxSpec
+
+_INNER = linux.NEWUSER | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWNS | linux.NEWCGROUP
+_MEMORY_SLACK_BYTES = 64 << 20
+
+
+class Failed(OSError):
+    """The sandbox could not be made; says at which step."""
+
+
+class Namespaces:
+    """Makes one sandbox and the sockets into it."""
+
+    def __init__(self, spec: SandboxSpec, mode: Mode, group: Group, *, by_rlimits: bool, shared: Path) -> None:
+        self._spec = spec
+        self._root = mode == "ns-root"
+        self._group = group
+        self._by_rlimits = by_rlimits
+        self._shared = shared
+        self._first = 0
+        self._held = -1
+        self._here = -1
+        self._inside = -1
+        self._place = spec.folder / "root"
+        self.addresses: dict[str, tuple[str, int]] = {}
+
+    def prepare(self) -> None:
+        """Ids, volume, /etc; then leave the host's network if there is a router."""
+        spec = self._spec
+        if self._root:
+            earlier = spec.volume.stat().st_uid if spec.volume and spec.volume.exists() else None
+            self._first, self._held = uids.take(spec.folder, earlier)
+        self._place.mkdir(mode=0o700, exist_ok=True)
+        self._binds = (*self._own_folders(), *rootfs.interpreter_mounts(), *spec.mounts)
+        outer = 0 if self._root else linux.NEWUSER
+        uid, gid = os.geteuid(), os.getegid()
+        linux.unshare(outer | (linux.NEWNET if spec.private_ip else 0)) if outer or spec.private_ip else None
+        if outer:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        self._here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        if spec.private_ip:
+            netlink.loopback_up()
+
+    def _own_folders(self) -> tuple[Mount, ...]:
+        spec = self._spec
+        files = etc.generated(spec, many_uids=self._root, path=etc.path_variable(sys.prefix))
+        if spec.volume is None:
+            ready = etc.shared_folder(self._shared, files, None)
+            return (Mount(ready, "/etc"),)
+        owner = (self._first, self._first) if self._root else None
+        spec.volume.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in rootfs.KEPT_FOLDERS[1:]:
+            (spec.volume / name).mkdir(mode=0o755, exist_ok=True)
+        (spec.volume / "root").chmod(0o700)
+        self._volume_skeleton(spec.volume)
+        kept = frozenset({"passwd", "group", "shadow", "environment", "profile", "nsswitch.conf"})
+        etc.fill(spec.volume / "etc", files, owner, once=kept)
+        if owner and spec.volume.stat().st_uid != self._first:
+            etc.change_owner(
+                spec.volume, lambda uid, gid: (uids.shifted(uid, self._first), uids.shifted(gid, self._first))
+            )
+        return tuple(Mount(spec.volume / name, f"/{name}", writable=True) for name in rootfs.KEPT_FOLDERS)
+
+    def _volume_skeleton(self, volume: Path) -> None:
+        if (volume / "etc").exists():
+            return
+        for name in ("var/log", "var/tmp", "var/lib", "var/cache", "var/spool", "home/ec2-user"):
+            (volume / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+        (volume / "var/tmp").chmod(0o1777)
+        (volume / "var/run").symlink_to("/run")
+        if self._root:
+            first = self._first
+            etc.change_owner(volume / "home", lambda _uid, _gid: (first, first))
+            etc.change_owner(volume / "home/ec2-user", lambda _uid, _gid: (first + 1000, first + 1000))
+
+    def start(self, stdio: tuple[int, int, int]) -> tuple[int, socket.socket]:
+        """PID 1, made and walled in but not started, and the socket to it: `begin` lets it run."""
+        ours, theirs = messages.pair()
+        linux.unshare(linux.NEWPID)
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            self._child(theirs, stdio)
+        theirs.close()
+        self._pid = child
+        try:
+            self._group.add(child)
+            messages.send(ours, {"go": True})
+            self._expect(ours, "unshared")
+            self._map_ids(child)
+            self._inside = os.open(f"/proc/{child}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            self._wire(child)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
+        return child, ours
+
+    def begin(self, to: socket.socket) -> None:
+        """Let the program start; returns when it runs.
+
+        Raises:
+            Failed: with the reason.
+        """
+        addresses = {name: list(address) for name, address in self.addresses.items()}
+        messages.send(to, {"go": True, "addresses": addresses})
+        self._expect(to, "running")
+
+    @staticmethod
+    def _expect(source: socket.socket, wanted: str) -> None:
+        got = messages.receive(source)
+        message: dict[str, Any] = got[0] if got else {"failed": "PID 1 ended while it was made"}
+        if wanted not in message:
+            raise Failed(int(message.get("errno", 0)) or 5, str(message.get("failed", f"PID 1 said {message}")))
+
+    def _map_ids(self, child: int) -> None:
+        if not self._root:
+            Path(f"/proc/{child}/setgroups").write_text("deny")
+        text = f"0 {self._first} {uids.COUNT}" if self._root else "0 0 1"
+        Path(f"/proc/{child}/uid_map").write_text(text)
+        Path(f"/proc/{child}/gid_map").write_text(text)
+
+    def _wire(self, child: int) -> None:
+        """Cable between router and sandbox, addresses, routes, the filter."""
+        spec = self._spec
+        if spec.private_ip:
+            subnet = ipaddress.ip_network(spec.subnet, strict=False)
+            gateway = str(subnet.network_address + 1)
+            netlink.send(netlink.veth_pair("vpc0", "eth0", child))
+            netlink.interface_up("vpc0", gateway, subnet.prefixlen)
+            if nft.program():
+                nft.load(spec.rules)
+        with linux.inside_network(self._inside, self._here):
+            netlink.loopback_up()
+            if spec.private_ip:
+                netlink.interface_up("eth0", spec.private_ip, subnet.prefixlen)
+                netlink.send(netlink.default_route(gateway))
+
+    def listen(self, listener: Listener) -> socket.socket:
+        """A socket that listens inside, or in the router."""
+        if listener.side == "router":
+            if not self._spec.private_ip:
+                raise OSError(f"{listener.name}: a sandbox without private_ip has no router")
+            netlink.loopback_address(listener.address)
+            made = netlink.open_listener(listener.address, listener.port, listener.kind)
+        else:
+            with linux.inside_network(self._inside, self._here):
+                netlink.loopback_address(listener.address)
+                made = netlink.open_listener(listener.address, listener.port, listener.kind)
+        self.addresses[listener.name] = made.getsockname()[:2]
+        return made
+
+    def connecting(self, port: int) -> socket.socket:
+        """A socket on its way to a port inside: from the router if there is one, else over the loopback."""
+        if self._spec.private_ip:
+            return _begin_connect(self._spec.private_ip, port)
+        with linux.inside_network(self._inside, self._here):
+            return _begin_connect("127.0.0.1", port)
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Filter in the router. Without `nft` nothing leaves the router anyway, and the shim itself refuses inbound."""
+        if self._spec.private_ip and nft.program():
+            nft.load(rules)
+
+    def clean(self) -> None:
+        """Remove what is left on the host once PID 1 is dead."""
+        with contextlib.suppress(OSError):
+            self._place.rmdir()
+        if self._held >= 0:
+            os.close(self._held)
+
+    # --- the child ---------------------------------------------------------------------------------------------
+
+    def _child(self, shim: socket.socket, stdio: tuple[int, int, int]) -> None:
+        try:
+            os.setsid()
+            self._wait_for(shim)
+            linux.unshare(linux.NEWNS)
+            owner = (self._first, self._first)
+            hidden = (self._shared.parent,)
+            rootfs.build(rootfs.Plan(self._place, self._binds, owner, self._spec.limits.tmp_bytes, hidden))
+            linux.unshare(_INNER)
+            messages.send(shim, {"unshared": True})
+            told = self._wait_for(shim)
+            self._harden(linux.prctl)
+            addresses = {name: (str(at[0]), int(at[1])) for name, at in told.get("addresses", {}).items()}
+            env = init.substitute(with_defaults(self._spec.env), addresses)
+            init.Init(shim, self._spec, env, alone=True).serve(stdio)
+        except BaseException as error:  # noqa: BLE001 - the edge of a process: the shim is told, then it ends
+            traceback.print_exc()
+            with contextlib.suppress(OSError):
+                number = error.errno if isinstance(error, OSError) else None
+                messages.send(shim, {"failed": f"{type(error).__name__}: {error}", "errno": number or 5})
+        os._exit(127)
+
+    @staticmethod
+    def _wait_for(shim: socket.socket) -> dict[str, Any]:
+        got = messages.receive(shim)
+        if got is None or "go" not in got[0]:
+            os._exit(127)
+        return got[0]
+
+    def _harden(self, prctl: Callable[[int, int], None]) -> None:
+        if self._root:
+            os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        socket.sethostname(self._spec.hostname[:63])
+        rootfs.close_proc()
+        os.umask(0o022)
+        os.chdir(self._spec.workdir)
+        set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits)
+        prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        linux.drop_capabilities()
+        seccomp.install(ptrace=self._spec.ptrace)
+
+
+def _begin_connect(address: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setblocking(False)
+    try:
+        made.connect((address, port))
+    except BlockingIOError:
+        pass
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def with_defaults(env: Any) -> dict[str, str]:
+    """PATH with this interpreter in front, HOME and LANG where the spec says nothing."""
+    path = etc.path_variable(sys.prefix)
+    given = env.get("PATH")
+    if given:
+        path = given if f"{sys.prefix}/bin" in given.split(":") else f"{sys.prefix}/bin:{given}"
+    return {"HOME": "/root", "LANG": "C.UTF-8", **env, "PATH": path}
+
+
+def set_rlimits(limits: Limits, *, by_rlimits: bool) -> None:
+    """Open files and core dumps; memory and processes too where no control group does it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = limits.open_files if hard == resource.RLIM_INFINITY else min(limits.open_files, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if by_rlimits:
+        if limits.memory_bytes:
+            size = limits.memory_bytes + _MEMORY_SLACK_BYTES
+            resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+        if limits.pids:
+            resource.setrlimit(resource.RLIMIT_NPROC, (limits.pids, limits.pids))

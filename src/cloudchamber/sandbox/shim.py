@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process that keeps one sandbox: its sockets, its console, its end. Forked from the spawner, single-threaded.
+
+It outlives the chamber when the sandbox is detached: connections then wait in the backlogs of the listening sockets,
+which the next chamber gets again. How the sandbox ended is written to `shim.json` in its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hmac
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cloudchamber.base import ids
+from cloudchamber.base.clock import SystemClock, iso
+from cloudchamber.sandbox import messages, nft
+from cloudchamber.sandbox.console_log import ConsoleLog
+from cloudchamber.sandbox.spec import Exit, Listener, Rule, SandboxSpec, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudchamber.sandbox.cgroups import Group
+
+CONTROL, STATE, SPEC = "ctl.sock", "shim.json", "spec.json"
+_CLEAN_TRIES, _CLEAN_PAUSE_S = 200, 0.005
+
+
+class Walls(Protocol):
+    """What keeps the sandbox in: namespaces, Landlock, or nothing."""
+
+    addresses: dict[str, tuple[str, int]]
+
+    def prepare(self) -> None: ...
+    def start(self, stdio: tuple[int, int, int]) -> tuple[int, socket.socket]: ...
+    def begin(self, to: socket.socket) -> None: ...
+    def listen(self, listener: Listener) -> socket.socket: ...
+    def connecting(self, port: int) -> socket.socket: ...
+    def set_rules(self, rules: Sequence[Rule]) -> None: ...
+    def clean(self) -> None: ...
+
+
+class Shim:
+    """One sandbox from launch to end."""
+
+    def __init__(self, spec: SandboxSpec, chamber: socket.socket, walls: Walls, group: Group) -> None:
+        self._spec = spec
+        self._walls = walls
+        self._group = group
+        self._clock = SystemClock()
+        self._chambers: dict[int, socket.socket] = {chamber.fileno(): chamber}
+        self._owner = chamber
+        self._listeners: dict[str, socket.socket] = {}
+        self._rules = spec.rules
+        self._chosen = selectors.DefaultSelector()
+        self._door: socket.socket | None = None
+        self._output = -1
+        self._log: ConsoleLog | None = None
+        self._pid = 0
+        self._init: socket.socket | None = None
+        self._code: int | None = None
+        self._kill_at: float | None = None
+        self._runs: dict[int, tuple[socket.socket, int]] = {}
+        self._next_run = 0
+        self._state: dict[str, Any] = {"state": "starting", "token": ids.token()}
+
+    def run(self) -> None:
+        """Launch, tell the chamber, stay until the end."""
+        folder = self._spec.folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._spec.detached:
+                self._open_door()
+            handed = self._launch()
+        except Exception as error:  # noqa: BLE001 - the edge of a process: whatever it is, the chamber must hear it
+            self._not_launched(error)
+            return
+        self._write_state("running", started=iso(self._clock.now()), addresses=self._walls.addresses)
+        self._tell(self._owner, {"id": 0, **self._description()}, [*self._descriptors(), *handed])
+        for descriptor in handed:
+            os.close(descriptor)
+        self._serve()
+        self._finish()
+
+    def _launch(self) -> list[int]:
+        """Make it and let it run. Returns descriptors that only the chamber is to have."""
+        spec = self._spec
+        self._group.make(spec.limits)
+        read, write = os.pipe()
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        handed = [read] if spec.console == "pipe" else []
+        self._walls.prepare()
+        self._pid, self._init = self._walls.start((null, write, write))
+        os.close(write)
+        os.close(null)
+        try:
+            for listener in spec.listeners:
+                self._listeners[listener.name] = self._walls.listen(listener)
+            self._walls.begin(self._init)
+        except BaseException:
+            self._drain(read, ConsoleLog(spec.folder), wait=False)
+            raise
+        if not handed:
+            self._output, self._log = read, ConsoleLog(spec.folder)
+            os.set_blocking(read, False)
+        return handed
+
+    def _not_launched(self, error: Exception) -> None:
+        traceback.print_exc()
+        self._destroy()
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+        why = f"{type(error).__name__}: {error}"
+        self._write_state("exited", code=127, out_of_memory=False, detail=why, ended=iso(self._clock.now()))
+        self._tell(self._owner, {"id": 0, "errno": number, "error": why})
+
+    def _open_door(self) -> None:
+        """Listen on `ctl.sock`, named through a descriptor because such names are limited to 107 octets."""
+        folder = self._spec.folder
+        spec = folder / SPEC
+        descriptor = os.open(spec, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as out:
+            json.dump(to_json(self._spec), out)
+        with contextlib.suppress(FileNotFoundError):
+            (folder / CONTROL).unlink()
+        self._door = open_door(folder)
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        chosen, init = self._chosen, self._init
+        assert init is not None
+        chosen.register(init, selectors.EVENT_READ, self._hear_init)
+        chosen.register(self._owner, selectors.EVENT_READ, self._hear_chamber)
+        if self._output >= 0:
+            chosen.register(self._output, selectors.EVENT_READ, self._hear_program)
+        if self._door:
+            chosen.register(self._door, selectors.EVENT_READ, self._let_in)
+        while self._pid:
+            wait = None if self._kill_at is None else max(0.0, self._kill_at - self._clock.monotonic())
+            ready = chosen.select(wait)
+            if self._kill_at is not None and self._clock.monotonic() >= self._kill_at:
+                self._kill()
+            for key, _ in ready:
+                key.data(key.fileobj)
+
+    def _hear_init(self, source: socket.socket) -> None:
+        got = messages.receive(source)
+        if got is None:
+            self._reap()
+            return
+        message, descriptors = got
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if isinstance(message.get("exited"), int):
+            self._code = message["exited"]
+        elif isinstance(message.get("ran"), int) and message["ran"] in self._runs:
+            chamber, request = self._runs.pop(message["ran"])
+            self._tell(chamber, {"id": request, "code": int(message.get("code", 1))})
+
+    def _reap(self) -> None:
+        """PID 1 is gone, or no longer talks to us, which is the same."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        self._group.freeze(False)
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(status) or 0
+
+    def _hear_program(self, _source: int) -> None:
+        try:
+            data = os.read(self._output, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._chosen.unregister(self._output)
+            return
+        if self._log:
+            self._log.write(data)
+
+    def _let_in(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            chamber, _ = door.accept()
+            chamber.settimeout(2)
+            first = messages.receive(chamber)
+            token = str(first[0].get("token", "")) if first else ""
+            if not hmac.compare_digest(token.encode(), self._state["token"].encode()):
+                chamber.close()
+                return
+            chamber.setblocking(True)
+            self._chambers[chamber.fileno()] = chamber
+            self._chosen.register(chamber, selectors.EVENT_READ, self._hear_chamber)
+            self._tell(chamber, {"id": 0, **self._description()}, self._descriptors())
+
+    def _hear_chamber(self, chamber: socket.socket) -> None:
+        got = messages.receive(chamber)
+        if got is None:
+            self._chosen.unregister(chamber)
+            self._chambers.pop(chamber.fileno(), None)
+            chamber.close()
+            if chamber is self._owner and not self._spec.detached:
+                self._kill()
+            return
+        message, descriptors = got
+        try:
+            self._do(chamber, message, descriptors)
+        except Exception as error:  # noqa: BLE001 - one bad request must not end an instance; the answer says it
+            number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+            self._tell(chamber, {"id": message.get("id"), "errno": number, "error": f"{type(error).__name__}: {error}"})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _do(self, chamber: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
+        request, operation = message.get("id"), message.get("op")
+        answer: dict[str, Any] = {"id": request}
+        if operation == "connect":
+            with self._connecting(int(message["port"])) as made:
+                self._tell(chamber, answer, [made.fileno()])
+            return
+        if operation == "listen":
+            listener = Listener(**message["listener"])
+            made = self._listeners[listener.name] = self._walls.listen(listener)
+            self._tell(chamber, answer | {"address": self._walls.addresses[listener.name]}, [made.fileno()])
+            return
+        if operation == "run":
+            self._run(chamber, message, descriptors)
+            return
+        if operation == "rules":
+            rules = [Rule(**rule) for rule in message["rules"]]
+            self._walls.set_rules(rules)
+            self._rules = tuple(rules)
+        elif operation == "signal":
+            self._signal(int(message["number"]))
+        elif operation == "freeze":
+            self._freeze(True)
+        elif operation == "thaw":
+            self._freeze(False)
+        elif operation == "stop":
+            self._stop(float(message["grace_s"]))
+        elif operation == "kill":
+            self._kill()
+        else:
+            raise ValueError(f"no such operation: {operation}")
+        self._tell(chamber, answer)
+
+    def _connecting(self, port: int) -> socket.socket:
+        if not nft.lets_in(self._rules, port):
+            raise TimeoutError(errno.ETIMEDOUT, f"no inbound rule for port {port}")
+        return self._walls.connecting(port)
+
+    def _run(self, chamber: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
+        self._next_run += 1
+        self._runs[self._next_run] = (chamber, message["id"])
+        wanted = {"run": message["argv"], "env": message["env"], "tty": message["tty"], "id": self._next_run}
+        self._to_init(wanted, descriptors)
+
+    def _to_init(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        assert self._init is not None
+        messages.send(self._init, message, descriptors)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._to_init({"signal": number})
+
+    def _freeze(self, frozen: bool) -> None:
+        if not self._group.freeze(frozen):
+            self._signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def _stop(self, grace_s: float) -> None:
+        self._freeze(False)
+        self._signal(signal.SIGTERM)
+        self._kill_at = self._clock.monotonic() + grace_s
+
+    def _kill(self) -> None:
+        self._kill_at = None
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._group.freeze(False)
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        if self._output >= 0 and self._log:
+            self._drain(self._output, self._log, wait=True)
+        killed = self._group.out_of_memory()
+        code = self._code if self._code is not None else -signal.SIGKILL
+        out_of_memory = killed > 0 and code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        detail = f"the memory limit killed {killed} of its processes" if killed else ""
+        self._destroy()
+        ended = Exit(code, out_of_memory, detail)
+        self._write_state("exited", **asdict(ended), ended=iso(self._clock.now()))
+        for chamber in list(self._chambers.values()):
+            self._tell(chamber, {"event": "exited", **asdict(ended)})
+
+    @staticmethod
+    def _drain(descriptor: int, log: ConsoleLog, *, wait: bool) -> None:
+        os.set_blocking(descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(descriptor, 65536):
+                log.write(data)
+        _ = wait
+
+    def _destroy(self) -> None:
+        """Leave nothing: no process, group, socket, folder."""
+        for listener in self._listeners.values():
+            listener.close()
+        for _ in range(_CLEAN_TRIES):
+            self._group.kill()
+            if self._group.remove():
+                break
+            time.sleep(_CLEAN_PAUSE_S)
+        self._walls.clean()
+        if self._door:
+            self._door.close()
+            with contextlib.suppress(OSError):
+                (self._spec.folder / CONTROL).unlink()
+
+    def _description(self) -> dict[str, Any]:
+        return {"names": list(self._listeners), "addresses": self._walls.addresses, "token": self._state["token"]}
+
+    def _descriptors(self) -> list[int]:
+        return [listener.fileno() for listener in self._listeners.values()]
+
+    def _tell(self, chamber: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        with contextlib.suppress(OSError):
+            messages.send(chamber, message, descriptors)
+
+    def _write_state(self, state: str, **values: Any) -> None:
+        self._state |= {"state": state, **values}
+        target = self._spec.folder / STATE
+        fresh = target.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as out:
+                json.dump(self._state, out)
+            os.replace(fresh, target)
+
+
+def short_path(folder: int, name: str) -> str:
+    """A socket's name by way of its folder's descriptor."""
+    return f"/proc/self/fd/{folder}/{name}"
+
+
+def open_door(folder: Path) -> socket.socket:
+    """Listen on `ctl.sock` of this folder, for this user only."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        door.bind(short_path(descriptor, CONTROL))
+        os.chmod(CONTROL, 0o600, dir_fd=descriptor)
+        door.listen(8)
+    except OSError:
+        door.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return door

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chamber's side: starts the spawner, launches sandboxes, finds detached ones again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.sandbox import messages
+from cloudchamber.sandbox.console_log import tail
+from cloudchamber.sandbox.link import Link
+from cloudchamber.sandbox.modes import not_blocked
+from cloudchamber.sandbox.shim import CONTROL, SPEC, STATE, short_path
+from cloudchamber.sandbox.spec import Exit, SandboxSpec, from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudchamber.sandbox.cgroups import LimitsBy
+    from cloudchamber.sandbox.sandboxes import Sandbox, Sandboxes
+    from cloudchamber.sandbox.spec import Listener, Mode, Rule
+
+_BOOT = "import sys; sys.path.append(sys.argv.pop()); from cloudchamber.sandbox.spawner_main import main; main()"
+_LAUNCH_S = 30.0
+_END_S = 10.0
+
+
+class SandboxError(OSError):
+    """A sandbox could not be started; the text says why. Its `shim.log` and `console.log` may say more."""
+
+
+class LocalSandbox:
+    """One sandbox on this machine, through the socket to its shim."""
+
+    def __init__(self, spec: SandboxSpec, link: Link, hello: dict[str, Any], descriptors: list[int]) -> None:
+        self._spec = spec
+        self._link = link
+        self._listeners: dict[str, socket.socket] = {}
+        for name in hello["names"]:
+            self._keep(name, descriptors.pop(0))
+        self._addresses = {name: (str(at[0]), int(at[1])) for name, at in hello["addresses"].items()}
+        self._output = descriptors.pop(0) if descriptors else -1
+        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        link.on_event(self._hear)
+
+    def _keep(self, name: str, descriptor: int) -> socket.socket:
+        made = self._listeners[name] = socket.socket(fileno=descriptor)
+        made.setblocking(False)
+        return made
+
+    def _hear(self, message: dict[str, Any] | None) -> None:
+        """An event of the shim; None when it is gone, which comes last."""
+        if message is not None and message.get("event") == "exited":
+            self._exit = Exit(message["code"], message["out_of_memory"], message["detail"])
+        elif message is None and not self._ended.done():
+            for listener in self._listeners.values():
+                listener.close()
+            self._ended.set_result(getattr(self, "_exit", None) or Exit(-signal.SIGKILL, detail="its shim was killed"))
+
+    @property
+    def id(self) -> str:
+        return self._spec.id
+
+    @property
+    def spec(self) -> SandboxSpec:
+        return self._spec
+
+    @property
+    def listeners(self) -> Mapping[str, socket.socket]:
+        return self._listeners
+
+    @property
+    def output(self) -> int:
+        """Read end of stdout and stderr when `spec.console` is `pipe` (yours to close), else -1."""
+        return self._output
+
+    def address(self, name: str) -> tuple[str, int]:
+        """Address and port at which the program inside reaches a listener."""
+        return self._addresses[name]
+
+    async def listen(self, listener: Listener) -> socket.socket:
+        """Open one more listener inside."""
+        from dataclasses import asdict  # noqa: PLC0415 - rarely needed
+
+        answer, descriptors = await self._link.ask({"op": "listen", "listener": asdict(listener)})
+        self._addresses[listener.name] = (answer["address"][0], answer["address"][1])
+        return self._keep(listener.name, descriptors[0])
+
+    async def connect(self, port: int, timeout_s: float = 5.0) -> socket.socket:
+        """A non-blocking TCP socket connected to `port` of the program inside."""
+        async with asyncio.timeout(timeout_s):
+            _, descriptors = await self._link.ask({"op": "connect", "port": port})
+            made = socket.socket(fileno=descriptors[0])
+            made.setblocking(False)
+            try:
+                await _connected(made)
+            except BaseException:
+                made.close()
+                raise
+            return made
+
+    async def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Filter its traffic from now on."""
+        from dataclasses import asdict  # noqa: PLC0415 - rarely needed
+
+        await self._link.ask({"op": "rules", "rules": [asdict(rule) for rule in rules]})
+
+    async def signal(self, number: int) -> None:
+        """Signal every process inside."""
+        await self._link.ask({"op": "signal", "number": int(number)})
+
+    async def stop(self, grace_s: float = 5.0) -> Exit:
+        """SIGTERM to all, SIGKILL after the grace; returns when nothing of it is left."""
+        return await self._end({"op": "stop", "grace_s": grace_s}, grace_s)
+
+    async def kill(self) -> Exit:
+        """End it at once."""
+        return await self._end({"op": "kill"}, 0.0)
+
+    async def _end(self, request: dict[str, Any], grace_s: float) -> Exit:
+        with contextlib.suppress(ConnectionError):
+            await self._link.ask(request)
+        async with asyncio.timeout(grace_s + _END_S):
+            return await self.exited()
+
+    async def freeze(self) -> None:
+        """Stop every process inside from running."""
+        await self._link.ask({"op": "freeze"})
+
+    async def thaw(self) -> None:
+        """Let them go on."""
+        await self._link.ask({"op": "thaw"})
+
+    async def exited(self) -> Exit:
+        """Wait for the program to end by itself."""
+        return await asyncio.shield(self._ended)
+
+    def console(self, limit: int = 65536) -> bytes:
+        """The last octets that it wrote to stdout and stderr."""
+        return tail(self._spec.folder, limit)
+
+    async def run(
+        self, argv: Sequence[str], *, fds: tuple[int, int, int], env: Mapping[str, str], tty: bool = False
+    ) -> int:
+        """Run one more program inside with these descriptors as 0, 1, 2; returns its exit code."""
+        request = {"op": "run", "argv": list(argv), "env": dict(env), "tty": tty}
+        answer, _ = await self._link.ask(request, fds)
+        return int(answer["code"])
+
+    def let_go(self) -> None:
+        """Close this side only; a detached sandbox lives on."""
+        self._link.close()
+        for listener in self._listeners.values():
+            listener.close()
+
+
+class LocalSandboxes:
+    """Every sandbox of a chamber on this machine."""
+
+    def __init__(self, folder: Path, mode: Mode | None) -> None:
+        self._folder = folder.absolute()
+        self._wanted = mode
+        self._spawner: subprocess.Popen[bytes] | None = None
+        self._link: Link | None = None
+        self._hello: dict[str, Any] = {}
+        self._running: dict[str, LocalSandbox] = {}
+
+    @property
+    def mode(self) -> Mode:
+        return self._hello["mode"]
+
+    @property
+    def limits_by(self) -> LimitsBy:
+        return self._hello["limits_by"]
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why better modes are not in force: mode -> reason."""
+        return self._hello["refused"]
+
+    @property
+    def not_blocked(self) -> Sequence[str]:
+        return not_blocked(self.mode, self.limits_by)
+
+    async def start(self) -> None:
+        """Start the spawner; returns when it has found its mode.
+
+        Raises:
+            SandboxError: the wanted mode does not work here.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ours, theirs = messages.pair()
+        package = str(Path(__file__).resolve().parent.parent.parent)
+        argv = [sys.executable, "-I", "-c", _BOOT, str(theirs.fileno()), str(self._folder), self._wanted or "", package]
+        self._spawner = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; returns after the exec
+            argv,
+            env={},
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._link = Link(ours)
+        try:
+            async with asyncio.timeout(_LAUNCH_S):
+                self._hello, _ = await self._link.first()
+        except ConnectionError:
+            log = (self._folder / "spawner.log").read_text(errors="replace").strip().splitlines()
+            raise SandboxError(f"the spawner did not start: {log[-1] if log else 'no reason given'}") from None
+
+    async def warm(self) -> None:
+        """Load the warm Python now rather than with the first warm sandbox (about half a second, elsewhere)."""
+        assert self._link is not None
+        await self._link.tell({"op": "warm"})
+
+    async def launch(self, spec: SandboxSpec) -> Sandbox:
+        """Start a sandbox; returns once its program runs and its listeners listen.
+
+        Raises:
+            SandboxError: it could not be made.
+            ValueError: the spec contradicts itself.
+        """
+        assert self._link is not None
+        if spec.detached and spec.console == "pipe":
+            raise ValueError("a detached sandbox keeps its console in a file")
+        ours, theirs = messages.pair()
+        with tempfile.TemporaryFile() as written:
+            written.write(json.dumps(to_json(spec)).encode())
+            written.seek(0)
+            try:
+                await self._link.tell({"op": "launch"}, (theirs.fileno(), written.fileno()))
+            finally:
+                theirs.close()
+        link = Link(ours)
+        try:
+            async with asyncio.timeout(_LAUNCH_S):
+                hello, descriptors = await link.first()
+        except ConnectionError:
+            raise SandboxError(f"{spec.id}: its shim ended without a word") from None
+        except BaseException:
+            link.close()
+            raise
+        return self._started(spec, link, hello, descriptors)
+
+    def _started(self, spec: SandboxSpec, link: Link, hello: dict[str, Any], descriptors: list[int]) -> LocalSandbox:
+        if "error" in hello:
+            link.close()
+            raise SandboxError(hello["errno"], f"{spec.id}: {hello['error']}")
+        made = self._running[str(spec.folder)] = LocalSandbox(spec, link, hello, descriptors)
+        link.on_end(lambda: self._running.pop(str(spec.folder), None))
+        return made
+
+    async def attach(self, folder: Path) -> Sandbox | None:
+        """Find a detached sandbox again after a restart; None when it is gone (`ended` then says how)."""
+        try:
+            state = json.loads((folder / STATE).read_bytes())
+            spec = from_json(json.loads((folder / SPEC).read_bytes()))
+            link = Link(_knock(folder))
+        except (FileNotFoundError, ConnectionError, ValueError):
+            return None
+        try:
+            async with asyncio.timeout(_END_S):
+                await link.tell({"token": state["token"]})
+                hello, descriptors = await link.first()
+        except (ConnectionError, TimeoutError):
+            link.close()
+            return None
+        return self._started(spec, link, hello, descriptors)
+
+    def ended(self, folder: Path) -> Exit | None:
+        """How the sandbox of this folder ended, if it did."""
+        try:
+            state = json.loads((folder / STATE).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        if state["state"] == "exited":
+            return Exit(state["code"], state["out_of_memory"], state["detail"])
+        try:
+            _knock(folder).close()
+        except OSError:
+            return Exit(-signal.SIGKILL, detail="its shim was killed, or the machine restarted")
+        return None
+
+    async def stop(self) -> None:
+        """End the spawner and every sandbox that is not detached."""
+        running = list(self._running.values())
+        for sandbox in running:
+            if sandbox.spec.detached:
+                sandbox.let_go()
+        await asyncio.gather(
+            *(sandbox.kill() for sandbox in running if not sandbox.spec.detached), return_exceptions=True
+        )
+        if self._link:
+            self._link.close()
+        if self._spawner:
+            await asyncio.to_thread(self._spawner.wait)
+
+
+def _knock(folder: Path) -> socket.socket:
+    """A connection to the shim of this folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        made.connect(short_path(descriptor, CONTROL))
+    except OSError:
+        made.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return made
+
+
+async def _connected(made: socket.socket) -> None:
+    """Wait until a socket that is on its way has arrived; raises what the kernel says."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(made.fileno(), lambda: arrived.done() or arrived.set_result(None))
+    try:
+        await arrived
+    finally:
+        loop.remove_writer(made.fileno())
+    number = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def open_sandboxes(folder: Path, mode: Mode | None = None) -> Sandboxes:
+    """The sandboxes of a chamber, kept below `folder`; `mode` forces one instead of the best that works."""
+    return LocalSandboxes(folder, mode)
