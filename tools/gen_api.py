@@ -59,7 +59,7 @@ class Types:
         for member, reference in shape.get("members", {}).items():
             text = self.of(reference["shape"], name, reference)
             if shape.get("payload") == member and self.shapes[reference["shape"]]["type"] == "blob":
-                text = "Body" if name in self.inputs else "ReplyBody"
+                text = text if name in self.inputs else "ReplyBody"
             rows.append((member, text if member in required else f"NotRequired[{text}]"))
         if any(keyword.iskeyword(n) or not n.isidentifier() for n, _ in rows):
             body = ", ".join(f'"{n}": "{t}"' for n, t in rows)
