@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cloudchamber doctor`: what this machine can do, what is missing, and the one command that would help."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudchamber import client
+from cloudchamber.settings import DEFAULT_PORT
+
+_ROOM_WANTED = 2 * 1024**3
+_USER_NAMESPACES = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    next_step: str = ""
+
+
+def examine(state: Path) -> list[Finding]:
+    """Look at this machine, and at the chamber on `state` if one runs."""
+    found = [_python(), _disk(state), _nft()]
+    running = client.find(state)
+    if running is None:
+        found.append(_port())
+        found.append(Finding("chamber", True, f"none runs on {state}", "cloudchamber start"))
+        return found
+    about = running.about
+    found.append(Finding("chamber", True, f"runs at {running.endpoint}, process {about['pid']}"))
+    mode = about["sandbox_mode"]
+    found.append(
+        Finding("sandbox", mode.startswith("ns-"), f"mode {mode}, limits by {about['limits_by']}", _stronger(mode))
+    )
+    found.extend(Finding("not blocked", False, line) for line in about["not_blocked"])
+    if about["root_key_given"]:
+        found.append(Finding("root key", False, "was given: a well-known key is root for every local process"))
+    return found
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), f"{version} at {sys.executable}")
+
+
+def _disk(state: Path) -> Finding:
+    folder = next(p for p in (state, *state.parents) if p.exists())
+    free = shutil.disk_usage(folder).free
+    return Finding("disk", free > _ROOM_WANTED, f"{free / 1024**3:.1f} GiB free at {folder}")
+
+
+def _nft() -> Finding:
+    if shutil.which("nft") or Path("/usr/sbin/nft").exists():
+        return Finding("nftables", True, "security groups filter inside the sandbox's network too")
+    return Finding(
+        "nftables", False, "nft is missing: security groups hold at the chamber's door only", "apt-get install nftables"
+    )
+
+
+def _port() -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", DEFAULT_PORT))
+        except OSError:
+            return Finding("port", False, f"{DEFAULT_PORT} is taken", "start with another --port")
+    return Finding("port", True, f"{DEFAULT_PORT} is free")
+
+
+def _stronger(mode: str) -> str:
+    """The one command that would make the sandbox stronger."""
+    if mode.startswith("ns-"):
+        return ""
+    if _USER_NAMESPACES.exists() and _USER_NAMESPACES.read_text().strip() == "1":
+        return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+    return "allow unprivileged user namespaces on this machine, or run the chamber as root"
