@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """One SQLite database: one writer, many readers, group commit.
 
-A write is acknowledged only when the transaction that holds it is on disk (`synchronous=FULL`). Writes that
-queue up while a commit runs share the next commit and its one fsync.
+A write is acknowledged only when the transaction that holds it is on disk (`synchronous=FULL`). Writes that come
+up in one turn of the event loop, or while a commit runs, share one transaction and its one fsync. A lone write on a
+disk that syncs quickly is committed at once, on the loop's own thread: the hop to another thread and back costs more
+than the sync.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -29,6 +33,14 @@ never commits, and may run twice."""
 Reader: TypeAlias = sqlite3.Connection
 """A connection to read with."""
 
+_Waiting: TypeAlias = "tuple[Callable[[Tx], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]"
+_Outcome: TypeAlias = "tuple[Any, BaseException | None]"
+
+BATCH_MAX = 512
+INLINE_MAX_S = 0.0015
+"""A lone write is committed on the loop's thread while the usual commit takes less than this."""
+IDLE_READERS_MAX = 4
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,121 +49,225 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._make_file()
+        self._writer = self._connect()
         self._reader = self._connect()
         self._reader.execute("PRAGMA query_only=ON")
-        self._queue: deque[tuple[Callable[[Tx], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]] = (
-            deque()
-        )
+        self._reader_thread = threading.get_ident()
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._pending: deque[_Waiting] = deque()
+        self._scheduled = False
+        self._queue: deque[_Waiting] = deque()
         self._wake = threading.Condition()
+        self._committing = False
         self._closed = False
+        self._usual_s = 0.0
         self._thread = threading.Thread(target=self._commit_for_ever, name="committer", daemon=True)
         self._thread.start()
-
-    def _connect(self) -> sqlite3.Connection:
-        try:
-            tx = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, cached_statements=512
-            )
-            tx.row_factory = sqlite3.Row
-            tx.execute("PRAGMA journal_mode=WAL")
-            tx.execute("PRAGMA synchronous=FULL")
-            tx.execute("PRAGMA foreign_keys=ON")
-            tx.execute("PRAGMA busy_timeout=10000")
-        except sqlite3.Error as error:
-            raise ChamberError(
-                f"cannot open {self.path}: {error}", "check the disk and the folder's owner"
-            ) from error
-        return tx
 
     async def write(self, change: Callable[[Tx], T]) -> T:
         """Run `change` in a transaction; return its result once it is durable.
 
-        What `change` raises is raised here, and nothing of it is kept.
+        What `change` raises is raised here, and nothing of it is kept. A caller that is cancelled while it waits
+        has lost the answer, not the write.
+
+        Raises:
+            ChamberError: the disk did not take it, or the chamber is stopping; nothing was kept.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._wake:
             if self._closed:
                 raise ChamberError("the chamber is stopping")
-            self._queue.append((change, loop, future))
-            self._wake.notify()
+            self._pending.append((change, loop, future))
+            first = not self._scheduled
+            self._scheduled = True
+        if first:
+            loop.call_soon(self._dispatch)
         return await future
 
     def read(self, look: Callable[[Reader], T]) -> T:
         """Run `look` on the caller's thread over one consistent snapshot: for point reads and short pages."""
-        self._reader.execute("BEGIN")
+        if threading.get_ident() != self._reader_thread:
+            return self._look_apart(look)
+        reader = self._reader
+        if reader.in_transaction:  # a read inside a read sees the same snapshot
+            return look(reader)
+        reader.execute("BEGIN")
         try:
-            return look(self._reader)
+            return look(reader)
         finally:
-            self._reader.execute("COMMIT")
+            reader.execute("COMMIT")
 
     async def query(self, look: Callable[[Reader], T]) -> T:
         """Run `look` on a thread of its own, over one consistent snapshot: for what takes milliseconds."""
-
-        def work() -> T:
-            reader = self._connect()
-            try:
-                reader.execute("BEGIN")
-                return look(reader)
-            finally:
-                reader.close()
-
-        return await asyncio.to_thread(work)
+        return await asyncio.to_thread(self._look_apart, look)
 
     async def close(self) -> None:
         """Finish the queued writes and close."""
         with self._wake:
             self._closed = True
+            self._queue.extend(self._pending)
+            self._pending.clear()
             self._wake.notify()
         await asyncio.to_thread(self._thread.join)
-        self._reader.close()
+        for reader in (*self._idle_readers, self._reader, self._writer):
+            reader.close()
+        self._idle_readers.clear()
+
+    def _make_file(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise ChamberError(f"cannot open {self.path}: {error}", "check the disk and the folder's owner") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            tx = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=512)
+            tx.row_factory = sqlite3.Row
+            tx.execute("PRAGMA journal_mode=WAL")
+            tx.execute("PRAGMA synchronous=FULL")
+            tx.execute("PRAGMA foreign_keys=ON")
+            tx.execute("PRAGMA busy_timeout=10000")
+            tx.execute("PRAGMA journal_size_limit=67108864")
+        except sqlite3.Error as error:
+            raise ChamberError(f"cannot open {self.path}: {error}", "check the disk and the folder's owner") from error
+        return tx
+
+    def _look_apart(self, look: Callable[[Reader], T]) -> T:
+        try:
+            reader = self._idle_readers.pop()
+        except IndexError:
+            reader = self._connect()
+            reader.execute("PRAGMA query_only=ON")
+        try:
+            reader.execute("BEGIN")
+            try:
+                return look(reader)
+            finally:
+                reader.execute("COMMIT")
+        finally:
+            if len(self._idle_readers) < IDLE_READERS_MAX and not self._closed:
+                self._idle_readers.append(reader)
+            else:
+                reader.close()
+
+    def _dispatch(self) -> None:
+        """Commit what came up in this turn of the loop: a lone write here, several on the committer's thread."""
+        with self._wake:
+            self._scheduled = False
+            lone = len(self._pending) == 1 and not self._queue and not self._committing
+            if not lone or self._usual_s > INLINE_MAX_S:
+                self._queue.extend(self._pending)
+                self._pending.clear()
+                self._wake.notify()
+                return
+            batch = [self._pending.popleft()]
+            self._committing = True
+        try:
+            outcomes = self._commit(batch)
+        finally:
+            with self._wake:
+                self._committing = False
+                if self._queue or self._closed:
+                    self._wake.notify()
+        _settle(batch, outcomes)
 
     def _commit_for_ever(self) -> None:
-        tx = self._connect()
         while True:
             with self._wake:
-                while not self._queue and not self._closed:
+                while (not self._queue or self._committing) and not (self._closed and not self._committing):
                     self._wake.wait()
                 if not self._queue:
-                    break
-                batch = list(self._queue)
-                self._queue.clear()
-            self._commit(tx, batch)
-        tx.close()
-
-    def _commit(
-        self,
-        tx: sqlite3.Connection,
-        batch: list[tuple[Callable[[Tx], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]],
-    ) -> None:
-        results: list[tuple[Any, BaseException | None]] = []
-        try:
-            tx.execute("BEGIN IMMEDIATE")
-            for change, _, _ in batch:
-                tx.execute("SAVEPOINT one")
+                    return
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+                self._committing = True
+            outcomes = self._commit(batch)
+            with self._wake:
+                self._committing = False
+            for loop in {loop for _, loop, _ in batch}:
+                mine = [(w, o) for w, o in zip(batch, outcomes, strict=True) if w[1] is loop]
                 try:
-                    results.append((change(tx), None))
-                except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who gets it
-                    tx.execute("ROLLBACK TO one")
-                    results.append((None, error))
-                tx.execute("RELEASE one")
-            tx.execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - the whole batch failed: every caller hears it
-            _log.exception("a commit failed")
-            if tx.in_transaction:
-                tx.execute("ROLLBACK")
-            results = [(None, error) for _ in batch]
-        for (_, loop, future), (result, error) in zip(batch, results, strict=True):
+                    loop.call_soon_threadsafe(_settle, [w for w, _ in mine], [o for _, o in mine])
+                except RuntimeError:  # that loop is gone; a lost caller must never stop the committer
+                    continue
+
+    def _commit(self, batch: list[_Waiting]) -> list[_Outcome]:
+        """One transaction for the batch; never raises. `_committing` makes the caller the only user of the writer."""
+        began = time.perf_counter()
+        try:
+            outcomes = self._try_commit(batch)
+        except BaseException as error:  # noqa: BLE001 - the transaction failed: whoever waits hears it, below
+            self._roll_back()
+            if len(batch) == 1 or _is_io(error):
+                _log.exception("a commit of %d writes failed", len(batch))
+                return [(None, _refused(error)) for _ in batch]
+            # Why: one write may have spoilt the others (a constraint checked at COMMIT, a full disk).
+            return [outcome for waiting in batch for outcome in self._commit([waiting])]
+        self._usual_s += 0.1 * ((time.perf_counter() - began) / len(batch) - self._usual_s)
+        return outcomes
+
+    def _try_commit(self, batch: list[_Waiting]) -> list[_Outcome]:
+        tx = self._writer
+        tx.execute("BEGIN IMMEDIATE")
+        if len(batch) == 1:
             try:
-                loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the caller's loop is gone; a lost caller must never stop the committer
-                continue
+                result = batch[0][0](tx)
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who gets it
+                self._roll_back()
+                return [(None, error)]
+            tx.execute("COMMIT")
+            return [(result, None)]
+        outcomes: list[_Outcome] = []
+        for change, _, _ in batch:
+            tx.execute("SAVEPOINT one")
+            try:
+                outcomes.append((change(tx), None))
+            except BaseException as error:
+                if not tx.in_transaction:  # SQLite gave up the whole transaction: disk full, I/O error
+                    raise
+                tx.execute("ROLLBACK TO one")
+                outcomes.append((None, error))
+            tx.execute("RELEASE one")
+        tx.execute("COMMIT")
+        return outcomes
+
+    def _roll_back(self) -> None:
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            _log.exception("a rollback failed; the connection is made anew")
+            try:
+                self._writer.close()
+                self._writer = self._connect()
+            except (sqlite3.Error, ChamberError):
+                _log.exception("and could not be made: writes fail until it can")
 
 
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+def _is_io(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) == 10
+
+
+def _refused(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.OperationalError):
+        return ChamberError(f"could not save: {error}", "check that the disk has space and is writable")
+    return error
+
+
+def _settle(batch: list[_Waiting], outcomes: list[_Outcome]) -> None:
+    for (_, _, future), (result, error) in zip(batch, outcomes, strict=True):
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):  # a future cannot carry it
+            future.set_exception(RuntimeError(f"the write raised {error!r}"))
+        else:
+            future.set_exception(error)
