@@ -87,3 +87,15 @@ class Identities(Protocol):
     def profile_roles(self, account: str, profile: str) -> tuple[str, ...]:
         """ARNs of the roles in an instance profile, by the profile's name or ARN; empty if there is none."""
         ...
+
+    def session_limit(self, role_arn: str) -> tuple[str, int] | None:
+        """Unique id and longest session, in seconds, of a role; None if there is no such role."""
+        ...
+
+    def managed_document(self, policy_arn: str) -> str | None:
+        """The text of a managed policy's default version; None if there is no such policy."""
+        ...
+
+    def owner(self, access_key_id: str) -> str | None:
+        """The account of a long-term access key; None if it is unknown."""
+        ...
