@@ -164,7 +164,7 @@ def _allowing(question: Question, group: tuple[Policy, ...], allowing: list[Deci
 def _levels(
     question: Question, levels: tuple[tuple[Policy, ...], ...], kind: Kind, allowing: list[Decided]
 ) -> tuple[Kind, ...]:
-    return () if all([_allowing(question, level, allowing) for level in levels]) else (kind,)
+    return () if all(_allowing(question, level, allowing) for level in levels) else (kind,)
 
 
 def _reach(question: Question, resource: Policy | None) -> tuple[Reach, Decided | None]:

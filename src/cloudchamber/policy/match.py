@@ -221,7 +221,7 @@ def _arn_of(parts: Tokens, resolved: Tokens) -> Matcher:
 
 def _arn(parts: Tokens) -> Matcher:
     segments = _split(parts, parts)
-    if all(len(s) == 1 and isinstance(s[0], str) or not s for s in segments[:5]):
+    if all((len(s) == 1 and isinstance(s[0], str)) or not s for s in segments[:5]):
         head = ":".join(str(s[0]) if s else "" for s in segments[:5]) + ":"
         tail = matcher(segments[5])
         size = len(head)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IAM: users, groups, roles, policies, keys - and who a caller is."""
+
+from __future__ import annotations
+
+from cloudchamber.contract.service import service
+from cloudchamber.services.iam import account, groups, inline, managed, profiles, roles, tags, users
+from cloudchamber.services.iam.facts import facts
+from cloudchamber.services.iam.identities import identities
+
+SERVICE = service(
+    "iam", users, groups, roles, profiles, inline, managed, tags, account, facts=facts, identities=identities
+)

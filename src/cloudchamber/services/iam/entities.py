@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users, groups, roles and instance profiles have in common: making, deleting, tags, boundaries.
+
+Not operations: the operations of each noun call these inside their one write.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base import ids
+from cloudchamber.base.errors import ValidationError
+from cloudchamber.services.iam import documents, tables
+from cloudchamber.services.iam.errors import DeleteConflict, EntityAlreadyExists
+from cloudchamber.services.iam.names import WORDS, Kind, arn, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.iam.tables import Entity
+    from cloudchamber.store.database import Reader, Tx
+
+_NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
+_NAME_MAX: Mapping[Kind, int] = {"user": 64, "group": 128, "role": 64, "instance-profile": 128}
+
+
+def create(tx: Tx, call: Call, kind: Kind, request: Mapping[str, Any], **columns: Any) -> Entity:
+    """Add an entity with its tags and boundary.
+
+    Raises:
+        EntityAlreadyExists: there is one of that name, in whatever case.
+        NoSuchEntity: the boundary is no policy.
+    """
+    words = WORDS[kind]
+    member = f"{words.title}Name"
+    name: str = request[member]
+    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX[kind]:
+        raise ValidationError(
+            f"The specified value for {member[0].lower() + member[1:]} is invalid. It must contain only alphanumeric "
+            "characters and/or the following: +=,.@_-"
+        )
+    if tables.find(tx, call.account, kind, name) is not None:
+        called = words.called[0].upper() + words.called[1:]
+        middle = " " if kind == "instance-profile" else " with name "
+        raise EntityAlreadyExists(f"{called}{middle}{name} already exists.")
+    path = path_of(request)
+    boundary: str = request.get("PermissionsBoundary", "")
+    if boundary:
+        documents.boundary(tx, boundary)
+    made = arn(call.account, kind, path, name)
+    tx.execute(
+        "INSERT INTO iam_entities (account, kind, name, path, id, arn, created, boundary) VALUES (?,?,?,?,?,?,?,?)",
+        (call.account, kind, name, path, ids.unique_id(words.id_prefix), made, call.now.timestamp(), boundary),
+    )
+    for column, value in columns.items():
+        change(tx, call.account, kind, name, column, value)
+    tables.put_tags(tx, made, request.get("Tags", ()))
+    return tables.get(tx, call.account, kind, name)
+
+
+def change(tx: Tx, account: str, kind: Kind, name: str, column: str, value: Any) -> None:
+    """Set one column of an entity; `column` is a word of this package, never of a request."""
+    tx.execute(
+        f"UPDATE iam_entities SET {column} = ? WHERE account = ? AND kind = ? AND name = ?",
+        (value, account, kind, name),
+    )
+
+
+def delete(tx: Tx, found: Entity) -> None:
+    """Remove an entity to which nothing is attached any more.
+
+    Raises:
+        DeleteConflict: policies are.
+    """
+    if tables.attached(tx, found):
+        raise DeleteConflict("Cannot delete entity, must detach all policies first.")
+    if tables.inline(tx, found):
+        raise DeleteConflict("Cannot delete entity, must delete policies first.")
+    tx.execute(
+        "DELETE FROM iam_entities WHERE account = ? AND kind = ? AND name = ?", (found.account, found.kind, found.name)
+    )
+    tx.execute("DELETE FROM iam_tags WHERE arn = ?", (found.arn,))
+
+
+def move(tx: Tx, found: Entity, name: str, path: str) -> None:
+    """Give a user or group another name or path, everywhere.
+
+    Raises:
+        EntityAlreadyExists: the name is taken.
+    """
+    other = tables.find(tx, found.account, found.kind, name)
+    if other is not None and other.id != found.id:
+        raise EntityAlreadyExists(f"{found.kind.capitalize()} with name {name} already exists.")
+    new = arn(found.account, found.kind, path, name)
+    where = (found.account, found.kind, found.name)
+    tx.execute(
+        "UPDATE iam_entities SET name = ?, path = ?, arn = ? WHERE account = ? AND kind = ? AND name = ?",
+        (name, path, new, *where),
+    )
+    for table in ("iam_inline", "iam_attached"):
+        tx.execute(f"UPDATE {table} SET entity = ? WHERE account = ? AND kind = ? AND entity = ?", (name, *where))
+    tx.execute("UPDATE iam_tags SET arn = ? WHERE arn = ?", (new, found.arn))
+    if found.kind == "user":
+        tx.execute("UPDATE iam_keys SET user = ? WHERE account = ? AND user = ?", (name, found.account, found.name))
+        column = "member"
+    else:
+        column = "collection"
+    tx.execute(
+        f"UPDATE iam_members SET {column} = ? WHERE account = ? AND kind = 'group' AND {column} = ?",
+        (name, found.account, found.name),
+    )
+
+
+def shape(call: Call, kind: Kind, name: str) -> dict[str, Any]:
+    """An entity as the API writes it.
+
+    Raises:
+        NoSuchEntity: there is none.
+    """
+
+    def look(db: Reader) -> dict[str, Any]:
+        return tables.shape(db, tables.get(db, call.account, kind, name))
+
+    return call.doors.database.read(look)

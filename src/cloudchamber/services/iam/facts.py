@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What IAM says about its own resources: a role's trust policy, and tags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudchamber.contract.operation import Facts
+from cloudchamber.services.iam import tables
+
+if TYPE_CHECKING:
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.store.database import Reader
+
+
+def facts(doors: Doors, arn: str) -> Facts | None:
+    """Owner, tags and (of a role) trust policy of a resource of IAM; None if there is no such resource."""
+
+    def look(db: Reader) -> Facts | None:
+        entity = tables.by_arn(db, arn)
+        if entity is not None:
+            name = f"trust policy of role {entity.name}" if entity.trust else ""
+            return Facts(entity.account, entity.trust, name, tables.tags(db, arn))
+        if ":policy/" in arn and tables.managed(db, arn) is not None:
+            return Facts(arn.split(":")[4], tags=tables.tags(db, arn))
+        return None
+
+    return doors.database.read(look)

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who an access key belongs to, and which policies apply: what the front asks of IAM.
+
+Temporary credentials need no row: the session token carries the session, sealed with the chamber's own key, and the
+secret is derived from it. They outlive a restart, and a changed or invented token is worth nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import os
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base import ids
+from cloudchamber.base.errors import ChamberError
+from cloudchamber.contract.identity import Credential, Principal
+from cloudchamber.policy.evaluate import IdentityPolicies, Policy, policy
+from cloudchamber.services.iam import tables
+from cloudchamber.services.iam.errors import ExpiredToken, InvalidClientTokenId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from cloudchamber.base.clock import Clock
+    from cloudchamber.store.database import Database, Reader
+    from cloudchamber.services.iam.tables import Entity
+
+_CACHED_MAX = 4096
+_UNKNOWN = "The security token included in the request is invalid."
+_EXPIRED = "The security token included in the request is expired"
+_TOKEN_MAX = 16_384
+_ROOT_POLICY = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+
+
+class IamIdentities:
+    """`contract.identity.Identities`, over IAM's tables. Its caches hold for one state of the tables only."""
+
+    def __init__(self, database: Database, master: bytes, root: Credential) -> None:
+        self._database = database
+        self._master = master
+        self.root = root
+        self._state = -1
+        self._policies: dict[tuple[str, tuple[str, ...]], IdentityPolicies] = {}
+        self._credentials: dict[str, Credential] = {}
+        self._sealed: dict[tuple[str, str], tuple[Credential, str]] = {}
+        self._everything = IdentityPolicies((policy("root user of the account", "identity", _ROOT_POLICY),))
+
+    def credential(self, access_key_id: str, session_token: str, now: datetime) -> Credential:
+        """The key and its owner; see `Identities.credential`."""
+        if access_key_id == self.root.access_key_id:
+            if session_token:
+                raise InvalidClientTokenId(_UNKNOWN)
+            return self.root
+        self._refresh()
+        if session_token:
+            return self._session(access_key_id, session_token, now)
+        found = self._credentials.get(access_key_id)
+        if found is None:
+            found = self._long_term(access_key_id)
+            if len(self._credentials) >= _CACHED_MAX:
+                self._credentials.clear()
+            self._credentials[access_key_id] = found
+        return found
+
+    def policies(self, principal: Principal) -> IdentityPolicies:
+        """Every policy that applies by who the caller is; see `Identities.policies`."""
+        if principal.kind == "root":
+            return self._everything
+        if principal.kind in ("service", "anonymous"):
+            return IdentityPolicies()
+        self._refresh()
+        key = (principal.entity_arn or principal.arn, principal.session_policies)
+        found = self._policies.get(key)
+        if found is None:
+            found = self._database.read(lambda db: _policies(db, *key))
+            if len(self._policies) >= _CACHED_MAX:
+                self._policies.clear()
+            self._policies[key] = found
+        return found
+
+    def issue(self, principal: Principal, now: datetime, lifetime_s: int) -> Credential:
+        """Temporary credentials; see `Identities.issue`."""
+        key_id = ids.access_key_id("ASIA")
+        begun = now.replace(microsecond=0)
+        expires = begun + timedelta(seconds=lifetime_s)
+        body = {
+            "key": key_id, "expires": int(expires.timestamp()), "issued": int(begun.timestamp()),
+            "kind": principal.kind, "account": principal.account, "arn": principal.arn, "user_id": principal.user_id,
+            "entity_arn": principal.entity_arn, "session_policies": list(principal.session_policies),
+            "tags": dict(principal.tags), "source_identity": principal.source_identity,
+        }  # fmt: skip
+        packed = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 9)
+        seal = self._mac(b"session", packed)
+        token = base64.b64encode(b"\x01" + seal + packed).decode()
+        credential, _ = self._opened(token)
+        return credential
+
+    def profile_roles(self, account: str, profile: str) -> tuple[str, ...]:
+        """ARNs of the roles in an instance profile; see `Identities.profile_roles`."""
+        name = profile.rsplit("/", 1)[-1] if profile.startswith("arn:") else profile
+
+        def look(db: Reader) -> tuple[str, ...]:
+            found = tables.find(db, account, "instance-profile", name)
+            if found is None or (profile.startswith("arn:") and profile != found.arn):
+                return ()
+            roles = (tables.find(db, account, "role", role) for role in tables.members(db, found))
+            return tuple(role.arn for role in roles if role is not None)
+
+        return self._database.read(look)
+
+    def session_limit(self, role_arn: str) -> tuple[str, int] | None:
+        """Unique id and longest session, in seconds, of a role; None if there is no such role."""
+        role = self._database.read(lambda db: tables.by_arn(db, role_arn))
+        return (role.id, role.session_s) if role is not None and role.kind == "role" else None
+
+    def managed_document(self, policy_arn: str) -> str | None:
+        """The text of a managed policy's default version; None if there is no such policy."""
+        found = self._database.read(lambda db: tables.managed(db, policy_arn))
+        return found.document if found is not None else None
+
+    def owner(self, access_key_id: str) -> str | None:
+        """The account of a long-term key; None if it is unknown."""
+        if access_key_id == self.root.access_key_id:
+            return self.root.principal.account
+        row = self._database.read(
+            lambda db: db.execute("SELECT account FROM iam_keys WHERE id = ?", (access_key_id,)).fetchone()
+        )
+        return row[0] if row is not None else None
+
+    def _refresh(self) -> None:
+        """Forget everything if the tables changed: the count goes up in the very transaction that changes them."""
+        state = self._database.read(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])
+        if state != self._state:
+            self._state = state
+            self._policies.clear()
+            self._credentials.clear()
+            self._sealed.clear()
+
+    def _long_term(self, access_key_id: str) -> Credential:
+        def look(db: Reader) -> Credential:
+            row = db.execute("SELECT * FROM iam_keys WHERE id = ?", (access_key_id,)).fetchone()
+            if row is None or row["status"] != "Active":
+                raise InvalidClientTokenId(_UNKNOWN)
+            user = tables.get(db, row["account"], "user", row["user"])
+            principal = Principal(
+                "user", user.account, user.arn, user.id, user.arn, access_key_id, tags=tables.tags(db, user.arn)
+            )
+            return Credential(access_key_id, row["secret"], principal)
+
+        return self._database.read(look)
+
+    def _session(self, access_key_id: str, token: str, now: datetime) -> Credential:
+        found = self._sealed.get((access_key_id, token))
+        if found is None:
+            found = self._opened(token)
+            credential, unique_id = found
+            if credential.access_key_id != access_key_id:
+                raise InvalidClientTokenId(_UNKNOWN)
+            if unique_id and not self._lives(credential.principal, unique_id):
+                raise InvalidClientTokenId(_UNKNOWN)
+            if len(self._sealed) >= _CACHED_MAX:
+                self._sealed.clear()
+            self._sealed[(access_key_id, token)] = found
+        expires = found[0].expires_at
+        if expires is not None and now >= expires:
+            raise ExpiredToken(_EXPIRED)
+        return found[0]
+
+    def _lives(self, principal: Principal, unique_id: str) -> bool:
+        """Whether the user or role behind a session is still the one that it was issued for."""
+        entity = self._database.read(lambda db: tables.by_arn(db, principal.entity_arn))
+        return entity is not None and entity.id == unique_id
+
+    def _opened(self, token: str) -> tuple[Credential, str]:
+        """The credentials in a session token, and the unique id of the user or role behind them.
+
+        Raises:
+            InvalidClientTokenId: the chamber did not make this token.
+        """
+        try:
+            raw = base64.b64decode(token, validate=True) if len(token) <= _TOKEN_MAX else b""
+        except (binascii.Error, ValueError) as error:
+            raise InvalidClientTokenId(_UNKNOWN) from error
+        seal, packed = raw[1:33], raw[33:]
+        if raw[:1] != b"\x01" or not hmac.compare_digest(seal, self._mac(b"session", packed)):
+            raise InvalidClientTokenId(_UNKNOWN)
+        body: dict[str, Any] = json.loads(zlib.decompress(packed))
+        principal = Principal(
+            body["kind"], body["account"], body["arn"], body["user_id"], body["entity_arn"], body["key"],
+            tuple(body["session_policies"]), body["tags"], datetime.fromtimestamp(body["issued"], UTC),
+            body["source_identity"],
+        )  # fmt: skip
+        secret = base64.b64encode(self._mac(b"secret", seal)).decode()[:40]
+        expires = datetime.fromtimestamp(body["expires"], UTC)
+        unique_id = body["user_id"].partition(":")[0] if principal.kind in ("user", "assumed-role") else ""
+        return Credential(body["key"], secret, principal, token, expires), unique_id
+
+    def _mac(self, purpose: bytes, data: bytes) -> bytes:
+        return hmac.digest(self._master, purpose + b"\0" + data, "sha256")
+
+
+def identities(
+    database: Database, folder: Path, account: str, root_key: tuple[str, str] | None, clock: Clock
+) -> IamIdentities:
+    """Make the chamber's identities, after the migrations.
+
+    Keeps two files in `folder`, both 0600: ``session-key`` seals session tokens, ``root-credentials.json`` holds
+    the root user's key pair, unless `root_key` gives one.
+    """
+    master = bytes.fromhex(_kept(folder / "session-key", lambda: ids.hex_token(32)))
+    if root_key is None:
+        text = _kept(
+            folder / "root-credentials.json",
+            lambda: json.dumps({"AccessKeyId": ids.access_key_id("AKIA"), "SecretAccessKey": ids.secret_key()}),
+        )
+        pair = json.loads(text)
+        root_key = (pair["AccessKeyId"], pair["SecretAccessKey"])
+    key_id, secret = root_key
+    principal = Principal("root", account, f"arn:aws:iam::{account}:root", account, "", key_id)
+    return IamIdentities(database, master, Credential(key_id, secret, principal))
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The text of a private file, made at the first start; it appears whole or not at all."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ChamberError(f"cannot read {path}: {error}", "check the owner of the state folder") from error
+    text = make()
+    fresh = path.with_name(path.name + ".new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    fresh.replace(path)
+    parent = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+    return text
+
+
+def _policies(db: Reader, entity_arn: str, session: tuple[str, ...]) -> IdentityPolicies:
+    """The policies of a user or role; an entity that is gone has none, and so nothing is allowed."""
+    limits = tuple(policy(f"session policy {i + 1}", "session", text) for i, text in enumerate(session)) or None
+    entity = tables.by_arn(db, entity_arn)
+    if entity is None:
+        return IdentityPolicies(session=limits)
+    owners = [entity, *(tables.collections(db, "group", entity) if entity.kind == "user" else ())]
+    boundary: tuple[Policy, ...] | None = None
+    if entity.boundary:
+        # Why: a boundary whose policy is gone allows nothing; it must not vanish with it
+        found = tables.managed(db, entity.boundary)
+        boundary = () if found is None else (policy(f"permissions boundary {found.arn}", "boundary", found.document),)
+    return IdentityPolicies(tuple(_of(db, owners)), boundary, limits)
+
+
+def _of(db: Reader, owners: Iterable[Entity]) -> Iterable[Policy]:
+    for owner in owners:
+        for name, text in tables.inline(db, owner):
+            yield policy(f"inline policy {name} of {owner.kind} {owner.name}", "identity", text)
+        for attached in tables.attached(db, owner):
+            found = tables.managed(db, attached)
+            if found is not None:
+                yield policy(f"managed policy {attached} of {owner.kind} {owner.name}", "identity", found.document)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies inside users, groups and roles, and managed policies attached to them: the same for all three."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cloudchamber.contract.operation import Operation, operation
+from cloudchamber.services.iam import documents, needs, tables
+from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity
+from cloudchamber.services.iam.names import WORDS, Kind, page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.store.database import Reader, Tx
+
+    Request = Mapping[str, Any]
+    Op = Operation[Request, dict[str, Any]]
+
+ATTACHED_MAX = 10
+
+
+def _put(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"Put{title}Policy"
+
+    @operation(name, needs=needs.entity(name, kind, keys=("boundary",)))
+    async def put(call: Call, request: Request) -> dict[str, Any]:
+        """Write an inline policy, replacing the one of that name. Source: IAM API Reference, PutRolePolicy."""
+
+        def change(tx: Tx) -> None:
+            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            text = request["PolicyDocument"]
+            documents.identity(text)
+            others = [t for n, t in tables.inline(tx, found) if n.lower() != request["PolicyName"].lower()]
+            limit = WORDS[kind].inline_max
+            if sum(map(documents.size, [*others, text])) > limit:
+                raise LimitExceeded(f"Maximum policy size of {limit} bytes exceeded for {kind} {found.name}")
+            tx.execute(
+                "INSERT INTO iam_inline VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
+                (call.account, kind, found.name, request["PolicyName"], text),
+            )
+
+        await call.doors.database.write(change)
+        return {}
+
+    return put
+
+
+def _get(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"Get{title}Policy"
+
+    @operation(name, needs=needs.entity(name, kind))
+    async def get(call: Call, request: Request) -> dict[str, Any]:
+        """An inline policy, percent-encoded. Source: IAM API Reference, GetRolePolicy."""
+
+        def look(db: Reader) -> dict[str, Any]:
+            found = tables.get(db, call.account, kind, request[f"{title}Name"])
+            for policy_name, text in tables.inline(db, found):
+                if policy_name.lower() == request["PolicyName"].lower():
+                    told = {f"{title}Name": found.name, "PolicyName": policy_name}
+                    return told | {"PolicyDocument": quote(text, safe="")}
+            raise NoSuchEntity(f"The {kind} policy with name {request['PolicyName']} cannot be found.")
+
+        return call.doors.database.read(look)
+
+    return get
+
+
+def _list(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"List{title}Policies"
+
+    @operation(name, needs=needs.entity(name, kind))
+    async def list_(call: Call, request: Request) -> dict[str, Any]:
+        """Names of the inline policies. Source: IAM API Reference, ListRolePolicies."""
+
+        def look(db: Reader) -> dict[str, Any]:
+            found = tables.get(db, call.account, kind, request[f"{title}Name"])
+            some, more = page(request, [n for n, _ in tables.inline(db, found)], lambda n: n)
+            return {"PolicyNames": list(some)} | more
+
+        return call.doors.database.read(look)
+
+    return list_
+
+
+def _delete(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"Delete{title}Policy"
+
+    @operation(name, needs=needs.entity(name, kind, keys=("boundary",)))
+    async def delete(call: Call, request: Request) -> dict[str, Any]:
+        """Remove an inline policy. Source: IAM API Reference, DeleteRolePolicy."""
+
+        def change(tx: Tx) -> None:
+            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            gone = tx.execute(
+                "DELETE FROM iam_inline WHERE account = ? AND kind = ? AND entity = ? AND name = ?",
+                (call.account, kind, found.name, request["PolicyName"]),
+            )
+            if not gone.rowcount:
+                raise NoSuchEntity(f"The {kind} policy with name {request['PolicyName']} cannot be found.")
+
+        await call.doors.database.write(change)
+        return {}
+
+    return delete
+
+
+def _attach(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"Attach{title}Policy"
+
+    @operation(name, needs=needs.entity(name, kind, keys=("policy", "boundary")))
+    async def attach(call: Call, request: Request) -> dict[str, Any]:
+        """Attach a managed policy; again is no error. Source: IAM API Reference, AttachRolePolicy."""
+
+        def change(tx: Tx) -> None:
+            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            if tables.managed(tx, request["PolicyArn"]) is None:
+                raise NoSuchEntity(f"Policy {request['PolicyArn']} does not exist or is not attachable.")
+            if len(set(tables.attached(tx, found)) - {request["PolicyArn"]}) >= ATTACHED_MAX:
+                raise LimitExceeded(f"Cannot exceed quota for PoliciesPer{title}: {ATTACHED_MAX}")
+            tx.execute(
+                "INSERT OR IGNORE INTO iam_attached VALUES (?, ?, ?, ?)",
+                (call.account, kind, found.name, request["PolicyArn"]),
+            )
+
+        await call.doors.database.write(change)
+        return {}
+
+    return attach
+
+
+def _detach(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"Detach{title}Policy"
+
+    @operation(name, needs=needs.entity(name, kind, keys=("policy", "boundary")))
+    async def detach(call: Call, request: Request) -> dict[str, Any]:
+        """Detach a managed policy; the next call is decided without it. Source: IAM API Reference, DetachRolePolicy."""
+
+        def change(tx: Tx) -> None:
+            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            gone = tx.execute(
+                "DELETE FROM iam_attached WHERE account = ? AND kind = ? AND entity = ? AND arn = ?",
+                (call.account, kind, found.name, request["PolicyArn"]),
+            )
+            if not gone.rowcount:
+                raise NoSuchEntity(f"Policy {request['PolicyArn']} was not found.")
+
+        await call.doors.database.write(change)
+        return {}
+
+    return detach
+
+
+def _list_attached(kind: Kind) -> Op:
+    title = WORDS[kind].title
+    name = f"ListAttached{title}Policies"
+
+    @operation(name, needs=needs.entity(name, kind))
+    async def list_attached(call: Call, request: Request) -> dict[str, Any]:
+        """The managed policies that are attached. Source: IAM API Reference, ListAttachedRolePolicies."""
+
+        def look(db: Reader) -> dict[str, Any]:
+            found = tables.get(db, call.account, kind, request[f"{title}Name"])
+            prefix = request.get("PathPrefix", "/")
+            told = [
+                {"PolicyName": one.name, "PolicyArn": one.arn}
+                for one in (tables.managed(db, arn) for arn in tables.attached(db, found))
+                if one is not None and one.path.startswith(prefix)
+            ]
+            some, more = page(request, told, lambda one: one["PolicyArn"])
+            return {"AttachedPolicies": list(some)} | more
+
+        return call.doors.database.read(look)
+
+    return list_attached
+
+
+put_user_policy, put_group_policy, put_role_policy = _put("user"), _put("group"), _put("role")
+get_user_policy, get_group_policy, get_role_policy = _get("user"), _get("group"), _get("role")
+list_user_policies, list_group_policies, list_role_policies = _list("user"), _list("group"), _list("role")
+delete_user_policy, delete_group_policy, delete_role_policy = _delete("user"), _delete("group"), _delete("role")
+attach_user_policy, attach_group_policy, attach_role_policy = _attach("user"), _attach("group"), _attach("role")
+detach_user_policy, detach_group_policy, detach_role_policy = _detach("user"), _detach("group"), _detach("role")
+list_attached_user_policies = _list_attached("user")
+list_attached_group_policies = _list_attached("group")
+list_attached_role_policies = _list_attached("role")
