@@ -22,6 +22,7 @@ from cloudchamber.front.authority import Authority
 from cloudchamber.front.listener import Listener
 from cloudchamber.front.pipeline import Pipeline
 from cloudchamber.sandbox.spawner import open_sandboxes
+from cloudchamber.shell import ShellDoor
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
 from cloudchamber.store.outbox import Outbox
@@ -79,11 +80,14 @@ class Chamber:
         await asyncio.gather(*(part.start() for part in self._live.values()))
         about = self._about()
         pipeline.inside = Console(self.doors, self._console_token(), about)
+        self._shell = ShellDoor(folder, self.doors)
+        self._shell.open()
         self._announce(about)
 
     async def stop(self) -> None:
         """Stop answering, end what runs (instances and databases come back at the next start), then the store."""
         (self.settings.state / "chamber.json").unlink(missing_ok=True)
+        self._shell.close()
         await self._listener.close()
         for name in reversed(self._live):
             try:

@@ -20,7 +20,7 @@ from cloudchamber.base.errors import ChamberError
 from cloudchamber.settings import child_environment, from_environment, root_key, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from cloudchamber.client import Client
 
@@ -479,5 +479,13 @@ def doctor(state: str | None, as_json: bool) -> None:
                 click.echo(f"       next: {finding.next_step}")
 
 
-def _exit_code(work: Callable[[], int]) -> None:
-    raise SystemExit(work())
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("instance")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@_state
+def shell(instance: str, command: tuple[str, ...], state: str | None) -> None:
+    """A shell (or a command) inside an instance, on this terminal."""
+    from cloudchamber.shell import attach
+
+    client = _client(state)
+    raise SystemExit(attach(client.state, instance, list(command) or ["/bin/bash", "-l"]))

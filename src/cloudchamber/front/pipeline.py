@@ -134,7 +134,7 @@ class Pipeline:
         segment.notes["message"] = error.message[:2000]
         if error.status >= 500:
             _log.warning("%s %s answered %s: %s", segment.service, segment.name, error.code, error.message)
-        return fault(routed, request, error, segment.request_id)
+        return fault(error, routed, request, segment.request_id)
 
     async def ask(
         self,
