@@ -7,7 +7,19 @@ from cloudchamber.contract.service import service
 from cloudchamber.services.iam import account, groups, inline, managed, profiles, roles, tags, users
 from cloudchamber.services.iam.facts import facts
 from cloudchamber.services.iam.identities import identities
+from cloudchamber.services.iam.resources import RESOURCES
 
 SERVICE = service(
-    "iam", users, groups, roles, profiles, inline, managed, tags, account, facts=facts, identities=identities
+    "iam",
+    users,
+    groups,
+    roles,
+    profiles,
+    inline,
+    managed,
+    tags,
+    account,
+    resources=RESOURCES,
+    facts=facts,
+    identities=identities,
 )
