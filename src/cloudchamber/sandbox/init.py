@@ -30,13 +30,12 @@ _DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal
 
 
 class Init:
-    """The parent of everything inside. `alone` says that it is the init of a PID namespace."""
+    """The parent of everything inside."""
 
-    def __init__(self, shim: socket.socket, spec: SandboxSpec, env: Mapping[str, str], *, alone: bool) -> None:
+    def __init__(self, shim: socket.socket, spec: SandboxSpec, env: Mapping[str, str]) -> None:
         self._shim = shim
         self._spec = spec
         self._env = env
-        self._alone = alone
         self._main = 0
         self._runs: dict[int, int] = {}
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
@@ -52,7 +51,10 @@ class Init:
         except OSError as error:
             messages.send(self._shim, {"failed": f"{self._spec.program[0]}: {error.strerror}", "errno": error.errno})
             os._exit(127)
-        for descriptor in set(stdio):
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(null, standard)
+        for descriptor in {null, *stdio} - {0, 1, 2}:
             os.close(descriptor)
         messages.send(self._shim, {"running": True})
         chosen = selectors.DefaultSelector()
@@ -115,11 +117,8 @@ class Init:
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._alone:
+            if os.getpid() == 1:  # else -1 would mean every process of this user
                 os.kill(-1, number)
-            else:
-                for child in (self._main, *self._runs):
-                    os.killpg(child, number)
 
     def _collect(self) -> None:
         while True:
@@ -137,9 +136,7 @@ class Init:
                 messages.send(self._shim, {"ran": self._runs.pop(child), "code": code})
 
     def _end(self) -> NoReturn:
-        if not self._alone:
-            self._signal(signal.SIGKILL)
-        os._exit(0)  # the kernel kills the rest of the namespace
+        os._exit(0)  # the kernel kills the rest of the namespace; without one, the shim does
 
 
 def _become(stdio: Sequence[int], tell: int, *, tty: bool) -> None:
@@ -179,13 +176,15 @@ def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     os._exit(code)
 
 
-def substitute(env: Mapping[str, str], addresses: Mapping[str, tuple[str, int]]) -> dict[str, str]:
-    """`env` with `${listener:NAME}` replaced by address and port."""
-    changed = dict(env)
-    for name, value in env.items():
-        for listener, (address, port) in addresses.items():
-            value = value.replace(f"${{listener:{listener}}}", f"{address}:{port}")
+def substitute(
+    texts: Mapping[str, str], addresses: Mapping[str, tuple[str, int]], places: Mapping[str, str]
+) -> dict[str, str]:
+    """`texts` with `${listener:NAME}` replaced by address and port, and `${mount:TARGET}` by where that is inside."""
+    known = {f"${{listener:{name}}}": f"{address}:{port}" for name, (address, port) in addresses.items()}
+    known |= {f"${{mount:{target}}}": place for target, place in places.items()}
+    changed = dict(texts)
+    for name, value in texts.items():
+        for mark, value_of_mark in known.items():
+            value = value.replace(mark, value_of_mark)  # noqa: PLW2901 - one replacement after the other
         changed[name] = value
     return changed
-
-

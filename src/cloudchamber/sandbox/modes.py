@@ -10,26 +10,41 @@ if TYPE_CHECKING:
     from cloudchamber.sandbox.spec import Mode
 
 _KERNEL = "a hole in the kernel: all sandboxes share this machine's kernel, which is no wall between enemies"
+_SHARED = (
+    "using as much disk as is free",
+    "listening on any free port: sandboxes share the machine's ports, so two cannot both have port 80",
+)
 _LANDLOCK = (
     "connecting to unix sockets that have a path (a local database, ssh-agent): guard those by password",
     "sending UDP packets, so also DNS, to anywhere",
-    "two instances listening on one port: they share the machine's ports",
-    "using as much disk as is free",
 )
+_LANDLOCK_TCP, _LANDLOCK_SCOPES = 4, 6
+_WITHOUT_TCP = "connecting to any TCP address: the rule for it needs Linux 6.7"
+_WITHOUT_SCOPES = "signalling your other processes, and abstract unix sockets: the rule for these needs Linux 6.12"
 _PLAIN = (
     "reading and writing every file of your user, including this chamber's state and your keys",
     "seeing, signalling and debugging every process of your user",
     "connecting to any address: this machine's services, your network, the internet",
-    "using as much disk as is free",
-    "two instances listening on one port: they share the machine's ports",
 )
 _RLIMITS = (
     "memory beyond the limit when it is spread over several processes: no control group may be made here, "
     "so the limit holds for each process by itself and ends in MemoryError instead of a kill"
 )
+_NO_NFT = (
+    "outbound connections of an instance to the services of its own router by port: `nft` is not installed, so "
+    "security groups are enforced where connections are made (nothing else leads out of an instance)"
+)
 
 
-def not_blocked(mode: Mode, limits_by: LimitsBy) -> tuple[str, ...]:
-    """What this mode does not stop."""
-    by_mode = {"landlock": _LANDLOCK, "plain": _PLAIN}.get(mode, ())
-    return (*by_mode, *((_RLIMITS,) if limits_by == "rlimits" else ()), _KERNEL)
+def not_blocked(mode: Mode, limits_by: LimitsBy, *, landlock: int, nft: bool) -> tuple[str, ...]:
+    """What this mode does not stop; `landlock` is the version of its ABI here, 0 without it."""
+    found: list[str] = []
+    if mode == "plain":
+        found += (*_PLAIN, *_SHARED)
+    elif mode == "landlock":
+        found += (*_LANDLOCK, *_SHARED)
+        found += [_WITHOUT_TCP] if landlock < _LANDLOCK_TCP else []
+        found += [_WITHOUT_SCOPES] if landlock < _LANDLOCK_SCOPES else []
+    elif not nft:
+        found.append(_NO_NFT)
+    return (*found, *((_RLIMITS,) if limits_by == "rlimits" else ()), _KERNEL)

@@ -184,14 +184,18 @@ class Namespaces:
     def connecting(self, port: int) -> socket.socket:
         """A socket on its way to a port inside: from the router if there is one, else over the loopback."""
         if self._spec.private_ip:
-            return _begin_connect(self._spec.private_ip, port)
+            return begin_connect(self._spec.private_ip, port)
         with linux.inside_network(self._inside, self._here):
-            return _begin_connect("127.0.0.1", port)
+            return begin_connect("127.0.0.1", port)
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Filter in the router. Without `nft` nothing leaves the router anyway, and the shim itself refuses inbound."""
         if self._spec.private_ip and nft.program():
             nft.load(rules)
+
+    def signal(self, to: socket.socket, number: int) -> None:
+        """Signal all: PID 1 passes it on to everybody in its namespace."""
+        messages.send(to, {"signal": number})
 
     def clean(self) -> None:
         """Remove what is left on the host once PID 1 is dead."""
@@ -205,6 +209,7 @@ class Namespaces:
     def _child(self, shim: socket.socket, stdio: tuple[int, int, int]) -> None:
         try:
             os.setsid()
+            close_all_but({0, 1, 2, shim.fileno(), *stdio})
             self._wait_for(shim)
             linux.unshare(linux.NEWNS)
             owner = (self._first, self._first)
@@ -215,8 +220,9 @@ class Namespaces:
             told = self._wait_for(shim)
             self._harden(linux.prctl)
             addresses = {name: (str(at[0]), int(at[1])) for name, at in told.get("addresses", {}).items()}
-            env = init.substitute(with_defaults(self._spec.env), addresses)
-            init.Init(shim, self._spec, env, alone=True).serve(stdio)
+            places = {mount.target: mount.target for mount in self._spec.mounts}
+            env = init.substitute(with_defaults(self._spec.env), addresses, places)
+            init.Init(shim, self._spec, env).serve(stdio)
         except BaseException as error:  # noqa: BLE001 - the edge of a process: the shim is told, then it ends
             traceback.print_exc()
             with contextlib.suppress(OSError):
@@ -246,7 +252,17 @@ class Namespaces:
         seccomp.install(ptrace=self._spec.ptrace)
 
 
-def _begin_connect(address: str, port: int) -> socket.socket:
+def close_all_but(kept: set[int]) -> None:
+    """Close every other descriptor: what forks and never execs keeps whatever its parents had open."""
+    first = 0
+    for descriptor in sorted(kept):
+        if descriptor > first:  # Python's closerange(0, 0) closes everything
+            os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, 65536)
+
+
+def begin_connect(address: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setblocking(False)
     try:

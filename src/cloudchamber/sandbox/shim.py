@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cloudchamber.sandbox.cgroups import Group
 
 CONTROL, STATE, SPEC = "ctl.sock", "shim.json", "spec.json"
+_MOST_STRANGERS = 16
 _CLEAN_TRIES, _CLEAN_PAUSE_S = 200, 0.005
 
 
@@ -47,6 +48,7 @@ class Walls(Protocol):
     def listen(self, listener: Listener) -> socket.socket: ...
     def connecting(self, port: int) -> socket.socket: ...
     def set_rules(self, rules: Sequence[Rule]) -> None: ...
+    def signal(self, to: socket.socket, number: int) -> None: ...
     def clean(self) -> None: ...
 
 
@@ -60,6 +62,7 @@ class Shim:
         self._clock = SystemClock()
         self._chambers: dict[int, socket.socket] = {chamber.fileno(): chamber}
         self._owner = chamber
+        self._strangers: dict[int, socket.socket] = {}
         self._listeners: dict[str, socket.socket] = {}
         self._rules = spec.rules
         self._chosen = selectors.DefaultSelector()
@@ -108,7 +111,7 @@ class Shim:
                 self._listeners[listener.name] = self._walls.listen(listener)
             self._walls.begin(self._init)
         except BaseException:
-            self._drain(read, ConsoleLog(spec.folder), wait=False)
+            self._drain(read, ConsoleLog(spec.folder))
             raise
         if not handed:
             self._output, self._log = read, ConsoleLog(spec.folder)
@@ -190,17 +193,28 @@ class Shim:
 
     def _let_in(self, door: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            chamber, _ = door.accept()
-            chamber.settimeout(2)
-            first = messages.receive(chamber)
-            token = str(first[0].get("token", "")) if first else ""
-            if not hmac.compare_digest(token.encode(), self._state["token"].encode()):
-                chamber.close()
-                return
-            chamber.setblocking(True)
-            self._chambers[chamber.fileno()] = chamber
-            self._chosen.register(chamber, selectors.EVENT_READ, self._hear_chamber)
-            self._tell(chamber, {"id": 0, **self._description()}, self._descriptors())
+            stranger, _ = door.accept()
+            self._strangers[stranger.fileno()] = stranger
+            self._chosen.register(stranger, selectors.EVENT_READ, self._greet)
+            while len(self._strangers) > _MOST_STRANGERS:
+                self._forget(next(iter(self._strangers.values())))
+
+    def _forget(self, stranger: socket.socket) -> None:
+        del self._strangers[stranger.fileno()]
+        self._chosen.unregister(stranger)
+        stranger.close()
+
+    def _greet(self, stranger: socket.socket) -> None:
+        """Who knows the token of `shim.json` is a chamber; without Landlock's help a path is open to all."""
+        first = messages.receive(stranger)
+        token = str(first[0].get("token", "")) if first else ""
+        if not hmac.compare_digest(token.encode(), self._state["token"].encode()):
+            self._forget(stranger)
+            return
+        del self._strangers[stranger.fileno()]
+        self._chosen.modify(stranger, selectors.EVENT_READ, self._hear_chamber)
+        self._chambers[stranger.fileno()] = stranger
+        self._tell(stranger, {"id": 0, **self._description()}, self._descriptors())
 
     def _hear_chamber(self, chamber: socket.socket) -> None:
         got = messages.receive(chamber)
@@ -270,8 +284,9 @@ class Shim:
         messages.send(self._init, message, descriptors)
 
     def _signal(self, number: int) -> None:
+        assert self._init is not None
         with contextlib.suppress(BrokenPipeError):
-            self._to_init({"signal": number})
+            self._walls.signal(self._init, number)
 
     def _freeze(self, frozen: bool) -> None:
         if not self._group.freeze(frozen):
@@ -293,7 +308,7 @@ class Shim:
 
     def _finish(self) -> None:
         if self._output >= 0 and self._log:
-            self._drain(self._output, self._log, wait=True)
+            self._drain(self._output, self._log)
         killed = self._group.out_of_memory()
         code = self._code if self._code is not None else -signal.SIGKILL
         out_of_memory = killed > 0 and code in {-signal.SIGKILL, 128 + signal.SIGKILL}
@@ -305,12 +320,11 @@ class Shim:
             self._tell(chamber, {"event": "exited", **asdict(ended)})
 
     @staticmethod
-    def _drain(descriptor: int, log: ConsoleLog, *, wait: bool) -> None:
+    def _drain(descriptor: int, log: ConsoleLog) -> None:
         os.set_blocking(descriptor, False)
         with contextlib.suppress(BlockingIOError):
             while data := os.read(descriptor, 65536):
                 log.write(data)
-        _ = wait
 
     def _destroy(self) -> None:
         """Leave nothing: no process, group, socket, folder."""

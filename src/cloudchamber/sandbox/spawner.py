@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cloudchamber.sandbox import messages
 from cloudchamber.sandbox.console_log import tail
@@ -50,6 +50,8 @@ class LocalSandbox:
         self._addresses = {name: (str(at[0]), int(at[1])) for name, at in hello["addresses"].items()}
         self._output = descriptors.pop(0) if descriptors else -1
         self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._exit: Exit | None = None
+        self._left = False
         link.on_event(self._hear)
 
     def _keep(self, name: str, descriptor: int) -> socket.socket:
@@ -64,7 +66,8 @@ class LocalSandbox:
         elif message is None and not self._ended.done():
             for listener in self._listeners.values():
                 listener.close()
-            self._ended.set_result(getattr(self, "_exit", None) or Exit(-signal.SIGKILL, detail="its shim was killed"))
+            if not self._left:  # else it lives on, and nobody here will hear of its end
+                self._ended.set_result(self._exit or Exit(-signal.SIGKILL, detail="its shim was killed"))
 
     @property
     def id(self) -> str:
@@ -158,9 +161,8 @@ class LocalSandbox:
 
     def let_go(self) -> None:
         """Close this side only; a detached sandbox lives on."""
+        self._left = True
         self._link.close()
-        for listener in self._listeners.values():
-            listener.close()
 
 
 class LocalSandboxes:
@@ -189,7 +191,7 @@ class LocalSandboxes:
 
     @property
     def not_blocked(self) -> Sequence[str]:
-        return not_blocked(self.mode, self.limits_by)
+        return not_blocked(self.mode, self.limits_by, landlock=self._hello["landlock"], nft=self._hello["nft"])
 
     async def start(self) -> None:
         """Start the spawner; returns when it has found its mode.
@@ -235,11 +237,9 @@ class LocalSandboxes:
         if spec.detached and spec.console == "pipe":
             raise ValueError("a detached sandbox keeps its console in a file")
         ours, theirs = messages.pair()
-        with tempfile.TemporaryFile() as written:
-            written.write(json.dumps(to_json(spec)).encode())
-            written.seek(0)
+        with _unnamed_file(json.dumps(to_json(spec)).encode()) as written:
             try:
-                await self._link.tell({"op": "launch"}, (theirs.fileno(), written.fileno()))
+                await self._link.tell({"op": "launch", "warm": spec.warm}, (theirs.fileno(), written.fileno()))
             finally:
                 theirs.close()
         link = Link(ours)
@@ -318,6 +318,17 @@ def _knock(folder: Path) -> socket.socket:
         raise
     finally:
         os.close(descriptor)
+    return made
+
+
+def _unnamed_file(data: bytes) -> BinaryIO:
+    """A file with this content and no name; in memory where the system can."""
+    if sys.platform == "linux":
+        made: BinaryIO = open(os.memfd_create("spec"), "r+b")
+    else:
+        made = tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller
+    made.write(data)
+    made.seek(0)
     return made
 
 

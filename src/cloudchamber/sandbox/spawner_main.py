@@ -21,7 +21,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.sandbox import cgroups, linux, messages
+from cloudchamber.sandbox import cgroups, landlock, linux, messages, nft
 from cloudchamber.sandbox.shim import Shim, Walls
 from cloudchamber.sandbox.spec import Limits, SandboxSpec, from_json
 
@@ -56,11 +56,11 @@ class Spawner:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         gc.freeze()
         ready = {"mode": self._mode, "limits_by": self._hierarchy.by, "refused": refused}
-        messages.send(self._chamber, ready | {"freezer": "freeze" in self._hierarchy.folders})
+        messages.send(self._chamber, ready | {"landlock": landlock.version(), "nft": nft.program() is not None})
         while (got := messages.receive(self._chamber)) is not None:
             message, descriptors = got
             if message.get("op") == "launch":
-                self._fork(*descriptors)
+                self._fork(*descriptors, warm=bool(message.get("warm")))
             elif message.get("op") == "warm":
                 self._preload()
 
@@ -83,7 +83,8 @@ class Spawner:
         if mode.startswith("ns-") and (mode == "ns-root") != (os.geteuid() == 0):
             return "needs root" if mode == "ns-root" else "root has ns-root"
         trial = self._folder / f".trial-{os.getpid()}"
-        spec = SandboxSpec("trial", trial, ("/bin/true",), private_ip="172.31.0.9", limits=Limits(pids=16))
+        eth0 = "172.31.0.9" if mode.startswith("ns-") else ""
+        spec = SandboxSpec("trial", trial, ("/bin/true",), private_ip=eth0, limits=Limits(pids=64))
         ours, theirs = messages.pair()
         child = os.fork()
         if child == 0:
@@ -98,24 +99,25 @@ class Spawner:
         shutil.rmtree(trial, ignore_errors=True)
         return str(answer[0].get("error", "")) if answer else "the trial's shim died"
 
-    def _fork(self, end: int, written: int) -> None:
+    def _fork(self, end: int, written: int, *, warm: bool) -> None:
+        """Fork a shim. The spec is read in the fork only: this memory must never have held a credential."""
         chamber = socket.socket(fileno=end)
-        with open(written, encoding="utf-8") as text:
-            spec = from_json(json.load(text))
-        if spec.warm:
+        if warm:
             self._preload()
         try:
             child = os.fork()
         except OSError as error:
             with contextlib.suppress(OSError):
                 messages.send(chamber, {"id": 0, "errno": error.errno or errno.EAGAIN, "error": f"fork: {error}"})
-            chamber.close()
-            return
+            child = -1
         if child == 0:
             self._chamber.close()
+            with open(written, encoding="utf-8") as text:
+                spec = from_json(json.load(text))
             self._shim(spec, self._mode, chamber)
             os._exit(0)
         chamber.close()
+        os.close(written)
 
     def _shim(self, spec: SandboxSpec, mode: Mode, chamber: socket.socket) -> None:
         """In the fork: become the shim of this sandbox. Never returns with an exception."""

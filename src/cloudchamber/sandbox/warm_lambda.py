@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs in a warm sandbox that is a Lambda environment: AWS's own runtime client, with a function's surroundings.
+
+It lives here, and not with the Lambda service, because the fork must load nothing of the chamber's services.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+NATIVE_ADDRESS = "127.0.0.1:9001"
+"""Where the native client looks, fixed when it was loaded."""
+_GIVEN = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
+"""What AWS's Python runtimes have beside the standard library. Source: Lambda Developer Guide, runtime dependencies."""
+_OWN = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+
+
+class RuntimePackages:
+    """Finds the runtime's own packages, and nothing else of the chamber's: an import that fails on AWS fails here."""
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = list(folders)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a top-level package of the runtime; None for all others."""
+        if path is None and name in (*_GIVEN, *_OWN):
+            return importlib.machinery.PathFinder.find_spec(name, self._folders, target)
+        return None
+
+
+def main() -> None:
+    """Run the function that the environment describes, until the sandbox ends."""
+    root = os.environ["LAMBDA_TASK_ROOT"]  # noqa: TID251 - this process is the function's, not the chamber's
+    bootstrap = importlib.import_module("awslambdaric.bootstrap")
+    client = _client(os.environ["AWS_LAMBDA_RUNTIME_API"])  # noqa: TID251 - as above
+    _arrange_imports(root)
+    os.chdir(root)
+    bootstrap.run(os.environ["_HANDLER"], client)  # noqa: TID251 - as above
+
+
+def _arrange_imports(root: str) -> None:
+    """The function's files first, then the standard library, then the runtime's packages."""
+    outside = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    standard = [path for path in sys.path if _standard(path)]
+    extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]  # noqa: TID251 - as above
+    sys.path[:] = [root, *extra, *standard]
+    finder: Any = RuntimePackages(outside)
+    sys.meta_path.append(finder)
+    # Why: a function that brings its own boto3 gets that one, though ours is loaded already.
+    for name in _GIVEN:
+        if os.path.exists(f"{root}/{name}") or os.path.exists(f"{root}/{name}.py"):
+            for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
+                del sys.modules[loaded]
+    for loaded in [m for m in sys.modules if m == "cloudchamber" or m.startswith("cloudchamber.")]:
+        del sys.modules[loaded]
+
+
+def _standard(path: str) -> bool:
+    if path.endswith(("site-packages", "dist-packages")):
+        return False
+    return path.endswith((".zip", "lib-dynload")) or os.path.exists(f"{path}/argparse.py")
+
+
+def _client(address: str) -> Any:
+    """The runtime client: the native one where it looks at the right address, else one in Python."""
+    module = importlib.import_module("awslambdaric.lambda_runtime_client")
+    if address == NATIVE_ADDRESS and module.runtime_client is not None:
+        return _reporting(module.LambdaRuntimeClient)(address)
+    return _reporting(_in_python(module))(address)
+
+
+def _reporting(base: Any) -> Any:
+    """The client, saying with each answer how much memory the process has used at most."""
+
+    class Reporting(base):
+        def post_invocation_result(
+            self, invoke_id: str, result_data: Any, content_type: str = "application/json", invocation_id: Any = None
+        ) -> None:
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            kind = f"{content_type}; maxrss-kb={used if sys.platform == 'linux' else used // 1024}"
+            super().post_invocation_result(invoke_id, result_data, kind, invocation_id)
+
+    return Reporting
+
+
+def _in_python(module: Any) -> Any:
+    """awslambdaric's client without its native part, which has no build for macOS and one fixed address."""
+    import http.client  # noqa: PLC0415 - only where the native client cannot be used
+
+    class InPython(module.LambdaRuntimeClient):
+        _connection: http.client.HTTPConnection | None = None
+
+        def _call(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Any:
+            if self._connection is None:
+                self._connection = http.client.HTTPConnection(self.lambda_runtime_address)
+            self._connection.request(method, f"/2018-06-01/runtime/{path}", body, headers or {})
+            answer = self._connection.getresponse()
+            return answer.read(), answer.headers
+
+        def wait_next_invocation(self) -> Any:
+            body, headers = self._call("GET", "invocation/next")
+            return module.InvocationRequest(
+                invoke_id=headers["Lambda-Runtime-Aws-Request-Id"],
+                x_amzn_trace_id=headers["Lambda-Runtime-Trace-Id"],
+                invoked_function_arn=headers["Lambda-Runtime-Invoked-Function-Arn"],
+                deadline_time_in_ms=headers["Lambda-Runtime-Deadline-Ms"],
+                client_context=headers["Lambda-Runtime-Client-Context"],
+                cognito_identity=headers["Lambda-Runtime-Cognito-Identity"],
+                tenant_id=headers["Lambda-Runtime-Aws-Tenant-Id"],
+                content_type=headers["Content-Type"],
+                event_body=body,
+                invocation_id=headers["Lambda-Runtime-Invocation-Id"],
+            )
+
+        def post_invocation_result(
+            self, invoke_id: str, result_data: Any, content_type: str = "application/json", invocation_id: Any = None
+        ) -> None:
+            data = result_data if isinstance(result_data, bytes) else result_data.encode()
+            self._call("POST", f"invocation/{invoke_id}/response", data, {"Content-Type": content_type})
+
+        def post_invocation_error(
+            self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: Any = None
+        ) -> None:
+            self._call("POST", f"invocation/{invoke_id}/error", error_response_data.encode())
+
+    return InPython
