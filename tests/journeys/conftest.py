@@ -31,6 +31,7 @@ class Flagship:
 def deploy(chamber: RunningChamber, *options: str) -> Flagship:
     done = json.loads(chamber.cli("up", str(EXAMPLE), "--json", *options).stdout)
     ((instance, url),) = done["apps"].items()
+    chamber.https_port = int(url.rstrip("/").rpartition(":")[2])
     return Flagship(chamber, url, instance, done["outputs"])
 
 
