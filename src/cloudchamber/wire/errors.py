@@ -120,22 +120,205 @@ class ValidationException(ServiceError):
     status = 400
 
 
+class InvalidRequest(ServiceError):
+    """S3: the request cannot be understood as a whole."""
+
+    code = "InvalidRequest"
+    status = 400
+
+
+class AuthorizationHeaderMalformed(ServiceError):
+    """S3: the Authorization header has a wrong form."""
+
+    code = "AuthorizationHeaderMalformed"
+    status = 400
+
+
+class AuthorizationQueryParametersError(ServiceError):
+    """S3: the parameters of a presigned URL have a wrong form."""
+
+    code = "AuthorizationQueryParametersError"
+    status = 400
+
+
+class InvalidAccessKeyId(ServiceError):
+    """S3: nobody has that access key."""
+
+    code = "InvalidAccessKeyId"
+    status = 403
+
+
+class SignatureDoesNotMatch(ServiceError):
+    """The signature is not the one that the secret key makes."""
+
+    code = "SignatureDoesNotMatch"
+    status = 403
+
+
+class InvalidSignatureException(ServiceError):
+    """JSON: the signature is not the one that the secret key makes, or is too old."""
+
+    code = "InvalidSignatureException"
+    status = 403
+
+
+class RequestTimeTooSkewed(ServiceError):
+    """S3: the request was signed more than 15 minutes ago, or in the future."""
+
+    code = "RequestTimeTooSkewed"
+    status = 403
+
+
+class XAmzContentSHA256Mismatch(ServiceError):
+    """S3: the body is not the one that was signed."""
+
+    code = "XAmzContentSHA256Mismatch"
+    status = 400
+
+
+class IncompleteBody(ServiceError):
+    """S3: the body ended too early, went on too long, or its chunks have a wrong form."""
+
+    code = "IncompleteBody"
+    status = 400
+
+
+class MalformedTrailerError(ServiceError):
+    """S3: the trailing headers have a wrong form."""
+
+    code = "MalformedTrailerError"
+    status = 400
+
+
+class MissingContentLength(ServiceError):
+    """S3: the length of the body must be said."""
+
+    code = "MissingContentLength"
+    status = 411
+
+
+class MissingAuthenticationToken(ServiceError):
+    """The request is not signed."""
+
+    code = "MissingAuthenticationToken"
+    status = 403
+
+
+class MissingAuthenticationTokenException(ServiceError):
+    """JSON: the request is not signed."""
+
+    code = "MissingAuthenticationTokenException"
+    status = 403
+
+
+class IncompleteSignature(ServiceError):
+    """Something is missing in the signature, or has a wrong form."""
+
+    code = "IncompleteSignature"
+    status = 400
+
+
+class IncompleteSignatureException(ServiceError):
+    """JSON: something is missing in the signature, or has a wrong form."""
+
+    code = "IncompleteSignatureException"
+    status = 400
+
+
+class InvalidClientTokenId(ServiceError):
+    """Nobody has that access key."""
+
+    code = "InvalidClientTokenId"
+    status = 403
+
+
+class UnrecognizedClientException(ServiceError):
+    """JSON: nobody has that access key."""
+
+    code = "UnrecognizedClientException"
+    status = 403
+
+
+class AuthFailure(ServiceError):
+    """EC2: nobody has that access key."""
+
+    code = "AuthFailure"
+    status = 401
+
+
+class ExpiredToken(ServiceError):
+    """The session token is too old."""
+
+    code = "ExpiredToken"
+    status = 403
+
+
+class ExpiredTokenException(ServiceError):
+    """JSON: the session token is too old."""
+
+    code = "ExpiredTokenException"
+    status = 403
+
+
+class S3ExpiredToken(ExpiredToken):
+    """S3: the session token is too old."""
+
+    status = 400
+
+
+class RequestExpired(ServiceError):
+    """EC2: the session token is too old."""
+
+    code = "RequestExpired"
+    status = 400
+
+
+class InvalidToken(ServiceError):
+    """S3: the session token is not one of ours."""
+
+    code = "InvalidToken"
+    status = 400
+
+
 __all__ = [
+    "AuthFailure",
+    "AuthorizationHeaderMalformed",
+    "AuthorizationQueryParametersError",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteBody",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidAccessKeyId",
     "InvalidAction",
     "InvalidArgument",
+    "InvalidClientTokenId",
     "InvalidParameterException",
     "InvalidParameterValue",
+    "InvalidRequest",
+    "InvalidSignatureException",
+    "InvalidToken",
     "InvalidURI",
     "MalformedInput",
     "MalformedQueryString",
+    "MalformedTrailerError",
     "MalformedXML",
     "MethodNotAllowed",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "MissingContentLength",
     "MissingParameter",
     "MissingRequestBodyError",
     "OperationNotImplemented",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
     "RestUnknownOperation",
+    "S3ExpiredToken",
     "SerializationException",
+    "SignatureDoesNotMatch",
     "UnknownOperationException",
+    "UnrecognizedClientException",
     "ValidationError",
     "ValidationException",
+    "XAmzContentSHA256Mismatch",
 ]

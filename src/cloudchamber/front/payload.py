@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies that check themselves while they are read: payload hash, chunk signatures, trailers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cloudchamber.wire.chunked import Decoder, Signer
+from cloudchamber.wire.errors import XAmzContentSHA256Mismatch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from cloudchamber.base.body import Body
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRule:
+    """What a body must prove. `sha256`: its hash. `chunks`: it is aws-chunked, with `length` decoded octets."""
+
+    sha256: str = ""
+    chunks: bool = False
+    length: int = 0
+    signer: Signer | None = None
+    trailers: bool = False
+    announced: frozenset[str] = frozenset()
+
+
+NO_RULE = PayloadRule()
+
+
+class Verified:
+    """A `Body` that raises, at its end at the latest, if it is not what was signed."""
+
+    __slots__ = ("_body", "_rule", "_trailers")
+
+    def __init__(self, body: Body, rule: PayloadRule) -> None:
+        self._body = body
+        self._rule = rule
+        self._trailers: Mapping[str, str] = {}
+
+    @property
+    def length(self) -> int | None:
+        """Decoded octets that will come, if the client said."""
+        return self._rule.length if self._rule.chunks else self._body.length
+
+    @property
+    def trailers(self) -> Mapping[str, str]:
+        """Trailing headers; complete after the last octet."""
+        return self._trailers
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._rule.chunks:
+            rule = self._rule
+            decoder = Decoder(rule.length, signer=rule.signer, trailers=rule.trailers, announced=rule.announced)
+            async for data in self._body:
+                for part in decoder.feed(data):
+                    yield part
+            decoder.finish()
+            self._trailers = decoder.trailers
+            return
+        digest = hashlib.sha256()
+        async for data in self._body:
+            digest.update(data)
+            yield data
+        if digest.hexdigest() != self._rule.sha256:
+            raise XAmzContentSHA256Mismatch(
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+                ClientComputedContentSHA256=self._rule.sha256,
+                S3ComputedContentSHA256=digest.hexdigest(),
+            )
