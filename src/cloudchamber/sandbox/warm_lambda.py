@@ -97,7 +97,7 @@ def _reporting(base: Any) -> Any:
 
 def _in_python(module: Any) -> Any:
     """awslambdaric's client without its native part, which has no build for macOS and one fixed address."""
-    import http.client  # noqa: PLC0415 - only where the native client cannot be used
+    import http.client
 
     class InPython(module.LambdaRuntimeClient):
         _connection: http.client.HTTPConnection | None = None

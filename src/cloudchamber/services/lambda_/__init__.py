@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lambda: functions in sandboxes of their own, through AWS's own runtime client."""
+
+from __future__ import annotations
+
+from cloudchamber.contract.service import service
+from cloudchamber.services.lambda_ import controls, event_invoke, functions, invoking, permissions
+from cloudchamber.services.lambda_.facts import facts
+from cloudchamber.services.lambda_.part import LambdaPart
+from cloudchamber.services.lambda_.resources import EVENT_INVOKE_CONFIG, FUNCTION, PERMISSION
+
+SERVICE = service(
+    "lambda",
+    functions,
+    invoking,
+    permissions,
+    controls,
+    event_invoke,
+    resources=(FUNCTION, PERMISSION, EVENT_INVOKE_CONFIG),
+    part=LambdaPart,
+    facts=facts,
+)

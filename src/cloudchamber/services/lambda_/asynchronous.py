@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asynchronous invocations: accepted only when they are on disk, run at least once, retried, and never lost in silence.
+
+Why not the outbox: a run may take 15 minutes, and events of a function that is throttled must not hold up those of
+others; here a row waits for its own time, and payloads are read only when a run begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.arn import Arn
+from cloudchamber.base.body import Held
+from cloudchamber.base.errors import ServiceError
+from cloudchamber.services.lambda_ import tables
+from cloudchamber.services.lambda_.environment import assume
+from cloudchamber.services.lambda_.errors import RecursiveInvocationException, TooManyRequestsException
+from cloudchamber.services.lambda_.events import invocation_record, record_key
+from cloudchamber.services.lambda_.outcome import Outcome
+from cloudchamber.track.track import Segment, Trace, segment_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Awaitable, Callable
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.services.lambda_.events import Condition
+    from cloudchamber.services.lambda_.pool import Tuning
+    from cloudchamber.services.lambda_.tables import Function
+    from cloudchamber.store.database import Reader, Tx
+
+    Run = Callable[[Function, str, bytes, Trace, str, dict[str, Any]], Awaitable[Outcome]]
+
+_log = logging.getLogger(__name__)
+_RETRIES = 2
+_AGE_S = 21_600.0
+_BACKOFF_MAX_S = 300.0
+_LOOK_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One accepted event; `attempts` counts runs that failed, `throttles` the times that nothing could run."""
+
+    id: str
+    arn: str
+    payload: bytes
+    context: str
+    trace: Trace
+    accepted_s: float
+    attempts: int
+    throttles: int
+
+
+def _event(row: sqlite3.Row) -> Event:
+    trace = Trace.parse(row["trace"])
+    if trace is None:
+        raise ValueError(f"event {row['id']} has no track")
+    return Event(
+        row["id"], row["arn"], bytes(row["payload"]), row["context"], trace, row["accepted"], row["attempts"],
+        row["throttles"],
+    )  # fmt: skip
+
+
+class EventQueue:
+    """The accepted events of all functions."""
+
+    def __init__(self, doors: Doors, run: Run, settled: Callable[[str], Awaitable[None]], tuning: Tuning) -> None:
+        self._doors = doors
+        self._run = run
+        self._settled = settled
+        self._tuning = tuning
+        self._wake = asyncio.Event()
+        self._busy: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin with what was accepted before."""
+        self._pump = asyncio.create_task(self._work_for_ever(), name="lambda-events")
+
+    async def stop(self) -> None:
+        """Stop; what has not been handled is run after the next start."""
+        tasks = [t for t in (self._pump, *self._tasks) if t is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def nudge(self) -> None:
+        """Look at once whether something may run."""
+        self._wake.set()
+
+    def waiting(self) -> int:
+        """Events that are not handled yet."""
+        return int(self._doors.database.read(lambda db: db.execute("SELECT count(*) FROM lambda_events").fetchone()[0]))
+
+    async def accept(self, request_id: str, arn: str, payload: bytes, context: str, trace: Trace) -> None:
+        """Take an event; returns when it is on disk."""
+        now = self._doors.clock.now().timestamp()
+        values = (request_id, arn, payload, context, trace.header(), now, now)
+
+        def publish(tx: Tx) -> None:
+            tables.get(tx, arn)
+            tx.execute(
+                "INSERT INTO lambda_events (id, arn, payload, context, trace, accepted, due) VALUES (?,?,?,?,?,?,?)",
+                values,
+            )
+
+        await self._doors.database.write(publish)
+        self._wake.set()
+
+    async def _work_for_ever(self) -> None:
+        while True:
+            self._wake.clear()
+            wait_s = self._start_due()
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            except TimeoutError:
+                continue
+
+    def _start_due(self) -> float:
+        """Start what may run; seconds until something else may be due."""
+        now = self._doors.clock.now().timestamp()
+        room = self._tuning.events_at_once - len(self._busy)
+        if room <= 0:
+            return _LOOK_AGAIN_S
+        limit = len(self._busy) + room + 1
+
+        def look(db: Reader) -> list[Any]:
+            return db.execute("SELECT id, due FROM lambda_events ORDER BY due LIMIT ?", (limit,)).fetchall()
+
+        for row in self._doors.database.read(look):
+            if row["id"] in self._busy:
+                continue
+            if row["due"] > now:
+                return max(0.001, min(_LOOK_AGAIN_S, row["due"] - now))
+            if len(self._busy) >= self._tuning.events_at_once:
+                break
+            self._busy.add(row["id"])
+            task = asyncio.create_task(self._handle(row["id"]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return _LOOK_AGAIN_S
+
+    async def _handle(self, event_id: str) -> None:
+        try:
+            row = self._doors.database.read(
+                lambda db: db.execute("SELECT * FROM lambda_events WHERE id = ?", (event_id,)).fetchone()
+            )
+            if row is not None:
+                event = _event(row)
+                await self._settled(event.arn)
+                function = self._doors.database.read(lambda db: tables.find(db, event.arn))
+                if function is None:
+                    await self._done(event)
+                else:
+                    await self._attempt(event, function)
+        except Exception:  # noqa: BLE001 - the edge: the event stays, and is tried again after a while
+            _log.exception("event %s could not be handled", event_id)
+            await self._later(event_id, _LOOK_AGAIN_S, "throttles")
+        finally:
+            self._busy.discard(event_id)
+            self._wake.set()
+
+    async def _attempt(self, event: Event, function: Function) -> None:
+        settings = function.events or {}
+        age_s = self._doors.clock.now().timestamp() - event.accepted_s
+        if age_s > float(settings.get("MaximumEventAgeInSeconds") or _AGE_S):
+            await self._give_up(event, function, "EventAgeExceeded", Outcome(b""))
+            return
+        notes: dict[str, Any] = {"attempt": event.attempts + 1, "asynchronous": True}
+        try:
+            done = await self._run(function, event.id, event.payload, event.trace, event.context, notes)
+        except RecursiveInvocationException as error:
+            await self._give_up(event, function, "RecursiveInvocation", Outcome(b"", error_type=error.code))
+            return
+        except TooManyRequestsException:
+            await self._later(event.id, min(_BACKOFF_MAX_S, 0.25 * 2 ** min(event.throttles, 11)), "throttles")
+            return
+        except ServiceError as error:  # no environment could be made: not the function's fault, tried until too old
+            _log.warning("event %s of %s must wait: %s", event.id, function.name, error.message)
+            await self._later(event.id, min(_BACKOFF_MAX_S, 1.0 * 2 ** min(event.throttles, 9)), "throttles")
+            return
+        if not done.function_error:
+            await self._send(event, function, "Success", done)
+            await self._done(event)
+            return
+        retries = settings.get("MaximumRetryAttempts")
+        if event.attempts >= (_RETRIES if retries is None else int(retries)):
+            await self._give_up(event, function, "RetriesExhausted", done)
+            return
+        delays = self._tuning.retry_delays_s
+        await self._later(event.id, delays[min(event.attempts, len(delays) - 1)], "attempts")
+
+    async def _later(self, event_id: str, after_s: float, count: str) -> None:
+        due = self._doors.clock.now().timestamp() + after_s
+        sql = f"UPDATE lambda_events SET due = ?, {count} = {count} + 1 WHERE id = ?"
+        await self._doors.database.write(lambda tx: tx.execute(sql, (due, event_id)) and None)
+
+    async def _done(self, event: Event) -> None:
+        await self._doors.database.write(
+            lambda tx: tx.execute("DELETE FROM lambda_events WHERE id = ?", (event.id,)) and None
+        )
+
+    async def _give_up(self, event: Event, function: Function, condition: Condition, last: Outcome) -> None:
+        """Tell the destination, the log and the track that an event failed for good; then let go of it."""
+        now = self._doors.clock.now().timestamp()
+        segment = Segment(
+            event.trace.track_id, segment_id(), event.trace.parent_id, "lambda", f"Drop event of {function.name}", now
+        )
+        segment.error, segment.resource = condition, function.arn
+        runs = event.attempts + (0 if condition in ("EventAgeExceeded", "RecursiveInvocation") else 1)
+        segment.notes = {"event": event.id, "runs": runs, "error_type": last.error_type}
+        _log.warning("event %s of %s failed for good: %s after %d runs", event.id, function.name, condition, runs)
+        told = await self._send(event, function, condition, last)
+        if told:
+            segment.notes["destination"] = told
+        segment.ended = self._doors.clock.now().timestamp()
+        self._doors.recorder.record(segment)
+        await self._done(event)
+
+    async def _send(self, event: Event, function: Function, condition: Condition, last: Outcome) -> str:
+        """Send the invocation record to the destination, if there is one; says where, or why it failed."""
+        which = "OnSuccess" if condition == "Success" else "OnFailure"
+        config = (function.events or {}).get("DestinationConfig") or {}
+        target = (config.get(which) or {}).get("Destination")
+        if not target:
+            return ""
+        now = self._doors.clock.now()
+        record = invocation_record(
+            now=now,
+            request_id=event.id,
+            arn=event.arn,
+            condition=condition,
+            runs=event.attempts + (0 if condition in ("EventAgeExceeded", "RecursiveInvocation") else 1),
+            request_payload=event.payload,
+            response_payload=last.payload,
+            function_error=last.function_error,
+        )
+        try:
+            await self._put(event, function, target, json.dumps(record, separators=(",", ":")).encode())
+        except ServiceError as error:
+            _log.warning("record of event %s did not reach %s: %s %s", event.id, target, error.code, error.message)
+            return f"{target}: {error.code}"
+        return str(target)
+
+    async def _put(self, event: Event, function: Function, target: str, record: bytes) -> None:
+        """Write to the destination as the execution role."""
+        session = await assume(self._doors, function, event.trace)
+        arn = Arn.parse(target)
+        if arn.service == "lambda":
+            request: dict[str, Any] = {"FunctionName": target, "InvocationType": "Event", "Payload": record}
+            service, operation = "lambda", "Invoke"
+        else:
+            key = record_key(self._doors.clock.now(), function.name, event.id)
+            request = {"Bucket": arn.resource, "Key": key, "Body": Held(record), "ContentType": "application/json"}
+            service, operation = "s3", "PutObject"
+        await self._doors.ask(
+            service, operation, request, principal=session.principal, trace=event.trace, region=function.region
+        )

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One execution environment: a sandbox with the runtime, the function's code, and the role's credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from cloudchamber.base import ids
+from cloudchamber.base.clock import iso
+from cloudchamber.base.errors import ServiceError
+from cloudchamber.contract.identity import service_principal
+from cloudchamber.sandbox.spec import Exit, Limits, Listener, Mount, SandboxSpec
+from cloudchamber.services.lambda_ import outcome
+from cloudchamber.services.lambda_.archive import foreign_parts
+from cloudchamber.services.lambda_.errors import AccessDeniedException
+from cloudchamber.services.lambda_.names import LATEST, RUNTIME_HERE, runtime_note
+from cloudchamber.services.lambda_.outcome import Outcome
+from cloudchamber.services.lambda_.run_logs import Console, RunLogs, Stream
+from cloudchamber.services.lambda_.runtime_api import Answer, Invocation, RuntimeApi
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.contract.identity import Principal
+    from cloudchamber.sandbox.sandboxes import Sandbox
+    from cloudchamber.services.lambda_.tables import Function
+    from cloudchamber.track.track import Trace
+
+WARM = "cloudchamber.sandbox.warm_lambda"
+INIT_S = 10.0
+"""How long initialisation may take by itself; a longer timeout of the function allows more."""
+_TAIL = 4096
+_EXPIRY_MARGIN = timedelta(minutes=15)
+_FREEZE_AFTER_S = 0.1
+_IMPORT_ERROR = re.compile(r"Unable to import module")
+
+
+class _Front(Protocol):
+    async def serve(self, sock: socket.socket, *, peer: str) -> asyncio.Server: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSession:
+    """Credentials of the execution role, and the principal that they are."""
+
+    access_key_id: str
+    secret_key: str
+    session_token: str
+    expires_at: datetime
+    principal: Principal
+
+
+async def assume(doors: Doors, function: Function, trace: Trace | None) -> RoleSession:
+    """Assume the execution role as Lambda.
+
+    Raises:
+        AccessDeniedException: the role is gone, or its trust policy does not name Lambda.
+    """
+    try:
+        answer = await doors.ask(
+            "sts",
+            "AssumeRole",
+            {"RoleArn": function.role, "RoleSessionName": function.name},
+            principal=service_principal("lambda.amazonaws.com", function.account, function.arn),
+            trace=trace,
+            region=function.region,
+        )
+    except ServiceError as error:
+        raise AccessDeniedException("The role defined for the function cannot be assumed by Lambda.") from error
+    given = answer["Credentials"]
+    key, token = given["AccessKeyId"], given["SessionToken"]
+    principal = doors.identities.credential(key, token, doors.clock.now()).principal
+    return RoleSession(key, given["SecretAccessKey"], token, given["Expiration"], principal)
+
+
+class Environment:
+    """One environment, from its launch to its end. It runs one invocation at a time."""
+
+    def __init__(self, doors: Doors, function: Function, code: Path, logs: RunLogs, folder: Path) -> None:
+        self.id = ids.hex_token(16)
+        self.function = function
+        self.generation = function.generation
+        self.memory_mb = function.memory_mb
+        self.runs = 0
+        self.idle_since = 0.0
+        self.ended = False
+        self._doors = doors
+        self._code = code
+        self._logs = logs
+        self._folder = folder / self.id
+        self._api = RuntimeApi()
+        self._tail = bytearray()
+        self._trace: Trace | None = None
+        self._init_ms = 0.0
+        self._frozen = False
+        self._freezer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._console: Console | None = None
+        self._server: asyncio.Server | None = None
+        self._sandbox: Sandbox | None = None
+        self._exited: asyncio.Task[Exit] | None = None
+        self._session: RoleSession
+        self._stream: Stream
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def start(self, trace: Trace | None) -> Outcome | None:
+        """Launch and initialise; None when ready, else how the initialisation failed (the environment has ended).
+
+        Raises:
+            ServiceError: the role cannot be assumed.
+            OSError, ChamberError: the sandbox could not be made.
+        """
+        began = self._doors.clock.monotonic()
+        self._session = await assume(self._doors, self.function, trace)
+        now = self._doors.clock.now()
+        self._stream = Stream(
+            self.function.configuration["LoggingConfig"]["LogGroup"],
+            f"{now:%Y/%m/%d}/[{LATEST}]{self.id}",
+            self.function.region,
+            self._session.principal,
+        )
+        self._trace = trace
+        self._say_init()
+        self._sandbox = await self._doors.sandboxes.launch(self._spec())
+        sockets = self._sandbox.listeners
+        self._console = Console(self._sandbox.output, self._printed)
+        await self._api.serve(sockets["api"])
+        front: _Front = self._doors.parts["front"]
+        self._server = await front.serve(sockets["endpoint"], peer="127.0.0.1")
+        self._exited = asyncio.create_task(self._sandbox.exited())
+        limit_s = max(INIT_S, float(self.function.timeout_s))
+        failure = await self._initialised(limit_s)
+        self._init_ms = (self._doors.clock.monotonic() - began) * 1000
+        if failure is not None:
+            self._console.drain()
+            await self.end()
+            return failure
+        return None
+
+    async def _initialised(self, limit_s: float) -> Outcome | None:
+        assert self._exited is not None
+        ready = asyncio.create_task(self._api.ready.wait())
+        done, _ = await asyncio.wait(
+            {ready, self._api.failed, self._exited}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        ready.cancel()
+        if ready in done:
+            return None
+        if self._api.failed in done:
+            answer = self._api.failed.result()
+            return Outcome(self._explained(answer.body), "Unhandled", answer.error_type or "Runtime.Unknown")
+        if self._exited in done:
+            return self._ended_outcome(self._exited.result(), "")
+        message = f"Error: Task timed out after {limit_s:.2f} seconds"
+        return Outcome(outcome.failed("Sandbox.Timedout", message), "Unhandled", "Sandbox.Timedout")
+
+    def _explained(self, body: bytes) -> bytes:
+        """The runtime's own words; for an import error, also what is wrong with the package, if we see it."""
+        try:
+            document = json.loads(body)
+            message = str(document.get("errorMessage", ""))
+        except (ValueError, AttributeError):
+            return body
+        if _IMPORT_ERROR.search(message) and (why := foreign_parts(self._code)):
+            document["errorMessage"] = f"{message} ({why})"
+            self._printed([f"[ERROR] {why}"])
+        return json.dumps(document).encode()
+
+    async def end(self) -> None:
+        """End it at once; safe to call twice."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._freezer is not None:
+            self._freezer.cancel()
+        if self._sandbox is not None:
+            with contextlib.suppress(OSError):
+                await self._sandbox.kill()
+        if self._exited is not None:
+            await asyncio.gather(self._exited, return_exceptions=True)
+        self._api.close()
+        if self._server is not None:
+            self._server.close()
+        if self._console is not None:
+            self._console.close()
+
+    def usable(self, now: datetime, generation: int) -> bool:
+        """Whether it may take another event: alive, of the current code and settings, credentials not ending soon."""
+        alive = not self.ended and self._exited is not None and not self._exited.done()
+        margin = min(_EXPIRY_MARGIN, timedelta(seconds=self.function.timeout_s + 60))
+        return alive and generation == self.generation and now + margin < self._session.expires_at
+
+    @property
+    def frozen(self) -> bool:
+        return self._frozen
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    async def run(self, request_id: str, payload: bytes, trace: Trace, context: str) -> Outcome:
+        """Run the function once. Never raises for what the function does."""
+        assert self._exited is not None
+        assert self._console is not None
+        await self._thawed()
+        self._console.drain()
+        self._trace = trace
+        self._tail.clear()
+        clock = self._doors.clock
+        cold, self.runs = self.runs == 0, self.runs + 1
+        timeout_s = self.function.timeout_s
+        self._printed([f"START RequestId: {request_id} Version: {LATEST}"])
+        begun = clock.monotonic()
+        answer: asyncio.Future[Answer] | None = None
+        if self._api.ready.is_set():
+            deadline_ms = int(clock.now().timestamp() * 1000) + timeout_s * 1000
+            invocation = Invocation(request_id, payload, deadline_ms, self.function.arn, trace.header(), context)
+            answer = self._api.submit(invocation)
+            await asyncio.wait({answer, self._exited}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        duration_ms = (clock.monotonic() - begun) * 1000
+        self._console.drain()
+        made = await self._made(answer, request_id, timeout_s)
+        done = Outcome(
+            made.payload,
+            made.function_error,
+            made.error_type,
+            duration_ms,
+            self._init_ms if cold else 0.0,
+            made.memory_mb,
+            made.usable,
+        )
+        self._finish(request_id, done, trace)
+        if not done.usable:
+            await self.end()
+        return Outcome(
+            done.payload,
+            done.function_error,
+            done.error_type,
+            duration_ms,
+            done.init_ms,
+            done.memory_mb,
+            done.usable,
+            bytes(self._tail[-_TAIL:]),
+            self._stream.denied,
+        )
+
+    async def _made(self, answer: asyncio.Future[Answer] | None, request_id: str, timeout_s: int) -> Outcome:
+        """What the answer, its absence, or the end of the process means."""
+        assert self._exited is not None
+        if answer is not None and answer.done() and not answer.cancelled():
+            given = answer.result()
+            memory_mb = -(-given.memory_kb // 1024)
+            if given.kind == "response":
+                return Outcome(given.body, memory_mb=memory_mb, usable=not self._exited.done())
+            error_type = given.error_type or "Unhandled"
+            return Outcome(given.body, "Unhandled", error_type, memory_mb=memory_mb, usable=not self._exited.done())
+        if self._exited.done() or answer is None:
+            exit_ = await self._exited if self._exited.done() else Exit(1)
+            return self._ended_outcome(exit_, request_id)
+        said = f"Task timed out after {timeout_s:.2f} seconds"
+        self._printed([f"{iso(self._doors.clock.now())} {request_id} {said}"])
+        body = outcome.failed("Sandbox.Timedout", f"RequestId: {request_id} Error: {said}")
+        return Outcome(body, "Unhandled", "Sandbox.Timedout", usable=False)
+
+    def _ended_outcome(self, exit_: Exit, request_id: str) -> Outcome:
+        if self._console is not None:
+            self._console.drain()
+        kind = "Runtime.OutOfMemory" if exit_.out_of_memory else "Runtime.ExitError"
+        words = outcome.exit_words(-9 if exit_.out_of_memory else exit_.code)
+        prefix = f"RequestId: {request_id} Error: " if request_id else "Error: "
+        self._printed([f"{prefix}{words}", *([kind] if request_id else [])])
+        return Outcome(outcome.failed(kind, prefix + words), "Unhandled", kind, usable=False)
+
+    def _finish(self, request_id: str, done: Outcome, trace: Trace) -> None:
+        report = outcome.report(request_id, done, self.memory_mb, trace.track_id)
+        self._printed([f"END RequestId: {request_id}", report])
+        self.idle_since = self._doors.clock.monotonic()
+        if done.usable:
+            loop = asyncio.get_running_loop()
+            self._freezer = loop.call_later(_FREEZE_AFTER_S, self._freeze)
+
+    async def settled(self) -> bool:
+        """Wait until the runtime asks for the next event; False if it ends instead (or takes over a second)."""
+        if self.ended or self._exited is None:
+            return False
+        if self._api.ready.is_set():
+            return True
+        ready = asyncio.create_task(self._api.ready.wait())
+        await asyncio.wait({ready, self._exited}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        return self._api.ready.is_set() and not self._exited.done()
+
+    # -- between runs ----------------------------------------------------------------------------------------------
+
+    def _freeze(self) -> None:
+        self._freezer = None
+        task = asyncio.get_running_loop().create_task(self._frozen_soon())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _frozen_soon(self) -> None:
+        if self.ended or self._sandbox is None or self._frozen:
+            return
+        self._frozen = True
+        with contextlib.suppress(OSError):
+            await self._sandbox.freeze()
+
+    async def _thawed(self) -> None:
+        if self._freezer is not None:
+            self._freezer.cancel()
+            self._freezer = None
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._frozen and self._sandbox is not None:
+            self._frozen = False
+            with contextlib.suppress(OSError):
+                await self._sandbox.thaw()
+
+    # -- what it prints --------------------------------------------------------------------------------------------
+
+    def _printed(self, lines: list[str]) -> None:
+        self._tail += ("\n".join(lines) + "\n").encode("utf-8", "replace")
+        if len(self._tail) > 2 * _TAIL:
+            del self._tail[:-_TAIL]
+        moment_ms = int(self._doors.clock.now().timestamp() * 1000)
+        self._logs.put(self._stream, lines, moment_ms, self._trace)
+
+    def _say_init(self) -> None:
+        runtime = self.function.configuration["Runtime"]
+        note = runtime_note(runtime)
+        self._printed([f"INIT_START Runtime Version: {RUNTIME_HERE}" + (f" ({note})" if note else "")])
+
+    # -- what it is made of ----------------------------------------------------------------------------------------
+
+    def _spec(self) -> SandboxSpec:
+        endpoint = urlsplit(self._doors.endpoint)
+        storage = int(self.function.configuration["EphemeralStorage"]["Size"])
+        return SandboxSpec(
+            id=f"lambda-{self.id}",
+            folder=self._folder,
+            program=(WARM,),
+            env=self._env(),
+            warm=True,
+            console="pipe",
+            hostname="localhost",
+            listeners=(
+                Listener("api", "127.0.0.1", 9001),
+                Listener("endpoint", "127.0.0.1", endpoint.port or 80),
+            ),
+            mounts=(Mount(self._code, "/var/task"),),
+            workdir="/var/task",
+            limits=Limits(
+                memory_bytes=self.memory_mb << 20,
+                vcpus=max(1.0, self.memory_mb / 1769),
+                pids=1024,
+                tmp_bytes=storage << 20,
+                open_files=1024,
+            ),
+            ca_pem=self._doors.authority.certificate_pem,
+        )
+
+    def _env(self) -> dict[str, str]:
+        """Source: Lambda Developer Guide, defined runtime environment variables."""
+        function, session = self.function, self._session
+        variables = dict(function.configuration.get("Environment", {}).get("Variables", {}))
+        return {
+            "LANG": "en_US.UTF-8",
+            "TZ": ":UTC",
+            "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+            "HOME": "/tmp",
+            **variables,
+            "_HANDLER": function.configuration["Handler"],
+            "AWS_REGION": function.region,
+            "AWS_DEFAULT_REGION": function.region,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.configuration['Runtime']}",
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+            "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": self._stream.group,
+            "AWS_LAMBDA_LOG_STREAM_NAME": self._stream.name,
+            "AWS_LAMBDA_RUNTIME_API": "${listener:api}",
+            "AWS_ACCESS_KEY_ID": session.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": session.secret_key,
+            "AWS_SESSION_TOKEN": session.session_token,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": "http://${listener:endpoint}",
+            "LAMBDA_TASK_ROOT": "/var/task",
+            "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        }

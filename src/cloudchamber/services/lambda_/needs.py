@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which permissions each operation needs. Pure.
+
+Source: Service Authorization Reference, actions, resources, and condition keys for AWS Lambda.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.arn import Arn
+from cloudchamber.contract.operation import Need
+from cloudchamber.services.lambda_.names import try_resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.contract.operation import ContextValue
+
+    Needs = Callable[[Call, Mapping[str, Any]], Iterable[Need]]
+
+
+def _arn(call: Call, request: Mapping[str, Any]) -> str:
+    return try_resolve(str(request.get("FunctionName", "")), call.account, call.region)
+
+
+def on_function(action: str) -> Needs:
+    """The action on the function that the request names."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+        arn = _arn(call, request)
+        return (Need(action, arn, {"lambda:FunctionArn": arn}),)
+
+    return needs
+
+
+def on_anything(action: str) -> Needs:
+    """An action that has no resource type."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+        return (Need(action, "*"),)
+
+    return needs
+
+
+def _pass_role(request: Mapping[str, Any], arn: str) -> Iterator[Need]:
+    role = str(request.get("Role", ""))
+    if role:
+        context: dict[str, ContextValue] = {
+            "iam:PassedToService": "lambda.amazonaws.com",
+            "iam:AssociatedResourceArn": arn,
+        }
+        yield Need("iam:PassRole", role, context)
+
+
+def create_function(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """CreateFunction, PassRole, and TagResource where tags are given."""
+    arn = _arn(call, request)
+    tags: Mapping[str, str] = request.get("Tags", {})
+    context: dict[str, ContextValue] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    if tags:
+        context["aws:TagKeys"] = tuple(tags)
+    yield Need("lambda:CreateFunction", arn, context)
+    if tags:
+        yield Need("lambda:TagResource", arn, context)
+    yield from _pass_role(request, arn)
+
+
+def update_configuration(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """UpdateFunctionConfiguration, and PassRole where a role is given."""
+    arn = _arn(call, request)
+    yield Need("lambda:UpdateFunctionConfiguration", arn)
+    yield from _pass_role(request, arn)
+
+
+def add_permission(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """AddPermission, with whom it is for."""
+    yield Need("lambda:AddPermission", _arn(call, request), {"lambda:Principal": str(request.get("Principal", ""))})
+
+
+def _tagged(call: Call, request: Mapping[str, Any]) -> str:
+    """The resource whose tags are meant: an ARN, checked by the operation itself."""
+    text = str(request.get("Resource", ""))
+    try:
+        Arn.parse(text)
+    except ValueError:
+        return try_resolve(text, call.account, call.region)
+    return text
+
+
+def tag_resource(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """TagResource, with the tags."""
+    tags: Mapping[str, str] = request.get("Tags", {})
+    context: dict[str, ContextValue] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    context["aws:TagKeys"] = tuple(tags)
+    yield Need("lambda:TagResource", _tagged(call, request), context)
+
+
+def untag_resource(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """UntagResource, with the keys."""
+    yield Need("lambda:UntagResource", _tagged(call, request), {"aws:TagKeys": tuple(request.get("TagKeys", ()))})
+
+
+def list_tags(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """ListTags."""
+    yield Need("lambda:ListTags", _tagged(call, request))

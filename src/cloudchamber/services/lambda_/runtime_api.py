@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Runtime API, 2018-06-01: how the runtime inside an environment gets events and gives answers.
+
+Each environment has a listener of its own, so the socket says who speaks: no token, and no function can answer for
+another. Source: Lambda Developer Guide, Using the Lambda runtime API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import httptools
+
+if TYPE_CHECKING:
+    import socket
+
+RESPONSE_MAX = 6_291_556
+_HEAD_MAX = 2 * 1024 * 1024
+"""The runtime sends an X-Ray document of up to 1 MB in a header."""
+_PREFIX = "/2018-06-01/runtime/"
+_ANSWER = re.compile(r"invocation/([0-9a-f-]{36})/(response|error)")
+_MEMORY = re.compile(rb"maxrss-kb=(\d{1,12})")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One event for the runtime. `deadline_ms` is POSIX milliseconds; `client_context` is JSON text or empty."""
+
+    request_id: str
+    payload: bytes
+    deadline_ms: int
+    arn: str
+    trace_header: str
+    client_context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the runtime gave back; `memory_kb` is what it says it used at most, 0 if it does not say."""
+
+    kind: Literal["response", "error", "init-error"]
+    body: bytes
+    error_type: str = ""
+    memory_kb: int = 0
+
+
+class RuntimeApi:
+    """The Runtime API of one environment."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        """Set while the runtime waits for an event."""
+        self.failed: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        """Done when the runtime says that its initialisation failed."""
+        self._waiting: _Connection | None = None
+        self._request_id = ""
+        self._answer: asyncio.Future[Answer] | None = None
+        self._server: asyncio.Server | None = None
+        self._open: set[_Connection] = set()
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Answer on a listening socket until `close`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self, self._open), sock=sock)
+
+    def close(self) -> None:
+        """Stop; whoever waits for an answer is left to the end of the environment."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._open):
+            connection.drop()
+        if not self.failed.done():
+            self.failed.cancel()
+
+    def submit(self, invocation: Invocation) -> asyncio.Future[Answer]:
+        """Give the waiting runtime an event; the future is its answer. Only while `ready` is set."""
+        connection, self._waiting = self._waiting, None
+        if connection is None:
+            raise RuntimeError("the runtime does not wait for an event")
+        self.ready.clear()
+        self._request_id = invocation.request_id
+        self._answer = asyncio.get_running_loop().create_future()
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
+            "Lambda-Runtime-Invoked-Function-Arn": invocation.arn,
+            "Lambda-Runtime-Trace-Id": invocation.trace_header,
+        }
+        if invocation.client_context:
+            headers["Lambda-Runtime-Client-Context"] = invocation.client_context
+        connection.reply(200, invocation.payload, headers)
+        return self._answer
+
+    def handle(self, connection: _Connection, method: str, path: str, error_type: str, memory_kb: int) -> None:
+        """One complete request of the runtime."""
+        where = path.removeprefix(_PREFIX)
+        found = _ANSWER.fullmatch(where)
+        body = bytes(connection.body)
+        if method == "GET" and where == "invocation/next":
+            self._waiting = connection
+            self.ready.set()
+        elif method == "POST" and where == "init/error":
+            if not self.failed.done():
+                self.failed.set_result(Answer("init-error", body, error_type))
+            connection.reply(202, b'{"status":"OK"}')
+        elif method == "POST" and found:
+            self._answered(connection, found[1], found[2], Answer("response", body, error_type, memory_kb))
+        else:
+            connection.refuse(404, "NotFound", f"no such resource: {method} {path[:200]}")
+
+    def _answered(self, connection: _Connection, request_id: str, kind: str, answer: Answer) -> None:
+        if request_id != self._request_id:
+            connection.refuse(400, "InvalidRequestID", "Invalid request ID")
+        elif self._answer is None or self._answer.done():
+            connection.refuse(400, "InvalidStateTransition", "The invocation has been answered")
+        elif kind == "response" and len(answer.body) > RESPONSE_MAX:
+            self._answer.set_result(Answer("error", _too_large(len(answer.body)), "Function.ResponseSizeTooLarge"))
+            message = f"Exceeded maximum allowed payload size ({RESPONSE_MAX} bytes)."
+            connection.refuse(413, "RequestEntityTooLarge", message)
+        else:
+            made = Answer("error" if kind == "error" else "response", answer.body, answer.error_type, answer.memory_kb)
+            self._answer.set_result(made)
+            connection.reply(202, b'{"status":"OK"}')
+
+
+def _too_large(size: int) -> bytes:
+    return json.dumps(
+        {
+            "errorType": "Function.ResponseSizeTooLarge",
+            "errorMessage": f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
+            f"({RESPONSE_MAX} bytes).",
+        }
+    ).encode()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection of the runtime; requests come one after the other."""
+
+    def __init__(self, api: RuntimeApi, connections: set[_Connection]) -> None:
+        self._api = api
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._url = b""
+        self._error_type = ""
+        self._memory_kb = 0
+        self._head = 0
+        self.body = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # pyright: ignore[reportAttributeAccessIssue] - a stream server's is a Transport
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.drop()
+
+    def on_message_begin(self) -> None:
+        self._url, self._error_type, self._memory_kb, self._head = b"", "", 0, 0
+        self.body = bytearray()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._grew(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grew(len(name) + len(value))
+        lower = name.lower()
+        if lower == b"lambda-runtime-function-error-type":
+            self._error_type = value.decode("latin-1")[:256]
+        elif lower == b"content-type" and (found := _MEMORY.search(value)):
+            self._memory_kb = int(found[1])
+        elif lower == b"expect" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        # Why: what is beyond the limit is counted by one octet more, and not kept.
+        if len(self.body) <= RESPONSE_MAX:
+            self.body += body[: RESPONSE_MAX + 1 - len(self.body)]
+
+    def on_message_complete(self) -> None:
+        method = self._parser.get_method().decode("ascii")
+        self._api.handle(self, method, self._url.decode("latin-1"), self._error_type, self._memory_kb)
+
+    def _grew(self, octets: int) -> None:
+        self._head += octets
+        if self._head > _HEAD_MAX:
+            self.drop()
+
+    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        """Write a reply; the connection stays open."""
+        if self._transport is None:
+            return
+        lines = [f"HTTP/1.1 {status} OK", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self._transport.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+
+    def refuse(self, status: int, kind: str, message: str) -> None:
+        """Write an error as the Runtime API does."""
+        self.reply(status, json.dumps({"errorType": kind, "errorMessage": message}).encode())
+
+    def drop(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.close()
