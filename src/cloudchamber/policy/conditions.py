@@ -237,11 +237,7 @@ def split_operator(operator: str) -> tuple[Sets, str, bool]:
 
 
 def _null(key: str, wanted: tuple[bool, ...]) -> Test:
-    def test(context: Context) -> bool:
-        value = context.get(key)
-        return (value is None or value == ()) in wanted
-
-    return test
+    return lambda context: (key not in context) in wanted
 
 
 def _one(lookups: tuple[Lookup, ...], negative: bool) -> Lookup:
@@ -264,11 +260,9 @@ def _over(over: Sets, key: str, one: Lookup, negative: bool, if_exists: bool) ->
 
         return every
     if over == "ForAnyValue":
-
+        # Why: AWS documents ForAnyValue as false for a missing key, and IfExists does not change the set operator
         def some(context: Context) -> bool:
-            value = context.get(key)
-            if value is None:
-                return if_exists
+            value = context.get(key, ())
             return any(one(v, context) for v in ((value,) if isinstance(value, str) else value))
 
         return some

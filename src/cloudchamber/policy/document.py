@@ -38,8 +38,9 @@ class Reach(IntEnum):
     NOT = 0
     ACCOUNT = 1
     """The account, which leaves the decision to its identity policies."""
-    ANYONE = 2
-    ROLE = 3
+    ROLE = 2
+    ANYONE = 3
+    """Whoever it is: granted to the session itself, so that it goes further than naming its role."""
     EXACT = 4
     """The user, the role session, or the service itself."""
 
@@ -67,6 +68,8 @@ class Question:
     resource: str
     context: Context
     resource_account: str = ""
+    bounded: bool = False
+    """Whether a permissions boundary limits the subject; `evaluate` says so."""
     verb: str = field(init=False)
     """The action in lower case."""
 
@@ -89,13 +92,13 @@ class Statement:
     source: Mapping[str, Any]
     acts: match.Matcher
     on: Check
-    reach: Callable[[Subject], Reach] | None
+    reach: Callable[[Question], Reach] | None
     conditions: tuple[Condition, ...]
     reads: frozenset[str]
 
     def holds(self, question: Question) -> bool:
         """Whether all but the action fits; an action is looked up by `Document.relevant`."""
-        if self.reach is not None and not self.reach(question.subject):
+        if self.reach is not None and not self.reach(question):
             return False
         if not self.on(question):
             return False
@@ -233,16 +236,21 @@ def _conditions(source: object, variables: bool) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def _principal(body: Mapping[str, Any]) -> Callable[[Subject], Reach] | None:
+def _principal(body: Mapping[str, Any]) -> Callable[[Question], Reach] | None:
     if "NotPrincipal" in body:
         tests = _named(body["NotPrincipal"])
-        return lambda subject: Reach.NOT if _excepted(tests, subject) else Reach.ANYONE
+        denies = body["Effect"] == "Deny"
+        # Why: AWS documents that a Deny with NotPrincipal spares nobody who has a permissions boundary
+        return lambda question: (
+            Reach.NOT if not (denies and question.bounded) and _excepted(tests, question.subject) else Reach.ANYONE
+        )
     if "Principal" not in body:
         return None
     named = _named(body["Principal"])
     if len(named) == 1:
-        return named[0]
-    return lambda subject: max((test(subject) for test in named), default=Reach.NOT)
+        only = named[0]
+        return lambda question: only(question.subject)
+    return lambda question: max((test(question.subject) for test in named), default=Reach.NOT)
 
 
 def _excepted(tests: tuple[Callable[[Subject], Reach], ...], subject: Subject) -> bool:

@@ -84,6 +84,7 @@ def evaluate(
     question: Question, policies: IdentityPolicies, resource: Policy | None = None, *, resource_must_allow: bool = False
 ) -> Verdict:
     """Decide. `resource_must_allow`: nobody gets in without the resource's own policy (trust policies)."""
+    question.bounded = policies.boundary is not None
     own = (resource,) if resource is not None else ()
     denied = [d for group in (*policies.groups(), own) for d in _denying(question, group)]
     if denied:
@@ -108,14 +109,15 @@ def _blocked(
     allowing: list[Decided],
 ) -> tuple[Kind, ...]:
     blocked: list[Kind] = []
-    needs_identity, needs_limits = _left_to_identity(question, reach)
-    if needs_identity and not _allowing(question, policies.identity, allowing):
-        blocked.append("identity")
-    if needs_limits:
-        if policies.boundary is not None and not _allowing(question, policies.boundary, allowing):
-            blocked.append("boundary")
-        if policies.session is not None and not _allowing(question, policies.session, allowing):
-            blocked.append("session")
+    limits: tuple[tuple[Kind, tuple[Policy, ...] | None], ...] = (
+        ("identity", policies.identity),
+        ("boundary", policies.boundary),
+        ("session", policies.session),
+    )
+    asked = _left_to(question, reach)
+    for kind, group in limits:
+        if kind in asked and group is not None and not _allowing(question, group, allowing):
+            blocked.append(kind)
     blocked += _levels(question, policies.scps or (), "scp", allowing)
     blocked += _levels(question, policies.rcps or (), "rcp", allowing)
     abroad = bool(question.resource_account) and question.subject.account != question.resource_account
@@ -124,19 +126,24 @@ def _blocked(
     return tuple(blocked)
 
 
-def _left_to_identity(question: Question, reach: Reach) -> tuple[bool, bool]:
-    """Whether identity policies, and boundary and session policies, must allow as well.
+_ALL: tuple[Kind, ...] = ("identity", "boundary", "session")
+_BESIDE_ROLE: tuple[Kind, ...] = ("boundary", "session")
+_BESIDE_ANYONE: tuple[Kind, ...] = ("session",)
+
+
+def _left_to(question: Question, reach: Reach) -> tuple[Kind, ...]:
+    """The kinds of the caller's own policies that must allow as well.
 
     A resource's policy in the caller's own account may grant by itself. Naming a user, or a role session, grants
-    past boundary and session; naming the role, or everybody, leaves a role session to them.
+    past boundary and session policies; naming the role leaves its sessions to both; naming everybody grants to the
+    session itself, past the boundary, but what a session policy leaves out stays out.
     """
-    if question.resource_account and question.subject.account != question.resource_account:
-        return True, True
+    abroad = bool(question.resource_account) and question.subject.account != question.resource_account
+    if abroad or reach in (Reach.NOT, Reach.ACCOUNT):
+        return _ALL
     if reach is Reach.EXACT:
-        return False, False
-    if reach is Reach.ROLE or reach is Reach.ANYONE:
-        return False, question.subject.kind != "user"
-    return True, True
+        return ()
+    return _BESIDE_ROLE if reach is Reach.ROLE else _BESIDE_ANYONE
 
 
 def _kind_of(resource: Policy | None) -> Kind:
@@ -172,7 +179,7 @@ def _reach(question: Question, resource: Policy | None) -> tuple[Reach, Decided 
     best, granted = Reach.NOT, None
     if resource is not None:
         for statement in resource.document.relevant(question.verb)[1]:
-            reach = statement.reach(question.subject) if statement.reach is not None else Reach.NOT
+            reach = statement.reach(question) if statement.reach is not None else Reach.NOT
             if reach > best and statement.holds(question):
                 best, granted = reach, Decided(resource, statement)
     return best, granted

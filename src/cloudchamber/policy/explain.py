@@ -106,7 +106,7 @@ def mismatch(question: Question, statement: Statement) -> Mismatch | None:
         service = question.verb.partition(":")[0]
         if any(a.lower().startswith(f"{service}:") for a in strings(source.get(name, []))):
             fits += 0.5
-    if statement.reach is None or statement.reach(question.subject) is not Reach.NOT:
+    if statement.reach is None or statement.reach(question) is not Reach.NOT:
         fits += 1.0
     else:
         name = "NotPrincipal" if "NotPrincipal" in source else "Principal"

@@ -89,7 +89,7 @@ def resolve(parts: Tokens, context: Context) -> Tokens | None:
             value = context.get(token.key)
             if isinstance(value, tuple):
                 value = value[0] if len(value) == 1 else None
-            if value is None:
+            if not value:  # Why: an empty value counts as none; a pattern must not widen to what lies around it
                 value = token.default
             if value is None:
                 return None

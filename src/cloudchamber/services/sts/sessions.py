@@ -40,7 +40,8 @@ def _assume_role_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]
     tags = request.get("Tags", ())
     if tags:
         context["aws:TagKeys"] = tuple(tag["Key"] for tag in tags)
-        context["sts:TransitiveTagKeys"] = tuple(request.get("TransitiveTagKeys", ()))
+        if request.get("TransitiveTagKeys"):
+            context["sts:TransitiveTagKeys"] = tuple(request["TransitiveTagKeys"])
         for tag in tags:
             context[f"aws:RequestTag/{tag['Key']}"] = tag["Value"]
     role = request["RoleArn"]
