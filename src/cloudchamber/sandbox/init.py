@@ -17,9 +17,10 @@ import socket
 import sys
 import termios
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from cloudchamber.sandbox import messages
+from cloudchamber.sandbox import linux, messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,10 +33,9 @@ _DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal
 class Init:
     """The parent of everything inside."""
 
-    def __init__(self, shim: socket.socket, spec: SandboxSpec, env: Mapping[str, str]) -> None:
+    def __init__(self, shim: socket.socket, spec: SandboxSpec) -> None:
         self._shim = shim
         self._spec = spec
-        self._env = env
         self._main = 0
         self._runs: dict[int, int] = {}
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
@@ -47,7 +47,7 @@ class Init:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
-            self._main = self._start(stdio, self._spec.program, self._env, warm=self._spec.warm)
+            self._main = self._start(stdio, self._spec.program, self._spec.env, warm=self._spec.warm)
         except OSError as error:
             messages.send(self._shim, {"failed": f"{self._spec.program[0]}: {error.strerror}", "errno": error.errno})
             os._exit(127)
@@ -107,7 +107,8 @@ class Init:
             self._signal(int(message["signal"]))
         elif "run" in message:
             try:
-                child = self._start(descriptors, message["run"], message["env"], tty=bool(message["tty"]))
+                env = {**self._spec.env, **message["env"]}
+                child = self._start(descriptors, message["run"], env, tty=bool(message["tty"]))
                 self._runs[child] = message["id"]
             except OSError as error:
                 code = 127 if error.errno == errno.ENOENT else 126
@@ -162,6 +163,8 @@ def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         os.environ.clear()  # noqa: TID251 - this process becomes somebody else's program
         os.environ.update(env)  # noqa: TID251 - as above
         random.seed()
+        if sys.platform == "linux":
+            linux.prctl(linux.PR_SET_DUMPABLE, 1)
         sys.argv = list(program)
         sys.stdout, sys.stderr = open(1, "w", buffering=1, closefd=False), open(2, "w", buffering=1, closefd=False)
         importlib.import_module(program[0]).main()
@@ -176,15 +179,20 @@ def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     os._exit(code)
 
 
-def substitute(
-    texts: Mapping[str, str], addresses: Mapping[str, tuple[str, int]], places: Mapping[str, str]
-) -> dict[str, str]:
-    """`texts` with `${listener:NAME}` replaced by address and port, and `${mount:TARGET}` by where that is inside."""
+def placed(
+    spec: SandboxSpec, env: Mapping[str, str], addresses: Mapping[str, Sequence[Any]], places: Mapping[str, str]
+) -> SandboxSpec:
+    """The spec with `env`, and with `${listener:NAME}` and `${mount:TARGET}` replaced in it and in the program.
+
+    A listener becomes `address:port`, a mount the path at which the program sees it.
+    """
     known = {f"${{listener:{name}}}": f"{address}:{port}" for name, (address, port) in addresses.items()}
     known |= {f"${{mount:{target}}}": place for target, place in places.items()}
-    changed = dict(texts)
-    for name, value in texts.items():
-        for mark, value_of_mark in known.items():
-            value = value.replace(mark, value_of_mark)  # noqa: PLW2901 - one replacement after the other
-        changed[name] = value
-    return changed
+
+    def filled(text: str) -> str:
+        for mark, value in known.items():
+            text = text.replace(mark, value)
+        return text
+
+    changed = {name: filled(value) for name, value in env.items()}
+    return replace(spec, env=changed, program=tuple(filled(word) for word in spec.program))

@@ -23,7 +23,7 @@ from cloudchamber.sandbox import etc, init, linux, messages, netlink, nft, rootf
 from cloudchamber.sandbox.spec import Limits, Listener, Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from cloudchamber.sandbox.cgroups import Group
     from cloudchamber.sandbox.spec import Mode, Rule, SandboxSpec
@@ -218,11 +218,10 @@ class Namespaces:
             linux.unshare(_INNER)
             messages.send(shim, {"unshared": True})
             told = self._wait_for(shim)
-            self._harden(linux.prctl)
-            addresses = {name: (str(at[0]), int(at[1])) for name, at in told.get("addresses", {}).items()}
+            self._harden()
             places = {mount.target: mount.target for mount in self._spec.mounts}
-            env = init.substitute(with_defaults(self._spec.env), addresses, places)
-            init.Init(shim, self._spec, env).serve(stdio)
+            spec = init.placed(self._spec, with_defaults(self._spec.env), told["addresses"], places)
+            init.Init(shim, spec).serve(stdio)
         except BaseException as error:  # noqa: BLE001 - the edge of a process: the shim is told, then it ends
             traceback.print_exc()
             with contextlib.suppress(OSError):
@@ -237,7 +236,7 @@ class Namespaces:
             os._exit(127)
         return got[0]
 
-    def _harden(self, prctl: Callable[[int, int], None]) -> None:
+    def _harden(self) -> None:
         if self._root:
             os.setgroups([])
         os.setresgid(0, 0, 0)
@@ -247,7 +246,8 @@ class Namespaces:
         os.umask(0o022)
         os.chdir(self._spec.workdir)
         set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits)
-        prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nobody inside looks into PID 1; an exec makes the program visible again
         linux.drop_capabilities()
         seccomp.install(ptrace=self._spec.ptrace)
 

@@ -152,9 +152,9 @@ class SharedHost:
             got = messages.receive(shim)
             if got is None:
                 os._exit(127)
-            addresses = {name: (str(at[0]), int(at[1])) for name, at in got[0].get("addresses", {}).items()}
+            addresses = got[0]["addresses"]
             places = {mount.target: str(mount.source) for mount in self._spec.mounts}
-            env = init.substitute(self._environment(), addresses, places)
+            spec = init.placed(self._spec, self._environment(), addresses, places)
             os.chdir(self._inside(self._spec.workdir))
             os.umask(0o022)
             set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits)
@@ -163,7 +163,7 @@ class SharedHost:
                 linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
             if self._walled:
                 self._wall([*spare, *(port for _, port in addresses.values())])
-            init.Init(shim, self._spec, env).serve(stdio)
+            init.Init(shim, spec).serve(stdio)
         except BaseException as error:  # noqa: BLE001 - the edge of a process: the shim is told, then it ends
             traceback.print_exc()
             with contextlib.suppress(OSError):

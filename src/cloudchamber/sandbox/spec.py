@@ -71,8 +71,9 @@ class SandboxSpec:
     program waits (`exec sleep infinity`) when its start-up script is done. With `warm` set, the process is instead
     forked from the spawner's warm Python (awslambdaric, boto3 loaded) and `program[0]` names a module whose `main()`
     is called with the sandbox's env set; the rest is `sys.argv[1:]`.
-    In values of `env`, `${listener:NAME}` becomes `address:port` of that listener: in modes without network
-    namespaces the port is only known at the start.
+    In `program` and in values of `env`, `${listener:NAME}` becomes `address:port` of that listener and
+    `${mount:TARGET}` the path of that mount: in modes without namespaces both are only known at the start.
+    A program without PATH, HOME or LANG in `env` gets them; the chamber's own interpreter comes first in PATH.
     `private_ip` gives the sandbox an eth0 and a router; empty gives it only a loopback.
     `detached` sandboxes outlive the chamber (instances); others end with it (functions).
     """
