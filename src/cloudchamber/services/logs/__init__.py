@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudWatch Logs: groups, streams, events."""
+
+from __future__ import annotations
+
+from cloudchamber.contract.service import service
+from cloudchamber.services.logs import events, groups, streams
+from cloudchamber.services.logs.facts import facts
+from cloudchamber.services.logs.part import LogsPart
+from cloudchamber.services.logs.resources import LOG_GROUP
+
+SERVICE = service("logs", groups, streams, events, resources=(LOG_GROUP,), part=LogsPart, facts=facts)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names, ARNs and page tokens of log groups and streams. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from cloudchamber.base.arn import Arn
+from cloudchamber.services.logs.errors import InvalidParameterException
+
+_GROUP = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}")
+_STREAM = re.compile(r"[^:*]{1,512}")
+RETENTION_DAYS = frozenset(
+    (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+)
+
+
+def check_group(name: str) -> str:
+    """The name, if it may name a group."""
+    if not _GROUP.fullmatch(name):
+        raise InvalidParameterException(
+            f"1 validation error detected: Value '{name[:200]}' at 'logGroupName' failed to satisfy constraint: Member "
+            r"must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+"
+        )
+    return name
+
+
+def check_stream(name: str) -> str:
+    """The name, if it may name a stream."""
+    if not _STREAM.fullmatch(name):
+        raise InvalidParameterException(
+            f"1 validation error detected: Value '{name[:200]}' at 'logStreamName' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: [^:*]*"
+        )
+    return name
+
+
+def group_arn(account: str, region: str, name: str) -> str:
+    """ARN of a group, without the ``:*`` of its streams."""
+    return str(Arn("logs", region, account, f"log-group:{name}"))
+
+
+def identified(identifier: str) -> str:
+    """The group's name in a logGroupIdentifier: a name or an ARN."""
+    if not identifier.startswith("arn:"):
+        return identifier
+    try:
+        return Arn.parse(identifier).resource.removeprefix("log-group:").removesuffix(":*")
+    except ValueError as error:
+        raise InvalidParameterException(f"{identifier[:200]!r} is not the ARN of a log group") from error
+
+
+def seal(text: str) -> str:
+    """A page token."""
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def unseal(token: str) -> str:
+    """What a page token says."""
+    try:
+        return base64.urlsafe_b64decode(token.encode()).decode()
+    except ValueError as error:
+        raise InvalidParameterException("The specified nextToken is invalid.") from error

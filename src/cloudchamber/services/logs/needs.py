@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which permissions each operation needs. Pure.
+
+Groups are named in policies as ``...:log-group:NAME:*`` or without the ``:*``; streams as
+``...:log-group:NAME:log-stream:STREAM``. Source: Service Authorization Reference, Amazon CloudWatch Logs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.arn import Arn
+from cloudchamber.contract.operation import Need
+from cloudchamber.services.logs.names import group_arn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.contract.operation import ContextValue
+
+    Needs = Callable[[Call, Mapping[str, Any]], Iterable[Need]]
+
+
+def _group(call: Call, request: Mapping[str, Any]) -> str:
+    given = str(request.get("logGroupName") or request.get("logGroupIdentifier") or "*")
+    if given.startswith("arn:"):
+        return given.removesuffix(":*")
+    return group_arn(call.account, call.region, given)
+
+
+def on_group(action: str) -> Needs:
+    """The action on the group that the request names."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+        # Why: AWS's policies write the group with :* behind it, and that matches; a group itself is asked so too.
+        yield Need(f"logs:{action}", f"{_group(call, request)}:*")
+
+    return needs
+
+
+def on_stream(action: str) -> Needs:
+    """The action on the stream that the request names."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+        yield Need(f"logs:{action}", f"{_group(call, request)}:log-stream:{request.get('logStreamName', '*')}")
+
+    return needs
+
+
+def create_group(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """CreateLogGroup, and TagResource where tags are given."""
+    context: dict[str, ContextValue] = {f"aws:RequestTag/{k}": v for k, v in request.get("tags", {}).items()}
+    if context:
+        context["aws:TagKeys"] = tuple(request["tags"])
+        yield Need("logs:TagResource", f"{_group(call, request)}:*", context)
+    yield Need("logs:CreateLogGroup", f"{_group(call, request)}:*", context)
+
+
+def describe_groups(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """DescribeLogGroups, over all groups."""
+    yield Need("logs:DescribeLogGroups", str(Arn("logs", call.region, call.account, "log-group::log-stream:*")))
+
+
+def on_arn(action: str) -> Needs:
+    """The action on ``resourceArn``."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+        arn = str(request.get("resourceArn", "")).removesuffix(":*")
+        context: dict[str, ContextValue] = {}
+        if "tags" in request:
+            context = {f"aws:RequestTag/{k}": v for k, v in request["tags"].items()}
+            context["aws:TagKeys"] = tuple(request["tags"])
+        elif "tagKeys" in request:
+            context["aws:TagKeys"] = tuple(request["tagKeys"])
+        yield Need(f"logs:{action}", f"{arn}:*", context)
+
+    return needs
