@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live side of EC2: makes reality follow the rows, and the rows follow reality.
+
+Each instance is brought to what its row says by one task at a time, so a chamber that died at any moment goes on where
+it was. A running instance outlives the chamber; its calls wait in the listeners' backlogs and go on after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import inspect
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from cloudchamber.sandbox.spec import Exit, Limits, Listener, SandboxSpec
+from cloudchamber.services.ec2 import catalog, lifecycle, names, permissions, tables
+from cloudchamber.services.ec2.imds import Imds
+from cloudchamber.services.ec2.web import Web
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.sandbox.sandboxes import Sandbox
+    from cloudchamber.store.database import Tx
+
+_log = logging.getLogger(__name__)
+_GUEST = Path(__file__).resolve().parent / "guest"
+_STOP_GRACE_S = 10.0
+_REBOOT_EXIT = 64
+"""Exit code by which the first process asks to be started again (`reboot` inside)."""
+_PIDS = 2048
+
+
+class Endpoint(Protocol):
+    """A database's endpoint: a loopback address and port, the same inside and outside."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+class _Open:
+    """What serves one running instance."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.served: dict[str, Any] = {}
+        self.watch: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+        for one in self.served.values():
+            one.close()
+        self.served.clear()
+
+
+class Compute:
+    """Instances of this chamber. Others may use `may_reach`, `endpoint_added` and `endpoint_removed`."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        self._folder = doors.folder / "ec2"
+        self._open: dict[str, _Open] = {}
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._side: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._imds = Imds(doors)
+        self.web = Web(doors, self)
+
+    async def start(self) -> None:
+        """Find running instances again, finish what was under way, open the HTTPS front."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self.ensure_default_group(self._doors.account, self._doors.region)
+        await self.web.start()
+        for row in self._doors.database.read(tables.all_instances):
+            if row.state in ("running", "stopping"):
+                await self._find_again(row)
+            self.wake(row.id)
+
+    async def stop(self) -> None:
+        """Let go of instances; they run on."""
+        self._stopping = True
+        tasks = [*self._busy.values(), *self._side]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for opened in self._open.values():
+            opened.close()
+        await self.web.stop()
+
+    def status(self) -> list[Mapping[str, Any]]:
+        """One row for each instance, and one for the HTTPS front."""
+        rows: list[Mapping[str, Any]] = [{"kind": "https", "id": self.web.url, "state": "listening", "detail": ""}]
+        for row in self._doors.database.read(tables.all_instances):
+            detail = self.web.address_of(row.id) if row.state == "running" else row.reason
+            rows.append({"kind": "instance", "id": row.id, "state": row.state, "detail": f"{row.type} {row.private_ip} {detail}"})
+        return rows
+
+    async def ensure_default_group(self, account: str, region: str) -> None:
+        """Make the default security group of a region, once."""
+        identifier = names.default_group_id(account, region)
+        if self._doors.database.read(lambda db: tables.group(db, identifier)) is not None:
+            return
+
+        def change(tx: Tx) -> None:
+            if tables.group(tx, identifier) is None:
+                tables.insert_group(tx, tables.Group(identifier, account, region, "default", "default VPC security group"))
+                rule = names.stable_id("sgr", identifier, "in")
+                tables.insert_rule(tx, tables.Rule(rule, identifier, False, "-1", -1, -1, "", identifier))
+                rule = names.stable_id("sgr", identifier, "out")
+                tables.insert_rule(tx, tables.Rule(rule, identifier, True, "-1", -1, -1, "0.0.0.0/0", ""))
+
+        await self._doors.database.write(change)
+
+    # What operations ask
+
+    def wake(self, instance_id: str) -> None:
+        """Bring an instance to what its row says, soon."""
+        if self._stopping:
+            return
+        if instance_id in self._busy:
+            self._again.add(instance_id)
+            return
+        task = asyncio.create_task(self._settle(instance_id), name=f"ec2 {instance_id}")
+        self._busy[instance_id] = task
+        task.add_done_callback(lambda _: self._settled(instance_id))
+
+    def sandbox(self, instance_id: str) -> Sandbox | None:
+        """The sandbox of a running instance."""
+        opened = self._open.get(instance_id)
+        return opened.sandbox if opened else None
+
+    def console(self, instance_id: str, limit: int = 65536) -> bytes:
+        """The end of what an instance wrote to its console, running or not."""
+        opened = self._open.get(instance_id)
+        if opened is not None:
+            return opened.sandbox.console(limit)
+        try:
+            with (self._folder / instance_id / "console.log").open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - limit))
+                return file.read(limit)
+        except OSError:
+            return b""
+
+    def public_parameters(self) -> dict[str, tuple[str, str]]:
+        """Systems Manager's public parameters that name images: name -> image id, creation date."""
+        machine = catalog.architecture(platform.machine())
+        created = {image.id: image.created for image in catalog.images(machine)}
+        return {name: (image, created[image]) for name, image in catalog.parameters(machine).items()}
+
+    def used_elsewhere(self, group_id: str) -> bool:
+        """Whether another service (databases) uses a security group."""
+        asked = getattr(self._doors.parts.get("rds"), "uses_group", None)
+        return bool(asked(group_id)) if asked is not None else False
+
+    def rules_changed(self) -> None:
+        """Rules are read at every new connection: nothing to tell anybody."""
+
+    # What the databases ask
+
+    def may_reach(self, source: str, group_ids: tuple[str, ...] | list[str], port: int) -> tuple[bool, str]:
+        """Whether security groups let `source` connect to TCP `port` of a member of `group_ids`, and by which rule.
+
+        `source` is an instance id or an IP address; addresses of instances count as those instances.
+        """
+
+        def look(db: tables.Reader) -> tuple[bool, str]:
+            row = tables.instance(db, source) if source.startswith("i-") else tables.by_private_ip(db, source)
+            inbound = [rule for one in group_ids for rule in tables.rules(db, one)]
+            if row is not None:
+                outbound = [rule for one in row.groups for rule in tables.rules(db, one)]
+                # Why: a database has no address of the VPC here; egress rules by CIDR count if they cover the VPC or all.
+                if permissions.admitting(outbound, port, "172.31.255.254", group_ids, egress=True) is None:
+                    return False, f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/{port}"
+            address, members = (row.private_ip, row.groups) if row is not None else (source, ())
+            rule = permissions.admitting(inbound, port, address, members, egress=False)
+            if rule is not None:
+                return True, f"{rule.group_id} {rule.id}"
+            who = f"{row.id} ({', '.join(row.groups)})" if row is not None else source
+            return False, f"no ingress rule of {', '.join(group_ids) or 'no group'} lets {who} connect to tcp/{port}"
+
+        return self._doors.database.read(look)
+
+    def endpoint_added(self, endpoint: Endpoint) -> None:
+        """A database has an endpoint: running instances get a listener for it."""
+        for instance_id in list(self._open):
+            self._aside(self._add_endpoint(instance_id, endpoint))
+
+    def endpoint_removed(self, endpoint: Endpoint) -> None:
+        """A database is gone: connections to its address are refused from now on."""
+        name = _listener_name(endpoint)
+        for opened in self._open.values():
+            served = opened.served.pop(name, None)
+            if served is not None:
+                served.close()
+
+    # Reality
+
+    def _aside(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    def _settled(self, instance_id: str) -> None:
+        self._busy.pop(instance_id, None)
+        if instance_id in self._again:
+            self._again.discard(instance_id)
+            self.wake(instance_id)
+
+    async def _settle(self, instance_id: str) -> None:
+        row = self._doors.database.read(lambda db: tables.instance(db, instance_id))
+        if row is None:
+            return
+        try:
+            if row.state == "pending":
+                await self._launch(row)
+            elif row.state == "stopping":
+                await self._end(row)
+                await self._happened(row.id, "gone", ended_at=self._now())
+            elif row.state == "shutting-down":
+                await self._end(row, grace_s=2.0)
+                await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
+                await self._happened(row.id, "gone", ended_at=self._now())
+                await self._forget()
+            elif row.state == "running" and row.rebooting:
+                await self._end(row)
+                await self._launch(row)
+        except Exception:  # noqa: BLE001 - the edge of a task nobody awaits: the log has the story, the row the outcome
+            _log.exception("%s could not be brought to %s", instance_id, row.state)
+            await self._happened(instance_id, "failed", code="Server.InternalError", reason="Internal error on launch")
+
+    async def _happened(self, instance_id: str, event: lifecycle.Event, *, code: str = "", reason: str = "", **values: object) -> None:
+        """Record what happened to an instance, if its state allows that."""
+
+        def change(tx: Tx) -> None:
+            row = tables.instance(tx, instance_id)
+            to = lifecycle.after(row.state, event) if row is not None else None
+            if to is not None:
+                given = {**values, "reason_code": code, "reason": f"{code}: {reason}"} if code else values
+                tables.update_instance(tx, instance_id, state=to, **given)
+
+        await self._doors.database.write(change)
+
+    async def _forget(self) -> None:
+        before = self._now() - tables.TERMINATED_VISIBLE_S
+        await self._doors.database.write(lambda tx: tables.forget_terminated(tx, before))
+
+    def _now(self) -> float:
+        return self._doors.clock.now().timestamp()
+
+    async def _launch(self, row: tables.Instance) -> None:
+        if row.id in self._open:
+            return
+        try:
+            # Why: a chamber that died right after a launch left it running.
+            sandbox = await self._doors.sandboxes.attach(self._folder / row.id) if not row.rebooting else None
+            if sandbox is None:
+                (self._folder / row.id / "vol").mkdir(mode=0o755, parents=True, exist_ok=True)
+                (self._folder / row.id).chmod(0o700)
+                sandbox = await self._doors.sandboxes.launch(self._spec(row))
+        except (OSError, TimeoutError) as error:
+            _log.error("%s could not be launched: %s", row.id, error)
+            await self._happened(
+                row.id, "failed" if row.state == "pending" else "ended",
+                code="Server.InternalError", reason=f"the sandbox could not be started: {error}", rebooting=False, ended_at=self._now(),
+            )  # fmt: skip
+            return
+        await self._serve(row, sandbox)
+        await self._happened(row.id, "began", reason_code="", reason="", boots=row.boots + 1)
+        if row.rebooting:
+            await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=False))
+        _log.info("%s runs: %s", row.id, self.web.address_of(row.id))
+
+    def _spec(self, row: tables.Instance) -> SandboxSpec:
+        kind = catalog.TYPES[row.type]
+        endpoints = [_listener(one) for one in self._endpoints()]
+        port = urlsplit(self._doors.endpoint).port or 80
+        subnet = next(one for one in names.subnets(row.account, row.region) if one.id == row.subnet_id)
+        private_dns = names.private_dns(row.private_ip, row.region)
+        boot = {
+            "instance_id": row.id,
+            "user_data": base64.b64encode(row.user_data).decode(),
+            "region": row.region,
+            "endpoint": self._doors.endpoint,
+            "type": row.type,
+            "vcpus": kind.vcpus,
+            "memory_mib": kind.memory_mib,
+            "private_ip": row.private_ip,
+        }
+        env = {
+            "PATH": os.pathsep.join([str(_GUEST / "bin"), str(Path(sys.prefix) / "bin"), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]),
+            "HOME": "/root",
+            "USER": "root",
+            "LANG": "C.UTF-8",
+            "AWS_ENDPOINT_URL": "http://${listener:endpoint}",
+            "AWS_REGION": row.region,
+            "AWS_DEFAULT_REGION": row.region,
+            "CLOUDCHAMBER_BOOT": base64.b64encode(json.dumps(boot).encode()).decode(),
+        }
+        if self._doors.sandboxes.mode in ("landlock", "plain"):
+            env["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://${listener:imds}/"
+        return SandboxSpec(
+            id=row.id,
+            folder=self._folder / row.id,
+            program=(sys.executable, "-I", "-S", str(_GUEST / "init.py")),
+            env=env,
+            hostname=private_dns.partition(".")[0],
+            private_ip=row.private_ip,
+            subnet=subnet.cidr,
+            hosts={private_dns: row.private_ip},
+            listeners=(
+                Listener("imds", "169.254.169.254", 80, "router"),
+                Listener("endpoint", "127.0.0.1", port),
+                *endpoints,
+            ),
+            volume=self._folder / row.id / "vol",
+            limits=Limits(memory_bytes=kind.memory_mib * 1024 * 1024, vcpus=float(kind.vcpus), pids=_PIDS),
+            detached=True,
+            ca_pem=self._doors.authority.certificate_pem,
+            ptrace=True,
+        )
+
+    async def _serve(self, row: tables.Instance, sandbox: Sandbox) -> None:
+        opened = self._open[row.id] = _Open(sandbox)
+        if "imds" in sandbox.listeners:
+            opened.served["imds"] = await self._imds.serve(sandbox.listeners["imds"], row.id)
+        front = self._doors.parts.get("front")
+        if front is not None and "endpoint" in sandbox.listeners:
+            opened.served["endpoint"] = await _called(front.serve(sandbox.listeners["endpoint"], peer=row.private_ip))
+        for endpoint in self._endpoints():
+            await self._add_endpoint(row.id, endpoint)
+        opened.watch = asyncio.create_task(self._watch(row.id, opened), name=f"watch {row.id}")
+
+    def _endpoints(self) -> list[Endpoint]:
+        asked = getattr(self._doors.parts.get("rds"), "endpoints", None)
+        return list(asked()) if asked is not None else []
+
+    async def _add_endpoint(self, instance_id: str, endpoint: Endpoint) -> None:
+        opened = self._open.get(instance_id)
+        name = _listener_name(endpoint)
+        serve = getattr(self._doors.parts.get("rds"), "serve", None)
+        if opened is None or name in opened.served or serve is None:
+            return
+        row = self._doors.database.read(lambda db: tables.instance(db, instance_id))
+        if row is None:
+            return
+        try:
+            listener: socket.socket | None = opened.sandbox.listeners.get(name)
+            if listener is None or listener.fileno() < 0:
+                listener = await opened.sandbox.listen(_listener(endpoint))
+            opened.served[name] = await _called(serve(listener, endpoint, peer_ip=row.private_ip, instance_id=instance_id))
+        except OSError as error:
+            _log.error("%s cannot have a listener for %s:%s: %s", instance_id, endpoint.address, endpoint.port, error)
+
+    async def _watch(self, instance_id: str, opened: _Open) -> None:
+        """See a sandbox end that nobody asked to end."""
+        ended = await opened.sandbox.exited()
+        if self._open.get(instance_id) is opened:
+            self._open.pop(instance_id)
+            opened.watch = None
+            opened.close()
+            await self._ended(instance_id, ended)
+
+    async def _ended(self, instance_id: str, ended: Exit) -> None:
+        row = self._doors.database.read(lambda db: tables.instance(db, instance_id))
+        if row is None or row.state not in ("running", "pending"):
+            return
+        if ended.code == _REBOOT_EXIT and row.state == "running":
+            await self._doors.database.write(lambda tx: tables.update_instance(tx, instance_id, rebooting=True))
+        elif ended.code == 0:
+            event: lifecycle.Event = "terminate" if row.shutdown_behavior == "terminate" else "ended"
+            await self._happened(
+                instance_id, event, code="Client.InstanceInitiatedShutdown", reason="Instance initiated shutdown", ended_at=self._now()
+            )
+        else:
+            why = "out of memory" if ended.out_of_memory else ended.detail or f"its first process ended with {ended.code}"
+            _log.error("%s crashed: %s (cloudchamber logs %s)", instance_id, why, instance_id)
+            await self._happened(instance_id, "ended", code="Server.InternalError", reason=f"the instance crashed: {why}", ended_at=self._now())
+        self.wake(instance_id)
+
+    async def _end(self, row: tables.Instance, grace_s: float = _STOP_GRACE_S) -> None:
+        """End a sandbox because somebody asked for it; returns when nothing of it is left."""
+        opened = self._open.pop(row.id, None)
+        if opened is not None:
+            opened.close()
+            sandbox: Sandbox | None = opened.sandbox
+        else:
+            sandbox = await self._doors.sandboxes.attach(self._folder / row.id)
+        if sandbox is not None:
+            await sandbox.stop(grace_s)
+
+    async def _find_again(self, row: tables.Instance) -> None:
+        """Attach to an instance after a restart of the chamber, or say what became of it."""
+        sandbox = await self._doors.sandboxes.attach(self._folder / row.id)
+        if sandbox is not None:
+            await self._serve(row, sandbox)
+        elif row.state == "running" and not row.rebooting:
+            ended = self._doors.sandboxes.ended(self._folder / row.id) or Exit(-9, detail="it was gone when the chamber came back")
+            await self._ended(row.id, ended)
+
+
+def _listener_name(endpoint: Endpoint) -> str:
+    return f"rds-{endpoint.address}-{endpoint.port}"
+
+
+def _listener(endpoint: Endpoint) -> Listener:
+    return Listener(_listener_name(endpoint), endpoint.address, endpoint.port)
+
+
+async def _called(result: Any) -> Any:
+    """The result of a function that may be a coroutine function."""
+    return await result if inspect.isawaitable(result) else result

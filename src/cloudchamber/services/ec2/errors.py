@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EC2's error codes. Source: Amazon EC2 API Reference, Error codes."""
+
+from __future__ import annotations
+
+from cloudchamber.base.errors import ServiceError
+
+
+class Ec2Error(ServiceError):
+    """Any client error of EC2."""
+
+    code = "InvalidRequest"
+    status = 400
+
+
+class DryRunOperation(Ec2Error):
+    """The caller has the permissions, and asked for no more than that."""
+
+    code = "DryRunOperation"
+    status = 412
+
+    def __init__(self) -> None:
+        super().__init__("Request would have succeeded, but DryRun flag is set.")
+
+
+class UnsupportedOperation(Ec2Error):
+    """Something that this EC2 does not carry out; the message names it."""
+
+    code = "UnsupportedOperation"
+
+
+class InvalidParameterValue(Ec2Error):
+    """A value is not valid, unsupported, or cannot be used."""
+
+    code = "InvalidParameterValue"
+
+
+class InvalidParameterCombination(Ec2Error):
+    """Parameters that do not go together."""
+
+    code = "InvalidParameterCombination"
+
+
+class MissingParameter(Ec2Error):
+    """A required parameter is missing."""
+
+    code = "MissingParameter"
+
+
+class IdempotentParameterMismatch(Ec2Error):
+    """The client token was used before with other parameters."""
+
+    code = "IdempotentParameterMismatch"
+
+
+class InvalidNextToken(Ec2Error):
+    """The NextToken is not one of ours."""
+
+    code = "InvalidNextToken"
+
+
+class InvalidID(Ec2Error):
+    """The id of a resource that cannot be tagged, or of none."""
+
+    code = "InvalidID"
+
+
+class InvalidAMIIDMalformed(Ec2Error):
+    """Not the form of an AMI id."""
+
+    code = "InvalidAMIID.Malformed"
+
+
+class InvalidAMIIDNotFound(Ec2Error):
+    """No such AMI."""
+
+    code = "InvalidAMIID.NotFound"
+
+
+class InvalidInstanceIDMalformed(Ec2Error):
+    """Not the form of an instance id."""
+
+    code = "InvalidInstanceID.Malformed"
+
+
+class InvalidInstanceIDNotFound(Ec2Error):
+    """No such instance (any more)."""
+
+    code = "InvalidInstanceID.NotFound"
+
+
+class InvalidInstanceType(Ec2Error):
+    """No such instance type."""
+
+    code = "InvalidInstanceType"
+
+
+class IncorrectInstanceState(Ec2Error):
+    """The instance's state does not allow it."""
+
+    code = "IncorrectInstanceState"
+
+
+class IncorrectState(Ec2Error):
+    """The resource's state does not allow it."""
+
+    code = "IncorrectState"
+
+
+class OperationNotPermitted(Ec2Error):
+    """Termination or stop protection is on."""
+
+    code = "OperationNotPermitted"
+
+
+class InvalidKeyPairNotFound(Ec2Error):
+    """No such key pair."""
+
+    code = "InvalidKeyPair.NotFound"
+
+
+class InvalidUserDataMalformed(Ec2Error):
+    """User data that is not base64."""
+
+    code = "InvalidUserData.Malformed"
+
+
+class InvalidGroupNotFound(Ec2Error):
+    """No such security group."""
+
+    code = "InvalidGroup.NotFound"
+
+
+class InvalidGroupIdMalformed(Ec2Error):
+    """Not the form of a security group id."""
+
+    code = "InvalidGroupId.Malformed"
+
+
+class InvalidGroupDuplicate(Ec2Error):
+    """A security group of that name exists in the VPC."""
+
+    code = "InvalidGroup.Duplicate"
+
+
+class CannotDelete(Ec2Error):
+    """The default security group cannot be deleted."""
+
+    code = "CannotDelete"
+
+
+class DependencyViolation(Ec2Error):
+    """Something still uses the resource."""
+
+    code = "DependencyViolation"
+
+
+class InvalidPermissionDuplicate(Ec2Error):
+    """The rule exists already."""
+
+    code = "InvalidPermission.Duplicate"
+
+
+class InvalidPermissionNotFound(Ec2Error):
+    """The rule does not exist."""
+
+    code = "InvalidPermission.NotFound"
+
+
+class InvalidPermissionMalformed(Ec2Error):
+    """Not a rule."""
+
+    code = "InvalidPermission.Malformed"
+
+
+class InvalidSecurityGroupRuleIdNotFound(Ec2Error):
+    """No such security group rule."""
+
+    code = "InvalidSecurityGroupRuleId.NotFound"
+
+
+class RulesPerSecurityGroupLimitExceeded(Ec2Error):
+    """More rules than a group may have."""
+
+    code = "RulesPerSecurityGroupLimitExceeded"
+
+
+class InvalidSubnetIDNotFound(Ec2Error):
+    """No such subnet."""
+
+    code = "InvalidSubnetID.NotFound"
+
+
+class InvalidVpcIDNotFound(Ec2Error):
+    """No such VPC."""
+
+    code = "InvalidVpcID.NotFound"
+
+
+class InvalidNetworkInterfaceIDNotFound(Ec2Error):
+    """No such network interface."""
+
+    code = "InvalidNetworkInterfaceID.NotFound"
+
+
+class InvalidIPAddressInUse(Ec2Error):
+    """Another instance has that private address."""
+
+    code = "InvalidIPAddress.InUse"
+
+
+class InsufficientFreeAddressesInSubnet(Ec2Error):
+    """The subnet is full."""
+
+    code = "InsufficientFreeAddressesInSubnet"
+
+
+class InstanceLimitExceeded(Ec2Error):
+    """More instances than may run at once."""
+
+    code = "InstanceLimitExceeded"
+
+
+class InvalidAssociationIDNotFound(Ec2Error):
+    """No such association."""
+
+    code = "InvalidAssociationID.NotFound"
+
+
+class TagLimitExceeded(Ec2Error):
+    """More than 50 tags."""
+
+    code = "TagLimitExceeded"

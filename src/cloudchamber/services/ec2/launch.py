@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RunInstances: check everything first, then publish the whole reservation in one write."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import json
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base import ids
+from cloudchamber.contract.operation import operation
+from cloudchamber.services.ec2 import catalog, errors, names, needs, tables, views
+from cloudchamber.services.ec2.checks import refuse, specified_tags, takes
+from cloudchamber.services.ec2.compute import Compute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.store.database import Reader, Tx
+
+INSTANCES_MAX = 64
+"""Instances that may exist at once: every one is real processes on this machine."""
+USER_DATA_OCTETS_MAX = 16 * 1024
+
+_TAKEN = (
+    "ImageId InstanceType MinCount MaxCount KeyName SecurityGroupIds SecurityGroups SubnetId IamInstanceProfile UserData "
+    "TagSpecifications ClientToken MetadataOptions PrivateIpAddress InstanceInitiatedShutdownBehavior "
+    "DisableApiTermination DisableApiStop Placement Monitoring CreditSpecification"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every instance of the reservation shares."""
+
+    image: str
+    kind: catalog.InstanceType
+    subnet: names.Subnet
+    groups: tuple[str, ...]
+    profile_arn: str
+    user_data: bytes
+    metadata: Mapping[str, Any]
+    tags: Mapping[str, Mapping[str, str]]
+
+
+@operation("RunInstances", needs=needs.run_instances)
+@takes(*_TAKEN)
+async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Launch instances; they are `pending` at once and `running` when their sandboxes run.
+
+    Either `MinCount` to `MaxCount` instances are launched or none. The same `ClientToken` with the same
+    parameters gives the same reservation.
+
+    Source: Amazon EC2 API Reference, RunInstances; Ensuring idempotency.
+    """
+    least, most = int(request["MinCount"]), int(request["MaxCount"])
+    if least < 1 or most < least:
+        raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
+    plan = _plan(call, request)
+    token = request.get("ClientToken") or ""
+    print_of_it = _fingerprint(request)
+    reservation_id = ids.hex_id("r")
+    drafts = [(ids.hex_id("i"), ids.hex_id("eni"), ids.hex_id("iip-assoc")) for _ in range(min(most, INSTANCES_MAX))]
+
+    def change(tx: Tx) -> str:
+        if token and (used := tables.token(tx, call.account, call.region, token)):
+            if used[0] != print_of_it:
+                raise errors.IdempotentParameterMismatch("The request uses the same client token as a previous, but non-identical request.")
+            return used[1]
+        running = len(tables.all_instances(tx))
+        count = min(most, INSTANCES_MAX - running)
+        if count < least:
+            raise errors.InstanceLimitExceeded(
+                f"You have requested more instances ({running + least}) than your current instance limit of {INSTANCES_MAX} allows."
+            )
+        for number, address in enumerate(_addresses(tx, call, plan.subnet, request.get("PrivateIpAddress") or "", count)):
+            _insert(tx, call, request, plan, reservation_id, number, address, drafts[number])
+        if token:
+            tables.keep_token(tx, call.account, call.region, token, print_of_it, reservation_id)
+        return reservation_id
+
+    reservation_id = await call.doors.database.write(change)
+    seen = call.doors.database.read(lambda db: views.region(db, call.account, call.region, call.now.timestamp()))
+    made = [row for row in seen.instances if row.reservation_id == reservation_id]
+    if not made:
+        raise errors.InvalidInstanceIDNotFound("The instances of this client token were terminated.")
+    compute = call.doors.part("ec2", Compute)
+    for row in made:
+        compute.wake(row.id)
+    call.note(instances=[row.id for row in made])
+    return {**views.reservation(made[0]), "Instances": [views.instance(row, seen) for row in made]}
+
+
+def _insert(
+    tx: Tx,
+    call: Call,
+    request: Mapping[str, Any],
+    plan: Plan,
+    reservation_id: str,
+    number: int,
+    address: str,
+    drafted: tuple[str, str, str],
+) -> None:
+    identifier, eni, association = drafted
+    now_s = call.now.timestamp()
+    tables.insert_instance(
+        tx,
+        tables.Instance(
+            id=identifier,
+            account=call.account,
+            region=call.region,
+            reservation_id=reservation_id,
+            launch_index=number,
+            client_token=request.get("ClientToken") or "",
+            state="pending",
+            reason_code="pending",
+            reason="pending",
+            launched_at=now_s,
+            started_at=now_s,
+            image_id=plan.image,
+            type=plan.kind.name,
+            zone=plan.subnet.zone,
+            subnet_id=plan.subnet.id,
+            private_ip=address,
+            eni_id=eni,
+            groups=plan.groups,
+            profile_arn=plan.profile_arn,
+            association_id=association if plan.profile_arn else "",
+            associated_at=now_s if plan.profile_arn else 0.0,
+            user_data=plan.user_data,
+            terminate_protection=bool(request.get("DisableApiTermination")),
+            stop_protection=bool(request.get("DisableApiStop")),
+            shutdown_behavior=request.get("InstanceInitiatedShutdownBehavior") or "stop",
+            http_tokens=plan.metadata.get("HttpTokens") or "required",
+            http_endpoint=plan.metadata.get("HttpEndpoint") or "enabled",
+            hop_limit=int(plan.metadata.get("HttpPutResponseHopLimit") or 2),
+            metadata_tags=plan.metadata.get("InstanceMetadataTags") or "disabled",
+        ),
+    )
+    for kind, resource in (("instance", identifier), ("network-interface", eni)):
+        if kind in plan.tags:
+            tables.put_tags(tx, call.account, call.region, resource, plan.tags[kind])
+
+
+def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
+    """Check all of the request before anything is written."""
+    machine = catalog.architecture(platform.machine())
+    image = _image(request.get("ImageId") or "", machine)
+    kind = instance_type(request.get("InstanceType") or "m1.small", machine)
+    if request.get("KeyName"):
+        raise errors.InvalidKeyPairNotFound(f"The key pair '{request['KeyName']}' does not exist")
+    if (request.get("Monitoring") or {}).get("Enabled"):
+        raise errors.UnsupportedOperation("Detailed monitoring is not supported by this EC2 endpoint.")
+    placement = request.get("Placement") or {}
+    refuse("Placement.", {k: v for k, v in placement.items() if (k, v) != ("Tenancy", "default")}, {"AvailabilityZone"})
+    behavior = request.get("InstanceInitiatedShutdownBehavior") or "stop"
+    if behavior not in ("stop", "terminate"):
+        raise errors.InvalidParameterValue(f"Value ({behavior}) for parameter InstanceInitiatedShutdownBehavior is invalid.")
+    options = request.get("MetadataOptions") or {}
+    check_metadata(options)
+    return Plan(
+        image.id,
+        kind,
+        _subnet(call, request.get("SubnetId") or "", placement.get("AvailabilityZone") or ""),
+        resolve_groups(call, request.get("SecurityGroupIds") or (), request.get("SecurityGroups") or ()),
+        resolve_profile(call, request.get("IamInstanceProfile") or {}),
+        user_data(request.get("UserData") or ""),
+        options,
+        specified_tags(request, "instance", "network-interface"),
+    )
+
+
+def check_metadata(options: Mapping[str, Any]) -> None:
+    """Check `MetadataOptions`.
+
+    Raises:
+        InvalidParameterValue, UnsupportedOperation: a value that is not one, or IPv6.
+    """
+    refuse("MetadataOptions.", options, {"HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6"})
+    for name, known in (
+        ("HttpTokens", ("optional", "required")),
+        ("HttpEndpoint", ("enabled", "disabled")),
+        ("InstanceMetadataTags", ("enabled", "disabled")),
+        ("HttpProtocolIpv6", ("disabled",)),
+    ):
+        value = options.get(name)
+        if value and value not in known:
+            kind = errors.UnsupportedOperation if value == "enabled" else errors.InvalidParameterValue
+            raise kind(f"Value ({value}) for parameter MetadataOptions.{name} is invalid.")
+    if not 1 <= int(options.get("HttpPutResponseHopLimit") or 2) <= 64:
+        raise errors.InvalidParameterValue("MetadataOptions.HttpPutResponseHopLimit must be between 1 and 64")
+
+
+def _image(image_id: str, machine: str) -> catalog.Image:
+    if not image_id:
+        raise errors.MissingParameter("The request must contain the parameter ImageId")
+    if not image_id.startswith("ami-"):
+        raise errors.InvalidAMIIDMalformed(f'Invalid id: "{image_id}" (expecting "ami-...")')
+    for image in catalog.images(machine):
+        if image.id == image_id:
+            return image
+    raise errors.InvalidAMIIDNotFound(f"The image id '[{image_id}]' does not exist")
+
+
+def instance_type(name: str, machine: str) -> catalog.InstanceType:
+    """A type that the image can run on.
+
+    Raises:
+        InvalidInstanceType: no such type.
+        InvalidParameterValue: another architecture.
+    """
+    kind = catalog.TYPES.get(name)
+    if kind is None:
+        raise errors.InvalidInstanceType(f"The following supplied instance types do not exist: [{name}]")
+    if kind.architecture != machine:
+        raise errors.InvalidParameterValue(
+            f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
+            f"'{machine}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again."
+        )
+    return kind
+
+
+def user_data(text: str) -> bytes:
+    """Decoded user data.
+
+    Raises:
+        InvalidUserData.Malformed: not base64.
+        InvalidParameterValue: more than 16 KB.
+        UnsupportedOperation: a form of cloud-init other than a script.
+    """
+    try:
+        data = base64.b64decode(text, validate=False)
+    except (binascii.Error, ValueError):
+        raise errors.InvalidUserDataMalformed("Invalid BASE64 encoding of user data.") from None
+    check_user_data(data)
+    return data
+
+
+def check_user_data(data: bytes) -> None:
+    """Refuse user data that would not be carried out."""
+    if len(data) > USER_DATA_OCTETS_MAX:
+        raise errors.InvalidParameterValue("User data is limited to 16384 bytes")
+    head = data[:64].lstrip().lower()
+    for mark in (b"#cloud-config", b"#include", b"#cloud-boothook", b"#part-handler", b"## template:", b"content-type:", b"mime-version:"):
+        if head.startswith(mark):
+            raise errors.UnsupportedOperation(
+                f"User data that begins with '{mark.decode()}' is not supported by this EC2 endpoint: use a script that begins with '#!'."
+            )
+
+
+def _subnet(call: Call, subnet_id: str, zone: str) -> names.Subnet:
+    known = names.subnets(call.account, call.region)
+    if subnet_id:
+        for one in known:
+            if one.id == subnet_id:
+                if zone and zone != one.zone:
+                    raise errors.InvalidParameterValue(f"The specified subnet is not in the Availability Zone {zone}.")
+                return one
+        raise errors.InvalidSubnetIDNotFound(f"The subnet ID '{subnet_id}' does not exist")
+    for one in known:
+        if not zone or zone == one.zone:
+            return one
+    raise errors.InvalidParameterValue(f"Invalid availability zone: [{zone}]")
+
+
+def resolve_groups(call: Call, group_ids: Sequence[str], group_names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Ids of security groups that exist; the default group where none is named.
+
+    Raises:
+        InvalidGroup.NotFound: one does not.
+    """
+
+    def look(db: Reader) -> tuple[str, ...]:
+        found: list[str] = []
+        for one in group_ids:
+            row = tables.group(db, one)
+            if row is None or (row.account, row.region) != (call.account, call.region):
+                raise errors.InvalidGroupNotFound(f"The security group '{one}' does not exist")
+            found.append(row.id)
+        for name in group_names:
+            row = tables.group_named(db, call.account, call.region, name)
+            if row is None:
+                vpc = names.vpc_id(call.account, call.region)
+                raise errors.InvalidGroupNotFound(f"The security group '{name}' does not exist in default VPC '{vpc}'")
+            found.append(row.id)
+        return tuple(dict.fromkeys(found)) or (names.default_group_id(call.account, call.region),)
+
+    found = call.doors.database.read(look)
+    if len(found) > 5:
+        raise errors.InvalidParameterValue("A network interface can have at most 5 security groups.")
+    return found
+
+
+def resolve_profile(call: Call, profile: Mapping[str, Any]) -> str:
+    """ARN of an instance profile that exists and has a role; empty if none is named.
+
+    Raises:
+        InvalidParameterValue: there is none.
+    """
+    given = profile.get("Arn") or profile.get("Name") or ""
+    if given and not call.doors.identities.profile_roles(call.account, given):
+        kind = "ARN" if profile.get("Arn") else "name"
+        raise errors.InvalidParameterValue(f"Value ({given}) for parameter iamInstanceProfile.{kind.lower()} is invalid. Invalid IAM Instance Profile {kind}")
+    return names.profile_arn(call.account, given) if given else ""
+
+
+def _addresses(tx: Tx, call: Call, subnet: names.Subnet, wanted: str, count: int) -> list[str]:
+    """Free private addresses; the first four and the last of a subnet are AWS's own."""
+    block = ipaddress.ip_network(subnet.cidr)
+    used = {row.private_ip for row in tables.all_instances(tx)}
+    if wanted:
+        if count != 1:
+            raise errors.InvalidParameterCombination("The parameter PrivateIpAddress cannot be used when launching multiple instances.")
+        if not names.covers(subnet.cidr, wanted) or wanted in _own(block):
+            raise errors.InvalidParameterValue(f"Address {wanted} does not fall within the subnet's address range")
+        if wanted in used:
+            raise errors.InvalidIPAddressInUse(f"Address {wanted} is in use.")
+        return [wanted]
+    start = int(block.network_address)
+    # Why: an address is not given again at once, so that whoever still talks to a terminated instance meets nobody.
+    digest = hashlib.sha256(ids.hex_token(8).encode()).digest()
+    offset = int.from_bytes(digest[:4], "big")
+    found: list[str] = []
+    for step in range(block.num_addresses - 5):
+        address = str(ipaddress.ip_address(start + 4 + (offset + step * 61) % (block.num_addresses - 5)))
+        if address not in used and address not in found:
+            found.append(address)
+            if len(found) == count:
+                return found
+    raise errors.InsufficientFreeAddressesInSubnet("There are not enough free addresses in the subnet.")
+
+
+def _own(block: Any) -> set[str]:
+    return {str(block[n]) for n in (0, 1, 2, 3, -1)}
+
+
+def _fingerprint(request: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True, default=str).encode()).hexdigest()

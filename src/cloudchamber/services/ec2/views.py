@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows as AWS shows them: pure, from what was read in one look at the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.services.ec2 import catalog, lifecycle, names, tables
+from cloudchamber.services.ec2.checks import tag_list
+from cloudchamber.services.ec2.tables import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look at a region found."""
+
+    instances: list[tables.Instance]
+    groups: Mapping[str, tables.Group]
+    tags: Mapping[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+
+
+def region(db: tables.Reader, account: str, name: str, now_s: float) -> Seen:
+    """Look at a region."""
+    tags: dict[str, dict[str, str]] = {}
+    for resource, key, value in tables.tags_of_all(db, account, name):
+        tags.setdefault(resource, {})[key] = value
+    groups = {g.id: g for g in tables.groups(db, account, name)}
+    return Seen(tables.instances(db, account, name, now_s), groups, tags)
+
+
+def group_ids(row: tables.Instance, seen: Seen) -> list[dict[str, str]]:
+    """`SecurityGroups` of an instance."""
+    return [{"GroupId": g, "GroupName": seen.groups[g].name if g in seen.groups else ""} for g in row.groups]
+
+
+def reservation(row: tables.Instance) -> dict[str, Any]:
+    """The reservation around instances, without them."""
+    return {"ReservationId": row.reservation_id, "OwnerId": row.account, "Groups": [], "Instances": []}
+
+
+def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
+    """One `Instance`."""
+    kind = catalog.TYPES[row.type]
+    alive = row.state != "terminated"
+    public = row.state in ("pending", "running")
+    view: dict[str, Any] = {
+        "InstanceId": row.id,
+        "ImageId": row.image_id,
+        "State": lifecycle.view(row.state),
+        "PrivateDnsName": names.private_dns(row.private_ip, row.region) if alive else "",
+        "PublicDnsName": names.public_dns(row.id) if public else "",
+        "StateTransitionReason": row.transition,
+        "AmiLaunchIndex": row.launch_index,
+        "ProductCodes": [],
+        "InstanceType": row.type,
+        "LaunchTime": moment(row.started_at),
+        "Placement": {"AvailabilityZone": row.zone, "GroupName": "", "Tenancy": "default"},
+        "Monitoring": {"State": "disabled"},
+        "Architecture": kind.architecture,
+        "BlockDeviceMappings": [],
+        "ClientToken": row.client_token,
+        "EbsOptimized": False,
+        "EnaSupport": True,
+        "Hypervisor": "xen",
+        "NetworkInterfaces": [_interface(row, seen)] if alive else [],
+        "RootDeviceName": "/dev/xvda",
+        "RootDeviceType": "ebs",
+        "SecurityGroups": group_ids(row, seen) if alive else [],
+        "Tags": tag_list(seen.tags.get(row.id, {})),
+        "VirtualizationType": "hvm",
+        "CpuOptions": {"CoreCount": max(1, kind.vcpus // kind.threads_per_core), "ThreadsPerCore": kind.threads_per_core},
+        "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+        "HibernationOptions": {"Configured": False},
+        "MetadataOptions": metadata_options(row),
+        "EnclaveOptions": {"Enabled": False},
+        "PlatformDetails": "Linux/UNIX",
+        "UsageOperation": "RunInstances",
+        "UsageOperationUpdateTime": moment(row.launched_at),
+        "PrivateDnsNameOptions": {
+            "HostnameType": "ip-name",
+            "EnableResourceNameDnsARecord": False,
+            "EnableResourceNameDnsAAAARecord": False,
+        },
+        "MaintenanceOptions": {"AutoRecovery": "disabled"},
+    }
+    if alive:
+        view |= {
+            "SubnetId": row.subnet_id,
+            "VpcId": names.vpc_id(row.account, row.region),
+            "PrivateIpAddress": row.private_ip,
+            "SourceDestCheck": True,
+        }
+    if public:
+        view["PublicIpAddress"] = "127.0.0.1"
+    if row.profile_arn and alive:
+        view["IamInstanceProfile"] = {"Arn": row.profile_arn}
+    if row.reason_code:
+        view["StateReason"] = {"Code": row.reason_code, "Message": row.reason}
+    return view
+
+
+def metadata_options(row: tables.Instance) -> dict[str, Any]:
+    """`MetadataOptions` of an instance."""
+    return {
+        "State": "applied",
+        "HttpTokens": row.http_tokens,
+        "HttpPutResponseHopLimit": row.hop_limit,
+        "HttpEndpoint": row.http_endpoint,
+        "HttpProtocolIpv6": "disabled",
+        "InstanceMetadataTags": row.metadata_tags,
+    }
+
+
+def _attachment(row: tables.Instance) -> dict[str, Any]:
+    return {
+        "AttachTime": moment(row.launched_at),
+        "AttachmentId": "eni-attach-" + row.eni_id.removeprefix("eni-"),
+        "DeleteOnTermination": True,
+        "DeviceIndex": 0,
+        "NetworkCardIndex": 0,
+        "Status": "attached",
+    }
+
+
+def _interface(row: tables.Instance, seen: Seen) -> dict[str, Any]:
+    dns = names.private_dns(row.private_ip, row.region)
+    view: dict[str, Any] = {
+        "Attachment": _attachment(row),
+        "Description": "",
+        "Groups": group_ids(row, seen),
+        "Ipv6Addresses": [],
+        "MacAddress": names.mac(row.private_ip),
+        "NetworkInterfaceId": row.eni_id,
+        "OwnerId": row.account,
+        "PrivateDnsName": dns,
+        "PrivateIpAddress": row.private_ip,
+        "PrivateIpAddresses": [{"Primary": True, "PrivateDnsName": dns, "PrivateIpAddress": row.private_ip}],
+        "SourceDestCheck": True,
+        "Status": "in-use",
+        "SubnetId": row.subnet_id,
+        "VpcId": names.vpc_id(row.account, row.region),
+        "InterfaceType": "interface",
+    }
+    if row.state in ("pending", "running"):
+        public = {"IpOwnerId": "amazon", "PublicDnsName": names.public_dns(row.id), "PublicIp": "127.0.0.1"}
+        view["Association"] = public
+        view["PrivateIpAddresses"][0]["Association"] = public
+    return view
+
+
+def network_interface(row: tables.Instance, seen: Seen) -> dict[str, Any]:
+    """One `NetworkInterface` of DescribeNetworkInterfaces: the primary one of an instance."""
+    view = _interface(row, seen)
+    view["Attachment"] = {**_attachment(row), "InstanceId": row.id, "InstanceOwnerId": row.account}
+    view |= {"AvailabilityZone": row.zone, "RequesterManaged": False, "TagSet": tag_list(seen.tags.get(row.eni_id, {}))}
+    return view
