@@ -15,14 +15,14 @@ from cloudchamber.base.body import Held, read_all
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.operation import Need, Operation
-from cloudchamber.front.authenticate import authenticate, wrap
+from cloudchamber.front.authenticate import authenticate, body_first, wrap
 from cloudchamber.front.authorize import authorize
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
 from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
 from cloudchamber.wire.codec import parse, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
-from cloudchamber.wire.route import Offered, Routed, body_first, is_form, route
+from cloudchamber.wire.route import Offered, Routed, is_form, route
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.identity import Principal
+    from cloudchamber.contract.operation import AnyOperation
+    from cloudchamber.contract.service import Service
 
 FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
@@ -109,7 +111,7 @@ class Pipeline:
             values = parse(routed, request, whole)
             service = doors.services[routed.service]
             operation = service.operations[routed.operation]
-            authorize(call, service, operation, values)
+            _decide(call, service, operation, values)
             response = await operation.run(call, values)
             reply = serialize(routed, request, response, request_id)
             segment.status = reply.status
@@ -166,7 +168,7 @@ class Pipeline:
         try:
             found = doors.services[service]
             chosen = found.operations[operation]
-            authorize(call, found, chosen, request)
+            _decide(call, found, chosen, request)
             response = await chosen.run(call, request)
             segment.status = 200
         except ServiceError as error:
@@ -237,6 +239,16 @@ class Front:
             segment.ended = doors.clock.now().timestamp()
             doors.recorder.record(segment)
         return segment.decisions[-1] if segment.decisions else {}
+
+
+def _decide(call: Call, service: Service, operation: AnyOperation, request: Mapping[str, Any]) -> None:
+    """Let IAM decide; the segment is then named after the first resource that was asked for."""
+    try:
+        authorize(call, service, operation, request)
+    finally:
+        asked = [d["resource"] for d in call.segment.decisions if d["resource"] != "*"]
+        if asked and not call.segment.resource:
+            call.segment.resource = asked[0]
 
 
 def _limit(routed: Routed) -> int:
