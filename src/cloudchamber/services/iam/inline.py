@@ -6,28 +6,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cloudchamber.contract.operation import Operation, operation
+from cloudchamber.contract.operation import operation
 from cloudchamber.services.iam import documents, needs, tables
 from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity
 from cloudchamber.services.iam.names import WORDS, Kind, page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.store.database import Reader, Tx
 
     Request = Mapping[str, Any]
-    Op = Operation[Request, dict[str, Any]]
+    Run = Callable[[Call, Request], Awaitable[dict[str, Any]]]
 
 ATTACHED_MAX = 10
 
 
-def _put(kind: Kind) -> Op:
+def _put(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"Put{title}Policy"
 
-    @operation(name, needs=needs.entity(name, kind, keys=("boundary",)))
     async def put(call: Call, request: Request) -> dict[str, Any]:
         """Write an inline policy, replacing the one of that name. Source: IAM API Reference, PutRolePolicy."""
 
@@ -50,11 +48,9 @@ def _put(kind: Kind) -> Op:
     return put
 
 
-def _get(kind: Kind) -> Op:
+def _get(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"Get{title}Policy"
 
-    @operation(name, needs=needs.entity(name, kind))
     async def get(call: Call, request: Request) -> dict[str, Any]:
         """An inline policy, percent-encoded. Source: IAM API Reference, GetRolePolicy."""
 
@@ -71,11 +67,9 @@ def _get(kind: Kind) -> Op:
     return get
 
 
-def _list(kind: Kind) -> Op:
+def _list(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"List{title}Policies"
 
-    @operation(name, needs=needs.entity(name, kind))
     async def list_(call: Call, request: Request) -> dict[str, Any]:
         """Names of the inline policies. Source: IAM API Reference, ListRolePolicies."""
 
@@ -89,11 +83,9 @@ def _list(kind: Kind) -> Op:
     return list_
 
 
-def _delete(kind: Kind) -> Op:
+def _delete(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"Delete{title}Policy"
 
-    @operation(name, needs=needs.entity(name, kind, keys=("boundary",)))
     async def delete(call: Call, request: Request) -> dict[str, Any]:
         """Remove an inline policy. Source: IAM API Reference, DeleteRolePolicy."""
 
@@ -112,11 +104,9 @@ def _delete(kind: Kind) -> Op:
     return delete
 
 
-def _attach(kind: Kind) -> Op:
+def _attach(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"Attach{title}Policy"
 
-    @operation(name, needs=needs.entity(name, kind, keys=("policy", "boundary")))
     async def attach(call: Call, request: Request) -> dict[str, Any]:
         """Attach a managed policy; again is no error. Source: IAM API Reference, AttachRolePolicy."""
 
@@ -137,11 +127,9 @@ def _attach(kind: Kind) -> Op:
     return attach
 
 
-def _detach(kind: Kind) -> Op:
+def _detach(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"Detach{title}Policy"
 
-    @operation(name, needs=needs.entity(name, kind, keys=("policy", "boundary")))
     async def detach(call: Call, request: Request) -> dict[str, Any]:
         """Detach a managed policy; the next call is decided without it. Source: IAM API Reference, DetachRolePolicy."""
 
@@ -160,11 +148,9 @@ def _detach(kind: Kind) -> Op:
     return detach
 
 
-def _list_attached(kind: Kind) -> Op:
+def _list_attached(kind: Kind) -> Run:
     title = WORDS[kind].title
-    name = f"ListAttached{title}Policies"
 
-    @operation(name, needs=needs.entity(name, kind))
     async def list_attached(call: Call, request: Request) -> dict[str, Any]:
         """The managed policies that are attached. Source: IAM API Reference, ListAttachedRolePolicies."""
 
@@ -184,12 +170,54 @@ def _list_attached(kind: Kind) -> Op:
     return list_attached
 
 
-put_user_policy, put_group_policy, put_role_policy = _put("user"), _put("group"), _put("role")
-get_user_policy, get_group_policy, get_role_policy = _get("user"), _get("group"), _get("role")
-list_user_policies, list_group_policies, list_role_policies = _list("user"), _list("group"), _list("role")
-delete_user_policy, delete_group_policy, delete_role_policy = _delete("user"), _delete("group"), _delete("role")
-attach_user_policy, attach_group_policy, attach_role_policy = _attach("user"), _attach("group"), _attach("role")
-detach_user_policy, detach_group_policy, detach_role_policy = _detach("user"), _detach("group"), _detach("role")
-list_attached_user_policies = _list_attached("user")
-list_attached_group_policies = _list_attached("group")
-list_attached_role_policies = _list_attached("role")
+put_user_policy = operation("PutUserPolicy", needs=needs.entity("PutUserPolicy", "user", keys=("boundary",)))(
+    _put("user")
+)
+put_group_policy = operation("PutGroupPolicy", needs=needs.entity("PutGroupPolicy", "group", keys=("boundary",)))(
+    _put("group")
+)
+put_role_policy = operation("PutRolePolicy", needs=needs.entity("PutRolePolicy", "role", keys=("boundary",)))(
+    _put("role")
+)
+get_user_policy = operation("GetUserPolicy", needs=needs.entity("GetUserPolicy", "user"))(_get("user"))
+get_group_policy = operation("GetGroupPolicy", needs=needs.entity("GetGroupPolicy", "group"))(_get("group"))
+get_role_policy = operation("GetRolePolicy", needs=needs.entity("GetRolePolicy", "role"))(_get("role"))
+list_user_policies = operation("ListUserPolicies", needs=needs.entity("ListUserPolicies", "user"))(_list("user"))
+list_group_policies = operation("ListGroupPolicies", needs=needs.entity("ListGroupPolicies", "group"))(_list("group"))
+list_role_policies = operation("ListRolePolicies", needs=needs.entity("ListRolePolicies", "role"))(_list("role"))
+delete_user_policy = operation("DeleteUserPolicy", needs=needs.entity("DeleteUserPolicy", "user", keys=("boundary",)))(
+    _delete("user")
+)
+delete_group_policy = operation(
+    "DeleteGroupPolicy", needs=needs.entity("DeleteGroupPolicy", "group", keys=("boundary",))
+)(_delete("group"))
+delete_role_policy = operation("DeleteRolePolicy", needs=needs.entity("DeleteRolePolicy", "role", keys=("boundary",)))(
+    _delete("role")
+)
+attach_user_policy = operation(
+    "AttachUserPolicy", needs=needs.entity("AttachUserPolicy", "user", keys=("policy", "boundary"))
+)(_attach("user"))
+attach_group_policy = operation(
+    "AttachGroupPolicy", needs=needs.entity("AttachGroupPolicy", "group", keys=("policy", "boundary"))
+)(_attach("group"))
+attach_role_policy = operation(
+    "AttachRolePolicy", needs=needs.entity("AttachRolePolicy", "role", keys=("policy", "boundary"))
+)(_attach("role"))
+detach_user_policy = operation(
+    "DetachUserPolicy", needs=needs.entity("DetachUserPolicy", "user", keys=("policy", "boundary"))
+)(_detach("user"))
+detach_group_policy = operation(
+    "DetachGroupPolicy", needs=needs.entity("DetachGroupPolicy", "group", keys=("policy", "boundary"))
+)(_detach("group"))
+detach_role_policy = operation(
+    "DetachRolePolicy", needs=needs.entity("DetachRolePolicy", "role", keys=("policy", "boundary"))
+)(_detach("role"))
+list_attached_user_policies = operation(
+    "ListAttachedUserPolicies", needs=needs.entity("ListAttachedUserPolicies", "user")
+)(_list_attached("user"))
+list_attached_group_policies = operation(
+    "ListAttachedGroupPolicies", needs=needs.entity("ListAttachedGroupPolicies", "group")
+)(_list_attached("group"))
+list_attached_role_policies = operation(
+    "ListAttachedRolePolicies", needs=needs.entity("ListAttachedRolePolicies", "role")
+)(_list_attached("role"))

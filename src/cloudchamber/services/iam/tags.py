@@ -5,28 +5,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.contract.operation import Operation, operation
+from cloudchamber.contract.operation import operation
 from cloudchamber.services.iam import documents, entities, needs, tables
 from cloudchamber.services.iam.errors import NoSuchEntity
 from cloudchamber.services.iam.names import WORDS, Kind, page
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.contract.operation import Need
     from cloudchamber.store.database import Reader, Tx
 
     Request = Mapping[str, Any]
-    Op = Operation[Request, dict[str, Any]]
-
-
-def _title(kind: Kind | None) -> str:
-    return WORDS[kind].title if kind is not None else "Policy"
-
-
-def _needs(action: str, kind: Kind | None) -> needs.Needs:
-    return needs.entity(action, kind) if kind is not None else needs.managed(action)
+    Run = Callable[[Call, Request], Awaitable[dict[str, Any]]]
 
 
 def _arn(db: Reader, call: Call, kind: Kind | None, request: Request) -> str:
@@ -38,10 +29,7 @@ def _arn(db: Reader, call: Call, kind: Kind | None, request: Request) -> str:
     return request["PolicyArn"]
 
 
-def _tag(kind: Kind | None) -> Op:
-    name = f"Tag{_title(kind)}"
-
-    @operation(name, needs=_needs(name, kind))
+def _tag(kind: Kind | None) -> Run:
     async def tag(call: Call, request: Request) -> dict[str, Any]:
         """Add tags, replacing those of the same key. Source: IAM API Reference, TagRole."""
 
@@ -54,10 +42,7 @@ def _tag(kind: Kind | None) -> Op:
     return tag
 
 
-def _untag(kind: Kind | None) -> Op:
-    name = f"Untag{_title(kind)}"
-
-    @operation(name, needs=_needs(name, kind))
+def _untag(kind: Kind | None) -> Run:
     async def untag(call: Call, request: Request) -> dict[str, Any]:
         """Remove tags by key. Source: IAM API Reference, UntagRole."""
 
@@ -71,10 +56,7 @@ def _untag(kind: Kind | None) -> Op:
     return untag
 
 
-def _list(kind: Kind | None) -> Op:
-    name = f"List{_title(kind)}Tags"
-
-    @operation(name, needs=_needs(name, kind))
+def _list(kind: Kind | None) -> Run:
     async def list_tags(call: Call, request: Request) -> dict[str, Any]:
         """Tags, by key. Source: IAM API Reference, ListRoleTags."""
 
@@ -88,10 +70,7 @@ def _list(kind: Kind | None) -> Op:
     return list_tags
 
 
-def _put_boundary(kind: Kind) -> Op:
-    name = f"Put{WORDS[kind].title}PermissionsBoundary"
-
-    @operation(name, needs=needs.entity(name, kind, keys=("boundary",)))
+def _put_boundary(kind: Kind) -> Run:
     async def put_boundary(call: Call, request: Request) -> dict[str, Any]:
         """Set the boundary. Source: IAM API Reference, PutRolePermissionsBoundary."""
 
@@ -106,10 +85,7 @@ def _put_boundary(kind: Kind) -> Op:
     return put_boundary
 
 
-def _delete_boundary(kind: Kind) -> Op:
-    name = f"Delete{WORDS[kind].title}PermissionsBoundary"
-
-    @operation(name, needs=needs.entity(name, kind, keys=("boundary",)))
+def _delete_boundary(kind: Kind) -> Run:
     async def delete_boundary(call: Call, request: Request) -> dict[str, Any]:
         """Remove the boundary. Source: IAM API Reference, DeleteRolePermissionsBoundary."""
 
@@ -125,10 +101,33 @@ def _delete_boundary(kind: Kind) -> Op:
     return delete_boundary
 
 
-tag_user, tag_role, tag_instance_profile, tag_policy = _tag("user"), _tag("role"), _tag("instance-profile"), _tag(None)
-untag_user, untag_role, untag_policy = _untag("user"), _untag("role"), _untag(None)
-untag_instance_profile = _untag("instance-profile")
-list_user_tags, list_role_tags, list_policy_tags = _list("user"), _list("role"), _list(None)
-list_instance_profile_tags = _list("instance-profile")
-put_user_permissions_boundary, put_role_permissions_boundary = _put_boundary("user"), _put_boundary("role")
-delete_user_permissions_boundary, delete_role_permissions_boundary = _delete_boundary("user"), _delete_boundary("role")
+tag_user = operation("TagUser", needs=needs.entity("TagUser", "user"))(_tag("user"))
+tag_role = operation("TagRole", needs=needs.entity("TagRole", "role"))(_tag("role"))
+tag_instance_profile = operation("TagInstanceProfile", needs=needs.entity("TagInstanceProfile", "instance-profile"))(
+    _tag("instance-profile")
+)
+tag_policy = operation("TagPolicy", needs=needs.managed("TagPolicy"))(_tag(None))
+untag_user = operation("UntagUser", needs=needs.entity("UntagUser", "user"))(_untag("user"))
+untag_role = operation("UntagRole", needs=needs.entity("UntagRole", "role"))(_untag("role"))
+untag_instance_profile = operation(
+    "UntagInstanceProfile", needs=needs.entity("UntagInstanceProfile", "instance-profile")
+)(_untag("instance-profile"))
+untag_policy = operation("UntagPolicy", needs=needs.managed("UntagPolicy"))(_untag(None))
+list_user_tags = operation("ListUserTags", needs=needs.entity("ListUserTags", "user"))(_list("user"))
+list_role_tags = operation("ListRoleTags", needs=needs.entity("ListRoleTags", "role"))(_list("role"))
+list_instance_profile_tags = operation(
+    "ListInstanceProfileTags", needs=needs.entity("ListInstanceProfileTags", "instance-profile")
+)(_list("instance-profile"))
+list_policy_tags = operation("ListPolicyTags", needs=needs.managed("ListPolicyTags"))(_list(None))
+put_user_permissions_boundary = operation(
+    "PutUserPermissionsBoundary", needs=needs.entity("PutUserPermissionsBoundary", "user", keys=("boundary",))
+)(_put_boundary("user"))
+put_role_permissions_boundary = operation(
+    "PutRolePermissionsBoundary", needs=needs.entity("PutRolePermissionsBoundary", "role", keys=("boundary",))
+)(_put_boundary("role"))
+delete_user_permissions_boundary = operation(
+    "DeleteUserPermissionsBoundary", needs=needs.entity("DeleteUserPermissionsBoundary", "user", keys=("boundary",))
+)(_delete_boundary("user"))
+delete_role_permissions_boundary = operation(
+    "DeleteRolePermissionsBoundary", needs=needs.entity("DeleteRolePermissionsBoundary", "role", keys=("boundary",))
+)(_delete_boundary("role"))

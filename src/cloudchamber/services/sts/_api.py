@@ -6,7 +6,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
-
 class AssumeRoleRequest(TypedDict):
     RoleArn: str
     RoleSessionName: str
@@ -22,7 +21,6 @@ class AssumeRoleRequest(TypedDict):
     ProvidedContexts: NotRequired[list[ProvidedContext]]
     MinimumSessionTokenSize: NotRequired[int]
 
-
 class AssumeRoleResponse(TypedDict):
     Credentials: NotRequired[Credentials]
     AssumedRoleUser: NotRequired[AssumedRoleUser]
@@ -31,11 +29,9 @@ class AssumeRoleResponse(TypedDict):
     SessionTokenUtilization: NotRequired[int]
     SessionTokenSize: NotRequired[int]
 
-
 class AssumedRoleUser(TypedDict):
     AssumedRoleId: str
     Arn: str
-
 
 class Credentials(TypedDict):
     AccessKeyId: str
@@ -43,24 +39,19 @@ class Credentials(TypedDict):
     SessionToken: str
     Expiration: datetime
 
-
 class GetAccessKeyInfoRequest(TypedDict):
     AccessKeyId: str
-
 
 class GetAccessKeyInfoResponse(TypedDict):
     Account: NotRequired[str]
 
-
 class GetCallerIdentityRequest(TypedDict):
     pass
-
 
 class GetCallerIdentityResponse(TypedDict):
     UserId: NotRequired[str]
     Account: NotRequired[str]
     Arn: NotRequired[str]
-
 
 class GetSessionTokenRequest(TypedDict):
     DurationSeconds: NotRequired[int]
@@ -68,21 +59,17 @@ class GetSessionTokenRequest(TypedDict):
     TokenCode: NotRequired[str]
     MinimumSessionTokenSize: NotRequired[int]
 
-
 class GetSessionTokenResponse(TypedDict):
     Credentials: NotRequired[Credentials]
     SessionTokenUtilization: NotRequired[int]
     SessionTokenSize: NotRequired[int]
 
-
 class PolicyDescriptorType(TypedDict):
     arn: NotRequired[str]
-
 
 class ProvidedContext(TypedDict):
     ProviderArn: NotRequired[str]
     ContextAssertion: NotRequired[str]
-
 
 class Tag(TypedDict):
     Key: str
