@@ -62,7 +62,9 @@ class Namespaces:
         self._binds = (*self._own_folders(), *rootfs.interpreter_mounts(), *spec.mounts)
         outer = 0 if self._root else linux.NEWUSER
         uid, gid = os.geteuid(), os.getegid()
-        linux.unshare(outer | (linux.NEWNET if spec.private_ip else 0)) if outer or spec.private_ip else None
+        # Why: an ordinary user can come back only into a network namespace that belongs to its outer user namespace.
+        if outer or spec.private_ip:
+            linux.unshare(outer | linux.NEWNET)
         if outer:
             Path("/proc/self/setgroups").write_text("deny")
             Path("/proc/self/uid_map").write_text(f"0 {uid} 1")

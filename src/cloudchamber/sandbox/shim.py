@@ -75,7 +75,7 @@ class Shim:
         self._kill_at: float | None = None
         self._runs: dict[int, tuple[socket.socket, int]] = {}
         self._next_run = 0
-        self._state: dict[str, Any] = {"state": "starting", "token": ids.token()}
+        self._state: dict[str, Any] = {"state": "starting", "shim": os.getpid(), "token": ids.token()}
 
     def run(self) -> None:
         """Launch, tell the chamber, stay until the end."""
@@ -124,6 +124,7 @@ class Shim:
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         why = f"{type(error).__name__}: {error}"
         self._write_state("exited", code=127, out_of_memory=False, detail=why, ended=iso(self._clock.now()))
+        self._shut_door()
         self._tell(self._owner, {"id": 0, "errno": number, "error": why})
 
     def _open_door(self) -> None:
@@ -316,6 +317,7 @@ class Shim:
         self._destroy()
         ended = Exit(code, out_of_memory, detail)
         self._write_state("exited", **asdict(ended), ended=iso(self._clock.now()))
+        self._shut_door()
         for chamber in list(self._chambers.values()):
             self._tell(chamber, {"event": "exited", **asdict(ended)})
 
@@ -336,6 +338,9 @@ class Shim:
                 break
             time.sleep(_CLEAN_PAUSE_S)
         self._walls.clean()
+
+    def _shut_door(self) -> None:
+        """After the state is written: a chamber that finds the door shut reads how it ended."""
         if self._door:
             self._door.close()
             with contextlib.suppress(OSError):

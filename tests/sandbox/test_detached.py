@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A chamber that is killed loses no instance: the next one finds it, with its calls waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.sandbox.test_sandbox import accepted, nothing_left
+
+CHAMBER = Path(__file__).parent / "chamber.py"
+
+
+async def killed_chamber(mode: str, state: Path) -> None:
+    """Run chamber.py until its sandboxes run, then kill -9 it."""
+    package = str(Path(__file__).parents[2] / "src")
+    chamber = await asyncio.create_subprocess_exec(
+        sys.executable, str(CHAMBER), mode, str(state), stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": package}
+    )
+    assert chamber.stdout
+    assert await chamber.stdout.readline() == b"ready\n"
+    chamber.kill()
+    await chamber.wait()
+
+
+async def test_an_instance_survives_its_chamber_and_its_calls_wait(sandboxes, state):
+    await killed_chamber(sandboxes.mode, state)
+    folder = state / "sandbox" / "i-stays"
+    await nothing_left(state / "sandbox" / "f-goes")
+    assert sandboxes.ended(folder) is None
+    sandbox = await sandboxes.attach(folder)
+    assert sandbox is not None
+    assert sandbox.spec.detached
+    assert (await accepted(sandbox.listeners["endpoint"]))[0] == b"GET / HTTP/1.1"
+    assert (await accepted(sandbox.listeners["endpoint"]))[0] == b"GET / HTTP/1.1"
+    assert (await sandbox.stop(1)).code == -signal.SIGTERM
+    await nothing_left(folder)
+    assert await sandboxes.attach(folder) is None
+    assert sandboxes.ended(folder).code == -signal.SIGTERM
+
+
+async def test_the_end_of_an_instance_without_a_chamber_is_known_afterwards(sandboxes, state):
+    await killed_chamber(sandboxes.mode, state)
+    folder = state / "sandbox" / "i-stays"
+    first = await sandboxes.attach(folder)
+    assert first is not None
+    connection, _ = await asyncio.get_running_loop().sock_accept(first.listeners["endpoint"])
+    first.let_go()
+    connection.close()  # curl fails, so the program ends by itself
+    while sandboxes.ended(folder) is None:
+        await asyncio.sleep(0.01)
+    assert sandboxes.ended(folder).code == 9
+    assert await sandboxes.attach(folder) is None
+    await nothing_left(folder)
+
+
+async def test_only_who_knows_the_token_is_answered(sandboxes, state):
+    await killed_chamber(sandboxes.mode, state)
+    folder = state / "sandbox" / "i-stays"
+    written = json.loads((folder / "shim.json").read_text())
+    (folder / "shim.json").write_text(json.dumps(written | {"token": "guessed"}))
+    assert await sandboxes.attach(folder) is None
+    (folder / "shim.json").write_text(json.dumps(written))
+    sandbox = await sandboxes.attach(folder)
+    assert (await sandbox.kill()).code == -signal.SIGKILL
+
+
+async def test_a_killed_shim_takes_its_sandbox_along(sandboxes, state):
+    await killed_chamber(sandboxes.mode, state)
+    folder = state / "sandbox" / "i-stays"
+    sandbox = await sandboxes.attach(folder)
+    os.kill(json.loads((folder / "shim.json").read_text())["shim"], signal.SIGKILL)
+    assert (await sandbox.exited()).detail
+    assert sandboxes.ended(folder).code == -signal.SIGKILL
+    (folder / "ctl.sock").unlink()
