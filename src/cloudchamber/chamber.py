@@ -17,7 +17,7 @@ from cloudchamber.base.clock import SystemClock, iso
 from cloudchamber.base.errors import ChamberError
 from cloudchamber.console.app import Console
 from cloudchamber.contract.call import Doors
-from cloudchamber.contract.service import discover
+from cloudchamber.contract.service import Outliving, discover
 from cloudchamber.front.authority import Authority
 from cloudchamber.front.listener import Listener
 from cloudchamber.front.pipeline import Pipeline
@@ -90,8 +90,11 @@ class Chamber:
         self._shell.close()
         await self._listener.close()
         for name in reversed(self._live):
+            part = self._live[name]
             try:
-                await self._live[name].stop()
+                if isinstance(part, Outliving):
+                    await part.halt()
+                await part.stop()
             except Exception:  # noqa: BLE001 - the edge: the others must still be stopped
                 _log.exception("stopping %s failed", name)
         await self._outbox.stop()

@@ -8,7 +8,7 @@ import pkgutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from cloudchamber.contract.operation import Facts, Operation
 
@@ -29,11 +29,20 @@ class Part(Protocol):
         ...
 
     async def stop(self) -> None:
-        """End in good order; what must survive (instances, databases) is left running unless told otherwise."""
+        """End in good order; what outlives the chamber (instances, databases) is left running."""
         ...
 
     def status(self) -> list[Mapping[str, Any]]:
         """One row for each thing that runs: ``{"kind", "id", "state", "detail"}``, for `status` and the console."""
+        ...
+
+
+@runtime_checkable
+class Outliving(Protocol):
+    """A part whose things live on when the chamber dies: instances, databases."""
+
+    async def halt(self) -> None:
+        """End them in good order, before `stop`; they begin again at the next start."""
         ...
 
 
