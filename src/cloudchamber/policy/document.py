@@ -213,7 +213,7 @@ def _resource(body: Mapping[str, Any], variables: bool) -> tuple[Check, frozense
     if not negative and "Resource" not in body:  # Why: trust policies have none
         return (lambda question: True), frozenset()
     patterns = strings(body["NotResource" if negative else "Resource"])
-    tests = tuple(match.arn(p, variables=variables) for p in patterns)
+    tests = tuple(match.arn(p, variables=variables, excluding=negative) for p in patterns)
     reads = frozenset[str]().union(*(match.variables_of(match.tokens(p, variables=variables)) for p in patterns))
     if len(tests) == 1 and not negative:
         only = tests[0]

@@ -194,10 +194,11 @@ def text(pattern: str, *, variables: bool, wildcards: bool, fold: bool = False) 
     return test
 
 
-def arn(pattern: str, *, variables: bool) -> Lookup:
+def arn(pattern: str, *, variables: bool, excluding: bool = False) -> Lookup:
     """A test of an ARN pattern. ``*`` alone matches everything; otherwise no wildcard crosses the first five colons.
 
-    A pattern with fewer than six parts is completed with ``*``, as AWS does.
+    A pattern with fewer than six parts is completed with ``*``, as AWS does. `excluding`: the pattern says what is
+    left out, so that one with a variable without a value leaves out all that it might mean.
     """
     parts = tokens(pattern, variables=variables)
     if parts == (Wild.MANY,):
@@ -206,11 +207,20 @@ def arn(pattern: str, *, variables: bool) -> Lookup:
         fixed = _arn(parts)
         return lambda value, context: fixed(value)
 
+    segments = _split(parts, parts)
+    doubtful = _segments_test((*(_unknown(s) for s in segments[:5]), (Wild.MANY,)))
+
     def test(value: str, context: Context) -> bool:
         resolved = resolve(parts, context)
-        return resolved is not None and _arn_of(parts, resolved)(value)
+        if resolved is None:
+            return excluding and doubtful(value)
+        return _arn_of(parts, resolved)(value)
 
     return test
+
+
+def _unknown(segment: Tokens) -> Tokens:
+    return tuple(Wild.MANY if isinstance(token, Variable) else token for token in segment)
 
 
 @lru_cache(4096)

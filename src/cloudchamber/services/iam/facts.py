@@ -21,8 +21,10 @@ def facts(doors: Doors, arn: str) -> Facts | None:
         if entity is not None:
             name = f"trust policy of role {entity.name}" if entity.trust else ""
             return Facts(entity.account, entity.trust, name, tables.tags(db, arn))
-        if ":policy/" in arn and tables.managed(db, arn) is not None:
-            return Facts(arn.split(":")[4], tags=tables.tags(db, arn))
-        return None
+        policy = tables.managed(db, arn) if ":policy/" in arn else None
+        if policy is None:
+            return None
+        # Why: AWS's own policies are every account's, not another account's
+        return Facts(doors.account if policy.account == "aws" else policy.account, tags=tables.tags(db, arn))
 
     return doors.database.read(look)
