@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Tx
 
 _STOPPED = "The chamber stopped while the stack was being {}. "
-_SETTLE_S = 1.0
+SETTLE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -96,7 +96,7 @@ class Engine:
 
     async def _recover(self, left: Sequence[Stack]) -> None:
         # Why: parts start side by side; instances and databases are taken up by theirs first.
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(SETTLE_S)
         for stack in left:
             self._begin(stack, self._resume(stack))
 
