@@ -25,6 +25,11 @@ class Sandbox(Protocol):
         """Listening sockets by `Listener.name`: non-blocking, accept on them with the chamber's own loop."""
         ...
 
+    @property
+    def output(self) -> int:
+        """Read end of stdout and stderr when `spec.console` is ``pipe`` (yours to close), else -1."""
+        ...
+
     def address(self, name: str) -> tuple[str, int]:
         """Address and port at which the program inside reaches a listener."""
         ...
@@ -42,7 +47,11 @@ class Sandbox(Protocol):
         ...
 
     async def set_rules(self, rules: Sequence[Rule]) -> None:
-        """Filter its traffic from now on."""
+        """Filter its traffic from now on: inbound by port (who calls is the caller's check), outbound by address too.
+
+        What the sandbox reaches on its own loopback (the endpoint, database listeners) is not filtered here: whoever
+        accepts there knows the caller and decides. Metadata and name service are always let through, as on AWS.
+        """
         ...
 
     async def signal(self, number: int) -> None:
@@ -71,10 +80,18 @@ class Sandbox(Protocol):
         """The last octets that it wrote to stdout and stderr (`console.log` in its folder)."""
         ...
 
+    @property
+    def output(self) -> int:
+        """Read end of its stdout and stderr when `spec.console` is `pipe` (the caller's to close), else -1."""
+        ...
+
     async def run(
         self, argv: Sequence[str], *, fds: tuple[int, int, int], env: Mapping[str, str], tty: bool = False
     ) -> int:
-        """Run one more program inside with these descriptors as 0, 1, 2; returns its exit code (`cloudchamber shell`)."""
+        """Run one more program inside with these descriptors as 0, 1, 2; returns its exit code (`cloudchamber shell`).
+
+        `env` is laid over the sandbox's own; `tty` makes descriptor 0 its controlling terminal.
+        """
         ...
 
 
@@ -92,6 +109,11 @@ class Sandboxes(Protocol):
         ...
 
     @property
+    def refused(self) -> Mapping[str, str]:
+        """Why better modes are not in force: mode -> reason, for `doctor`."""
+        ...
+
+    @property
     def not_blocked(self) -> Sequence[str]:
         """What this mode does not stop, in words for `doctor` and the banner."""
         ...
@@ -100,8 +122,21 @@ class Sandboxes(Protocol):
         """Start the spawner. Must be called before any secret is in this process's environment."""
         ...
 
+    async def warm(self) -> None:
+        """Load the warm Python now rather than with the first warm sandbox; returns at once."""
+        ...
+
+    async def warm(self) -> None:
+        """Load the warm Python now rather than with the first warm sandbox."""
+        ...
+
     async def launch(self, spec: SandboxSpec) -> Sandbox:
-        """Start a sandbox; returns once its program runs and its listeners listen."""
+        """Start a sandbox; returns once its program runs and its listeners listen.
+
+        Raises:
+            OSError: it could not be made, or its program is not there (`SandboxError`); nothing of it is left.
+            ValueError: the spec contradicts itself.
+        """
         ...
 
     async def attach(self, folder: Path) -> Sandbox | None:
