@@ -81,6 +81,11 @@ def _client(address: str) -> Any:
     return _reporting(_in_python(module))(address)
 
 
+def _used() -> str:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"maxrss-kb={used if sys.platform == 'linux' else used // 1024}"
+
+
 def _reporting(base: Any) -> Any:
     """The client, saying with each answer how much memory the process has used at most."""
 
@@ -88,9 +93,13 @@ def _reporting(base: Any) -> Any:
         def post_invocation_result(
             self, invoke_id: str, result_data: Any, content_type: str = "application/json", invocation_id: Any = None
         ) -> None:
-            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            kind = f"{content_type}; maxrss-kb={used if sys.platform == 'linux' else used // 1024}"
-            super().post_invocation_result(invoke_id, result_data, kind, invocation_id)
+            super().post_invocation_result(invoke_id, result_data, f"{content_type}; {_used()}", invocation_id)
+
+        def post_invocation_error(
+            self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: Any = None
+        ) -> None:
+            said = f"{xray_fault[:100_000]} {_used()}" if xray_fault else ""
+            super().post_invocation_error(invoke_id, error_response_data, said, invocation_id)
 
     return Reporting
 
@@ -133,6 +142,7 @@ def _in_python(module: Any) -> Any:
         def post_invocation_error(
             self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: Any = None
         ) -> None:
-            self._call("POST", f"invocation/{invoke_id}/error", error_response_data.encode())
+            headers = {"Lambda-Runtime-Function-XRay-Error-Cause": xray_fault}
+            self._call("POST", f"invocation/{invoke_id}/error", error_response_data.encode(), headers)
 
     return InPython

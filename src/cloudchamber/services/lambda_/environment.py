@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -113,8 +113,10 @@ class Environment:
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    async def start(self, trace: Trace | None) -> Outcome | None:
+    async def start(self, request_id: str, trace: Trace) -> Outcome | None:
         """Launch and initialise; None when ready, else how the initialisation failed (the environment has ended).
+
+        `request_id` is the invocation that it is started for, which hears of the failure.
 
         Raises:
             ServiceError: the role cannot be assumed.
@@ -143,8 +145,11 @@ class Environment:
         self._init_ms = (self._doors.clock.monotonic() - began) * 1000
         if failure is not None:
             self._console.drain()
+            self._printed([f"START RequestId: {request_id} Version: {LATEST}"])
+            failure = replace(failure, usable=False)
+            self._finish(request_id, failure, trace)
             await self.end()
-            return failure
+            return replace(failure, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.denied)
         return None
 
     async def _initialised(self, limit_s: float) -> Outcome | None:
@@ -228,29 +233,11 @@ class Environment:
         duration_ms = (clock.monotonic() - begun) * 1000
         self._console.drain()
         made = await self._made(answer, request_id, timeout_s)
-        done = Outcome(
-            made.payload,
-            made.function_error,
-            made.error_type,
-            duration_ms,
-            self._init_ms if cold else 0.0,
-            made.memory_mb,
-            made.usable,
-        )
+        done = replace(made, duration_ms=duration_ms, init_ms=self._init_ms if cold else 0.0)
         self._finish(request_id, done, trace)
         if not done.usable:
             await self.end()
-        return Outcome(
-            done.payload,
-            done.function_error,
-            done.error_type,
-            duration_ms,
-            done.init_ms,
-            done.memory_mb,
-            done.usable,
-            bytes(self._tail[-_TAIL:]),
-            self._stream.denied,
-        )
+        return replace(done, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.denied)
 
     async def _made(self, answer: asyncio.Future[Answer] | None, request_id: str, timeout_s: int) -> Outcome:
         """What the answer, its absence, or the end of the process means."""

@@ -46,12 +46,16 @@ class LambdaPart:
         self.events = EventQueue(doors, self.run, self.settled, tuning)
         self._activating: dict[str, asyncio.Task[None]] = {}
         self._reaper: asyncio.Task[None] | None = None
+        self._warmed = False
 
     async def start(self) -> None:
         """Finish what a crash interrupted, then take accepted events."""
         await asyncio.to_thread(shutil.rmtree, self._environments, ignore_errors=True)
         self._environments.mkdir(parents=True, mode=0o700)
-        for function in await self._doors.database.query(tables.every):
+        functions = await self._doors.database.query(tables.every)
+        if functions:
+            await self._warm()
+        for function in functions:
             if not function.ready and function.state != "Failed":
                 self.activate(function.arn)
         self._logs.start()
@@ -118,8 +122,15 @@ class LambdaPart:
             tables.change(tx, arn, state=state, update_status="Failed" if reason else "Successful", reason=reason)
 
         await self._doors.database.write(publish)
+        await self._warm()
         self._pools.refresh(arn, function.generation)
         self.events.nudge()
+
+    async def _warm(self) -> None:
+        """Have the runtime's libraries loaded before the first event, in the spawner; once."""
+        if not self._warmed:
+            self._warmed = True
+            await self._doors.sandboxes.warm()
 
     async def forget(self, arn: str) -> None:
         """A function was deleted."""

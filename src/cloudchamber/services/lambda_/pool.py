@@ -76,8 +76,9 @@ class Pools:
             TooManyRequestsException: a limit is reached.
             ServiceError, ChamberError, OSError: no environment could be made.
         """
-        found = await self._acquire(function, trace)
+        found = await self._acquire(function, request_id, trace)
         if isinstance(found, Outcome):
+            notes["cold"] = True
             return found
         pool = self._pools[function.arn]
         notes["cold"] = found.runs == 0
@@ -94,7 +95,7 @@ class Pools:
             self._remove(pool, found)
         return done
 
-    async def _acquire(self, function: Function, trace: Trace) -> Environment | Outcome:
+    async def _acquire(self, function: Function, request_id: str, trace: Trace) -> Environment | Outcome:
         pool = self._pools.setdefault(function.arn, _Pool())
         pool.reserved = function.reserved
         self._admit(pool, function)
@@ -105,16 +106,16 @@ class Pools:
                 return found
             pool.busy.discard(found)
             self._remove(pool, found)
-        return await self._start(pool, function, trace)
+        return await self._start(pool, function, request_id, trace)
 
-    async def _start(self, pool: _Pool, function: Function, trace: Trace) -> Environment | Outcome:
+    async def _start(self, pool: _Pool, function: Function, request_id: str, trace: Trace) -> Environment | Outcome:
         self._make_room(function.memory_mb)
         made = Environment(self._doors, function, self._archives.path(function.code_sha), self._logs, self._folder)
         pool.starting += 1
         self._memory_mb += made.memory_mb
         try:
             async with self._launches:
-                failure = await made.start(trace)
+                failure = await made.start(request_id, trace)
         except BaseException:
             self._memory_mb -= made.memory_mb
             self._end_soon(made)

@@ -24,6 +24,7 @@ _HEAD_MAX = 2 * 1024 * 1024
 _PREFIX = "/2018-06-01/runtime/"
 _ANSWER = re.compile(r"invocation/([0-9a-f-]{36})/(response|error)")
 _MEMORY = re.compile(rb"maxrss-kb=(\d{1,12})")
+_SAYS_MEMORY = frozenset((b"content-type", b"lambda-runtime-function-xray-error-cause"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class _Connection(asyncio.Protocol):
         lower = name.lower()
         if lower == b"lambda-runtime-function-error-type":
             self._error_type = value.decode("latin-1")[:256]
-        elif lower == b"content-type" and (found := _MEMORY.search(value)):
+        elif lower in _SAYS_MEMORY and (found := _MEMORY.search(value)):
             self._memory_kb = int(found[1])
         elif lower == b"expect" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
