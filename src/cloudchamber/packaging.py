@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Local code that a template names, built into archives that can be uploaded.
+
+Found: `CodeUri` of ``AWS::Serverless::Function``, `ContentUri` of ``AWS::Serverless::LayerVersion``, `Code` of
+``AWS::Lambda::Function`` (a path instead of a bucket and key), and bundles for instances that the template declares::
+
+    Metadata:
+      Assets:
+        App: {Path: app, BucketParameter: AppBucket, KeyParameter: AppKey}
+
+An archive is deterministic: the same files give the same bytes, so that an unchanged folder is no change of the stack.
+Packages of a ``requirements.txt`` are installed into the archive, by this interpreter, and kept in a cache.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from cloudchamber.base.errors import ChamberError, ServiceError
+from cloudchamber.services.cloudformation.reading import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Tell = Callable[[str], None]
+
+EXCLUDED = frozenset(
+    {
+        ".git",
+        ".aws-sam",
+        ".cloudchamber",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".venv",
+        "__pycache__",
+        "node_modules",
+        "tests",
+        "venv",
+    }
+)
+ARCHIVE_MAX_BYTES = 262_144_000
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_PATHS = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+    "AWS::Lambda::Function": "Code",
+}
+_MEMBERS = {
+    "AWS::Serverless::Function": ("Bucket", "Key"),
+    "AWS::Serverless::LayerVersion": ("Bucket", "Key"),
+    "AWS::Lambda::Function": ("S3Bucket", "S3Key"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One place of a template that names local code. `resource` is empty for an asset of an instance."""
+
+    name: str
+    path: Path
+    resource: str = ""
+    kind: str = ""
+    bucket_parameter: str = ""
+    key_parameter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A template's code, built. `archives` are the zips by the keys under which they are to be uploaded."""
+
+    body: Mapping[str, Any]
+    archives: Mapping[str, Path]
+    keys: Mapping[Reference, str]
+
+    def resolve(self, bucket: str) -> tuple[str, dict[str, str]]:
+        """The template that names the archives in `bucket`, and the parameters that name its assets."""
+        body = copy.deepcopy(dict(self.body))
+        parameters: dict[str, str] = {}
+        for reference, key in self.keys.items():
+            if reference.resource:
+                properties = body["Resources"][reference.resource].setdefault("Properties", {})
+                place = dict(zip(_MEMBERS[reference.kind], (bucket, key), strict=True))
+                properties[_PATHS[reference.kind]] = place
+            else:
+                parameters |= {reference.bucket_parameter: bucket, reference.key_parameter: key}
+        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=120), parameters
+
+
+def digest(data: bytes) -> str:
+    """What names content in keys: 32 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def copy_example(folder: Path) -> None:
+    """Copy the flagship app to a new folder.
+
+    Raises:
+        ChamberError: the folder has something in it, or the app is not part of this installation.
+    """
+    here = Path(__file__).resolve().parent
+    for example in (here / "examples" / "profile-app", here.parents[1] / "examples" / "profile-app"):
+        if example.is_dir():
+            break
+    else:
+        raise ChamberError("the example app is not part of this installation", "take it from the project's repository")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ChamberError(f"{folder} exists and is not empty", "give the name of a new folder")
+    ignored = shutil.ignore_patterns(*(EXCLUDED - {"tests"}), "*.pyc")
+    shutil.copytree(example, folder, ignore=ignored, dirs_exist_ok=True)
+
+
+def references(template: Path) -> list[Reference]:
+    """The local code that a template names.
+
+    Raises:
+        ChamberError: the template cannot be read, or names what is not there.
+    """
+    body = _body(template)
+    found: list[Reference] = []
+    for name, resource in (body.get("Resources") or {}).items():
+        kind = resource.get("Type", "") if isinstance(resource, dict) else ""
+        value = (resource.get("Properties") or {}).get(_PATHS.get(kind, ""), None) if kind in _PATHS else None
+        value = value if value is not None else _from_globals(body, kind, resource)
+        if isinstance(value, str) and not value.startswith("s3://"):
+            found.append(Reference(name, _inside(template, name, value), name, kind))
+    assets = (body.get("Metadata") or {}).get("Assets") or {}
+    if not isinstance(assets, dict):
+        raise ChamberError(f"{template}: Metadata.Assets must be a map of assets")
+    for name, asset in assets.items():
+        if not isinstance(asset, dict) or not {"Path", "BucketParameter", "KeyParameter"} <= set(asset):
+            raise ChamberError(f"{template}: asset {name} must have Path, BucketParameter and KeyParameter")
+        path = _inside(template, name, str(asset["Path"]))
+        found.append(Reference(name, path, "", "", str(asset["BucketParameter"]), str(asset["KeyParameter"])))
+    return found
+
+
+def _from_globals(body: Mapping[str, Any], kind: str, resource: Mapping[str, Any]) -> Any:
+    properties = resource.get("Properties") or {}
+    if kind != "AWS::Serverless::Function" or {"InlineCode", "CodeUri", "ImageUri"} & set(properties):
+        return None
+    return ((body.get("Globals") or {}).get("Function") or {}).get("CodeUri")
+
+
+def _body(template: Path) -> dict[str, Any]:
+    try:
+        return read(template.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ChamberError(f"cannot read {template}: {error.strerror}") from error
+    except (ServiceError, UnicodeDecodeError) as error:
+        raise ChamberError(f"{template}: {error}") from error
+
+
+def _inside(template: Path, name: str, text: str) -> Path:
+    path = (template.parent / text).resolve()
+    if not path.exists():
+        raise ChamberError(f"{template}: {name} names {text}, which does not exist")
+    return path
+
+
+def package(template: Path, cache: Path, tell: Tell = lambda line: None) -> Package:
+    """Build everything that a template names.
+
+    Args:
+        cache: a folder to keep archives and installed packages in.
+        tell: hears a line for each step that takes time.
+
+    Raises:
+        ChamberError: a folder cannot be built; its hint holds the installer's words.
+    """
+    archives: dict[str, Path] = {}
+    keys: dict[Reference, str] = {}
+    built: dict[Path, str] = {}
+    kept = cache / "archives"
+    kept.mkdir(parents=True, exist_ok=True)
+    for reference in references(template):
+        if reference.path not in built:
+            tell(f"building {reference.name} from {reference.path.name}")
+            data = archive(reference.path, cache / "packages", tell)
+            key = built[reference.path] = f"code/{digest(data)}.zip"
+            archives[key] = kept / f"{digest(data)}.zip"
+            _keep(archives[key], data)
+        keys[reference] = built[reference.path]
+    return Package(_body(template), archives, keys)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(data)
+        partial.rename(path)
+
+
+def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> bytes:
+    """A folder (or one file) as a zip, with the packages of its ``requirements.txt``.
+
+    Raises:
+        ChamberError: it is too big, or its packages cannot be installed.
+    """
+    if path.is_file() and path.suffix == ".zip":
+        return path.read_bytes()
+    files: dict[str, Path] = {}
+    requirements = path / "requirements.txt"
+    if path.is_dir() and requirements.is_file():
+        installed = _installed(requirements, cache, tell)
+        files.update(_files(installed, frozenset({"__pycache__", "bin"})))
+    # Why after the packages: a module of the folder's own wins over an installed one of the same name.
+    files.update(_files(path, EXCLUDED) if path.is_dir() else {path.name: path})
+    size = sum(file.stat().st_size for file in files.values())
+    if size > ARCHIVE_MAX_BYTES:
+        raise ChamberError(f"{path} is {size:,} bytes; at most {ARCHIVE_MAX_BYTES:,} can be deployed")
+    return _zip(files)
+
+
+def _files(folder: Path, excluded: frozenset[str]) -> dict[str, Path]:
+    return {name: file for name, file in _walk(folder, excluded)}
+
+
+def _walk(folder: Path, excluded: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in excluded)
+        for name in sorted(names):
+            file = Path(where, name)
+            if not name.endswith(".pyc") and file.is_file():
+                yield file.relative_to(folder).as_posix(), file
+
+
+def _zip(files: Mapping[str, Path]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            executable = files[name].stat().st_mode & 0o100
+            entry.external_attr = (0o100755 if executable else 0o100644) << 16
+            target.writestr(entry, files[name].read_bytes())
+    return out.getvalue()
+
+
+def _installed(requirements: Path, cache: Path, tell: Tell) -> Path:
+    """A folder with the packages of a requirements file; made once for each content and interpreter."""
+    version = f"{sys.implementation.cache_tag}-{sys.platform}-{os.uname().machine}"
+    digest = hashlib.sha256(requirements.read_bytes() + b"\0" + version.encode()).hexdigest()[:32]
+    ready = cache / digest
+    if ready.is_dir():
+        return ready
+    tell(f"installing the packages of {requirements.parent.name}/{requirements.name}")
+    cache.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=cache))
+    try:
+        _install(requirements, made, tell)
+        try:
+            made.rename(ready)
+        except OSError:
+            # Why: another build made the same folder first; both are alike.
+            if not ready.is_dir():
+                raise
+        return ready
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _install(requirements: Path, target: Path, tell: Tell) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-compile"]
+    command += ["--no-warn-script-location", "--target", str(target), "-r", requirements.name]
+    with subprocess.Popen(
+        command, cwd=requirements.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        last: list[str] = []
+        for line in process.stdout or ():
+            last = [*last[-19:], line.rstrip()]
+            if line.startswith(("Collecting", "Installing")):
+                tell(f"  {line.strip()[:100]}")
+    if process.returncode != 0:
+        raise ChamberError(f"cannot install the packages of {requirements}", "\n".join(last))
