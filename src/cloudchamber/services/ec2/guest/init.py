@@ -38,6 +38,22 @@ def say(text: str) -> None:
     print(f"[cloudchamber] {text}", flush=True)
 
 
+def open_way(path: str) -> None:
+    """Let every user of the instance pass through the folders above `path`, as far as they are the instance's own.
+
+    Why: an interpreter may be installed below the home folder of the machine's user, and services run as others.
+    """
+    folder = os.path.dirname(path)
+    while folder != "/":
+        try:
+            mode = os.stat(folder).st_mode & 0o7777
+            if not mode & 0o001:
+                os.chmod(folder, mode | 0o011)
+        except OSError:
+            pass
+        folder = os.path.dirname(folder)
+
+
 class Init:
     """The loop: children that end, timers, and requests of `systemctl`."""
 
@@ -123,6 +139,7 @@ class Init:
                         os.chown(one, int(owner[0]), int(owner[1]))
                     except OSError:
                         break
+        open_way(os.path.realpath(sys.executable))
         cpus, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
         say(f"{self.boot.get('instance_id', '?')} boots: {self.boot.get('type', '?')}, {self.boot.get('private_ip', '?')}, Python {sys.version.split()[0]}")
         if self.boot.get("vcpus", 0) > cpus or self.boot.get("memory_mib", 0) > memory:

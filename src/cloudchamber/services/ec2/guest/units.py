@@ -22,6 +22,7 @@ _CARRIED_OUT = {
     "Type", "ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload", "Environment", "EnvironmentFile",
     "WorkingDirectory", "User", "Group", "Restart", "RestartSec", "TimeoutStopSec", "KillSignal", "RemainAfterExit", "UMask",
     "StandardOutput", "StandardError", "StandardInput", "SyslogIdentifier", "TimeoutStartSec", "KillMode",
+    "AmbientCapabilities", "CapabilityBoundingSet",
 }  # fmt: skip
 _TYPES = ("simple", "exec", "oneshot", "notify", "idle")
 _BURST, _BURST_S = 5, 10.0
@@ -416,7 +417,12 @@ class Services:
         folder = env.get("HOME", "/root") if folder.lstrip("-") == "~" else folder.lstrip("-")
         if optional and not os.path.isdir(folder):
             folder = "/"
-        become = self._user(unit, env)
+        become, who = self._user(unit, env)
+        capabilities = " ".join(unit.all("AmbientCapabilities")).lower().replace("cap_", "").split()
+        if who is not None and capabilities:
+            # Why: setpriv (util-linux) keeps capabilities over the change of user, which takes several system calls.
+            become, kept = None, ",".join(f"+{name}" for name in capabilities)
+            argv = ["/usr/bin/setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--init-groups", f"--inh-caps={kept}", f"--ambient-caps={kept}", "--", *argv]
         process = subprocess.Popen(
             argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=become,
         )  # fmt: skip
@@ -449,28 +455,28 @@ class Services:
                     raise
         return env
 
-    def _user(self, unit: Unit, env: dict[str, str]) -> object:
-        """A function that becomes the unit's user in the child; None for root."""
+    def _user(self, unit: Unit, env: dict[str, str]) -> tuple[object, object]:
+        """A function that becomes the unit's user in the child, and that user; None twice for root."""
         name = unit.one("User")
         if name in ("", "root", "0"):
-            return None
+            return None, None
         try:
             who = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
         except KeyError:
             raise UnitError(f"User={name}: no such user") from None
         env.update({"HOME": who.pw_dir, "USER": who.pw_name, "LOGNAME": who.pw_name})
         if who.pw_uid == os.getuid():
-            return None
+            return None, None
         if not _has_uid(who.pw_uid):
             print(f"[cloudchamber] {unit.name}: User={name}: this sandbox has one user only; it runs as root of the instance", flush=True)
-            return None
+            return None, None
 
         def become() -> None:
             os.initgroups(who.pw_name, who.pw_gid)
             os.setgid(who.pw_gid)
             os.setuid(who.pw_uid)
 
-        return become
+        return become, who
 
 
 def _has_uid(uid: int) -> bool:
