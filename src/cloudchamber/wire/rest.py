@@ -24,6 +24,10 @@ _DATES = re.compile(r"(?<=GMT),\s*")
 _NEEDS_QUOTES = re.compile(r'[",]')
 
 BODY_LOCATIONS = (None, "body")
+NOT_HOISTED = (
+    "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-signedheaders", "x-amz-signature",
+    "x-amz-security-token", "x-amz-content-sha256", "x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-copy-source",
+)  # fmt: skip
 
 Convert = Callable[[str], Any]
 
@@ -142,7 +146,15 @@ class Bindings:
                     out[bound.member] = self._convert(bound, name, text)
         if self.query_map is not None:
             self._read_query_map(query, out)
-        self._read_headers(headers, out)
+        for name, text in headers.items:
+            self._read_header(name, text, out)
+        if self._s3:
+            # Why: SDKs move x-amz headers of presigned URLs into the query, and S3 reads them there. Checksums it
+            # does not: JavaScript's presigned PUT carries the checksum of an empty body.
+            for name, text in query:
+                lowered = name.lower()
+                if lowered.startswith("x-amz-") and not lowered.startswith(NOT_HOISTED):
+                    self._read_header(lowered, text, out)
         return out
 
     def _read_query_map(self, query: tuple[tuple[str, str], ...], out: dict[str, Any]) -> None:
@@ -157,19 +169,18 @@ class Bindings:
         if rest:
             out[member] = rest
 
-    def _read_headers(self, headers: Headers, out: dict[str, Any]) -> None:
-        for name, text in headers.items:
-            bound = self.headers.get(name)
-            if bound is None:
-                for prefix, member in self.prefixes:
-                    if name.startswith(prefix):
-                        known = out.setdefault(member, {})
-                        key = name[len(prefix) :]
-                        known[key] = f"{known[key]},{text}" if key in known else text
-            elif bound.is_list and bound.member in out:
-                out[bound.member] += self._convert(bound, name, text)
-            elif bound.member not in out and (text != "" or bound.shape["type"] == "string"):
-                out[bound.member] = self._convert(bound, name, text)
+    def _read_header(self, name: str, text: str, out: dict[str, Any]) -> None:
+        bound = self.headers.get(name)
+        if bound is None:
+            for prefix, member in self.prefixes:
+                if name.startswith(prefix):
+                    known = out.setdefault(member, {})
+                    key = name[len(prefix) :]
+                    known[key] = f"{known[key]},{text}" if key in known else text
+        elif bound.is_list and bound.member in out:
+            out[bound.member] += self._convert(bound, name, text)
+        elif bound.member not in out and (text != "" or bound.shape["type"] == "string"):
+            out[bound.member] = self._convert(bound, name, text)
 
     def _convert(self, bound: Bound, name: str, text: str) -> Any:
         try:

@@ -33,7 +33,8 @@ def string_to_sign(
     """
     amz: dict[str, str] = {}
     given = {n.lower(): v for n, v in query if n.lower() in ("content-md5", "content-type")}
-    for name, value in (*headers.items, *((n.lower(), v) for n, v in query)):
+    moved = [(n.lower(), v) for n, v in query if n.lower() not in headers]
+    for name, value in (*headers.items, *moved):
         if name.startswith("x-amz-"):
             folded = " ".join(value.split())
             amz[name] = f"{amz[name]},{folded}" if name in amz else folded
