@@ -47,6 +47,7 @@ def main() -> None:
     client = _client(os.environ["AWS_LAMBDA_RUNTIME_API"])  # noqa: TID251 - as above
     _arrange_imports(root)
     os.chdir(root)
+    sys.dont_write_bytecode = True  # the package is read-only, and stays as it came also where nothing enforces that
     bootstrap.run(os.environ["_HANDLER"], client)  # noqa: TID251 - as above
 
 
@@ -90,16 +91,18 @@ def _reporting(base: Any) -> Any:
     """The client, saying with each answer how much memory the process has used at most."""
 
     class Reporting(base):
+        """The same client with a longer content type."""
+
         def post_invocation_result(
             self, invoke_id: str, result_data: Any, content_type: str = "application/json", invocation_id: Any = None
         ) -> None:
-            super().post_invocation_result(invoke_id, result_data, f"{content_type}; {_used()}", invocation_id)
+            base.post_invocation_result(self, invoke_id, result_data, f"{content_type}; {_used()}", invocation_id)
 
         def post_invocation_error(
             self, invoke_id: str, error_response_data: str, xray_fault: str, invocation_id: Any = None
         ) -> None:
             said = f"{xray_fault[:100_000]} {_used()}" if xray_fault else ""
-            super().post_invocation_error(invoke_id, error_response_data, said, invocation_id)
+            base.post_invocation_error(self, invoke_id, error_response_data, said, invocation_id)
 
     return Reporting
 

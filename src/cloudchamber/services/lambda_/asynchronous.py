@@ -19,7 +19,7 @@ from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.lambda_ import tables
 from cloudchamber.services.lambda_.environment import assume
 from cloudchamber.services.lambda_.errors import RecursiveInvocationException, TooManyRequestsException
-from cloudchamber.services.lambda_.events import invocation_record, record_key
+from cloudchamber.services.lambda_.events import destination, invocation_record, record_key
 from cloudchamber.services.lambda_.outcome import Outcome
 from cloudchamber.track.track import Segment, Trace, segment_id
 
@@ -226,8 +226,7 @@ class EventQueue:
     async def _send(self, event: Event, function: Function, condition: Condition, last: Outcome) -> str:
         """Send the invocation record to the destination, if there is one; says where, or why it failed."""
         which = "OnSuccess" if condition == "Success" else "OnFailure"
-        config = (function.events or {}).get("DestinationConfig") or {}
-        target = (config.get(which) or {}).get("Destination")
+        target = destination(function.events or {}, which)
         if not target:
             return ""
         now = self._doors.clock.now()

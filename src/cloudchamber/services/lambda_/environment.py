@@ -294,7 +294,7 @@ class Environment:
         task.add_done_callback(self._tasks.discard)
 
     async def _frozen_soon(self) -> None:
-        if self.ended or self._sandbox is None or self._frozen:
+        if self.ended or self._sandbox is None or self._frozen or not self._api.ready.is_set():
             return
         self._frozen = True
         with contextlib.suppress(OSError):
@@ -380,6 +380,6 @@ class Environment:
             "AWS_SESSION_TOKEN": session.session_token,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_ENDPOINT_URL": "http://${listener:endpoint}",
-            "LAMBDA_TASK_ROOT": "/var/task",
+            "LAMBDA_TASK_ROOT": "${mount:/var/task}",
             "LAMBDA_RUNTIME_DIR": "/var/runtime",
         }

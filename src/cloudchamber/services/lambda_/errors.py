@@ -17,7 +17,7 @@ class LambdaError(ServiceError):
     fault: ClassVar[str] = "User"
 
     def __init__(self, message: str = "", **members: str) -> None:
-        super().__init__(message, **{"Type": self.fault, **members})
+        super().__init__(message, headers=None, **{"Type": self.fault, **members})
 
 
 class InvalidParameterValueException(LambdaError):

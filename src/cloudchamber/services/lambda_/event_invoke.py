@@ -10,6 +10,7 @@ from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceNotFoundException
+from cloudchamber.services.lambda_.events import destination
 from cloudchamber.services.lambda_.functions import named, read
 from cloudchamber.services.lambda_.names import LATEST
 
@@ -46,9 +47,8 @@ def _check(request: Mapping[str, Any]) -> None:
                 f"constraint: Member must have value between {low} and {high}"
             )
     for event in ("OnSuccess", "OnFailure"):
-        target = (request.get("DestinationConfig", {}).get(event) or {}).get("Destination")
-        if target:
-            _check_destination(event, str(target))
+        if target := destination(request, event):
+            _check_destination(event, target)
 
 
 def _check_destination(event: str, target: str) -> None:

@@ -13,6 +13,7 @@ from cloudchamber.base.clock import iso
 from cloudchamber.services.lambda_.names import LATEST
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "RecursiveInvocation"]
@@ -48,6 +49,12 @@ def invocation_record(
         record["responseContext"] = context
         record["responsePayload"] = _value(response_payload)
     return record
+
+
+def destination(settings: Mapping[str, Any], which: str) -> str:
+    """The ARN in ``DestinationConfig`` for ``OnSuccess`` or ``OnFailure``; empty if there is none."""
+    config: Mapping[str, Mapping[str, str] | None] = settings.get("DestinationConfig") or {}
+    return (config.get(which) or {}).get("Destination", "")
 
 
 def _value(payload: bytes) -> Any:

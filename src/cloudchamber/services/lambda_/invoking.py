@@ -66,7 +66,7 @@ async def invoke(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"StatusCode": 202}
     if not function.ready:
         function = await _ready(call, function, part)
-    done = await part.run(function, call.request_id, payload, call.trace, context)
+    done = await part.run_through(function, call.request_id, payload, call.trace, context)
     answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": LATEST, "Payload": done.payload}
     if done.function_error:
         answer["FunctionError"] = done.function_error

@@ -47,6 +47,7 @@ class LambdaPart:
         self._activating: dict[str, asyncio.Task[None]] = {}
         self._reaper: asyncio.Task[None] | None = None
         self._warmed = False
+        self._runs: set[asyncio.Task[Outcome]] = set()
 
     async def start(self) -> None:
         """Finish what a crash interrupted, then take accepted events."""
@@ -69,6 +70,7 @@ class LambdaPart:
         await self.events.stop()
         await asyncio.gather(*self._activating.values(), return_exceptions=True)
         await self._pools.stop()
+        await asyncio.gather(*self._runs, return_exceptions=True)
         await self._logs.stop()
 
     def status(self) -> list[Mapping[str, Any]]:
@@ -137,6 +139,15 @@ class LambdaPart:
         await self._pools.forget(arn)
 
     # -- runs --------------------------------------------------------------------------------------------------------
+
+    async def run_through(
+        self, function: Function, request_id: str, payload: bytes, trace: Trace, context: str
+    ) -> Outcome:
+        """`run`, to its end also when the caller goes away, as on AWS."""
+        task = asyncio.get_running_loop().create_task(self.run(function, request_id, payload, trace, context))
+        self._runs.add(task)
+        task.add_done_callback(self._runs.discard)
+        return await asyncio.shield(task)
 
     async def run(
         self,

@@ -76,11 +76,11 @@ class Pools:
             TooManyRequestsException: a limit is reached.
             ServiceError, ChamberError, OSError: no environment could be made.
         """
-        found = await self._acquire(function, request_id, trace)
+        pool = self._pools.setdefault(function.arn, _Pool())
+        found = await self._acquire(pool, function, request_id, trace)
         if isinstance(found, Outcome):
             notes["cold"] = True
             return found
-        pool = self._pools[function.arn]
         notes["cold"] = found.runs == 0
         notes["environment"] = found.id
         try:
@@ -89,14 +89,13 @@ class Pools:
             self._remove(pool, found)
             raise
         pool.busy.discard(found)
-        if done.usable and not found.ended:
+        if done.usable and not found.ended and self._pools.get(function.arn) is pool:
             pool.idle.append(found)
         else:
             self._remove(pool, found)
         return done
 
-    async def _acquire(self, function: Function, request_id: str, trace: Trace) -> Environment | Outcome:
-        pool = self._pools.setdefault(function.arn, _Pool())
+    async def _acquire(self, pool: _Pool, function: Function, request_id: str, trace: Trace) -> Environment | Outcome:
         pool.reserved = function.reserved
         self._admit(pool, function)
         while pool.idle:
