@@ -128,7 +128,8 @@ def _elements(statement: Mapping[str, Any]) -> None:
     sid = statement.get("Sid", "")
     if not isinstance(sid, str) or not _SID.fullmatch(sid):
         raise PolicyError(
-            f"Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*. The following Statement Id is invalid: {sid}"
+            "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression "
+            "[0-9A-Za-z]*"
         )
     if statement.get("Condition") == []:
         raise PolicyError("Syntax errors in policy.")
@@ -157,7 +158,9 @@ def _resource(resource: str) -> None:
         raise PolicyError(f'Partition "{parts[1]}" is not valid for resource "{resource}".')
     if len(parts) == 6 and parts[2] == "iam" and parts[3]:
         raise PolicyError(f"IAM resource {resource} cannot contain region information.")
-    if len(parts) == 6 and parts[2] == "s3" and (parts[3] not in ("", "*") or parts[4] not in ("", "*")):
-        # Why: access points carry both, buckets and objects neither
-        if not parts[5].startswith(("accesspoint/", "job/", "storage-lens/", "async-request/", "access-grants/", "*")):
-            raise PolicyError(f"Resource {resource} can not contain region information.")
+    if len(parts) < 6 or parts[2] != "s3":
+        return
+    # Why: access points carry region and account, buckets and objects neither
+    other = parts[5].startswith(("accesspoint/", "job/", "storage-lens/", "async-request/", "access-grants/", "*"))
+    if not other and (parts[3] not in ("", "*") or parts[4] not in ("", "*")):
+        raise PolicyError(f"Resource {resource} can not contain region information.")

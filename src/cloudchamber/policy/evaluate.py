@@ -93,7 +93,9 @@ def evaluate(
     reach, granted = _reach(question, resource)
     if question.subject.kind in ("service", "anonymous"):
         levels = policies.rcps or ()
-        blocked = _levels(question, levels, "rcp", []) if reach else (_kind_of(resource),)
+        blocked: tuple[Kind, ...] = (_kind_of(resource),)
+        if reach:
+            blocked = _levels(question, levels, "rcp", [])
         return Verdict(not blocked, False, blocked, (granted,) if granted and not blocked else ())
     allowing = [granted] if granted else []
     blocked = _blocked(question, policies, reach, resource, resource_must_allow, allowing)

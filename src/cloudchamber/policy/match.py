@@ -43,6 +43,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _WILD = re.compile(r"[*?]")
 _DEFAULT = re.compile(r"\s*([^,\s]+)\s*,\s*'([^']*)'\s*")
 _LITERALS = ("*", "?", "$")
+_REMEMBERED_MAX = 64
 
 
 def tokens(text: str, *, variables: bool, wildcards: bool = True) -> Tokens:
@@ -104,18 +105,22 @@ def matcher(parts: Tokens, *, fold: bool = False) -> Matcher:
     """A test for values, of a pattern without variables. `fold`: small and capital letters are the same."""
     chunks = _chunks(tuple(t.lower() if fold and isinstance(t, str) else t for t in parts))
     plain = [c if isinstance(c, str) else None for c in chunks]
+    test: Matcher
     if len(chunks) == 1 and plain[0] is not None:
         test = plain[0].__eq__
     elif all(c == "" for c in chunks):
         return lambda value: True
     elif len(chunks) == 2 and chunks[1] == "" and plain[0] is not None:
-        begin = plain[0]
-        test = lambda value: value.startswith(begin)  # noqa: E731 - one of several forms of the same test
+        test = _starts(plain[0])
     else:
         test = _general(chunks)
     if fold:
         return lambda value: test(value.lower())
     return test
+
+
+def _starts(begin: str) -> Matcher:
+    return lambda value: value.startswith(begin)
 
 
 def _chunks(parts: Tokens) -> list[str | re.Pattern[str]]:
@@ -187,11 +192,32 @@ def text(pattern: str, *, variables: bool, wildcards: bool, fold: bool = False) 
         fixed = matcher(parts, fold=fold)
         return lambda value, context: fixed(value)
 
+    fill = _filled(parts, lambda resolved: matcher(resolved, fold=fold))
+
     def test(value: str, context: Context) -> bool:
-        resolved = resolve(parts, context)
-        return resolved is not None and matcher(resolved, fold=fold)(value)
+        made = fill(context)
+        return made is not None and made(value)
 
     return test
+
+
+def _filled(parts: Tokens, build: Callable[[Tokens], Matcher]) -> Callable[[Context], Matcher | None]:
+    """The matcher of a pattern with variables, remembered for each set of their values; None for a missing one."""
+    keys = tuple(variables_of(parts))
+    made: dict[tuple[str | tuple[str, ...] | None, ...], Matcher | None] = {}
+
+    def fill(context: Context) -> Matcher | None:
+        values = tuple([context.get(key) for key in keys])
+        try:
+            return made[values]
+        except KeyError:
+            resolved = resolve(parts, context)
+            if len(made) >= _REMEMBERED_MAX:
+                made.clear()
+            made[values] = found = build(resolved) if resolved is not None else None
+            return found
+
+    return fill
 
 
 def arn(pattern: str, *, variables: bool, excluding: bool = False) -> Lookup:
@@ -204,17 +230,20 @@ def arn(pattern: str, *, variables: bool, excluding: bool = False) -> Lookup:
     if parts == (Wild.MANY,):
         return lambda value, context: True
     if not variables_of(parts):
-        fixed = _arn(parts)
+        fixed = _arn_of(_split(parts, parts))
         return lambda value, context: fixed(value)
 
     segments = _split(parts, parts)
     doubtful = _segments_test((*(_unknown(s) for s in segments[:5]), (Wild.MANY,)))
 
+    fill = _filled(parts, lambda resolved: _arn_of(_split(parts, resolved)))
+    begin = parts[0] if isinstance(parts[0], str) else ""
+
     def test(value: str, context: Context) -> bool:
-        resolved = resolve(parts, context)
-        if resolved is None:
-            return excluding and doubtful(value)
-        return _arn_of(parts, resolved)(value)
+        if not excluding and not value.startswith(begin):
+            return False
+        made = fill(context)
+        return made(value) if made is not None else excluding and doubtful(value)
 
     return test
 
@@ -223,19 +252,13 @@ def _unknown(segment: Tokens) -> Tokens:
     return tuple(Wild.MANY if isinstance(token, Variable) else token for token in segment)
 
 
-@lru_cache(4096)
-def _arn_of(parts: Tokens, resolved: Tokens) -> Matcher:
-    """Like `_arn`, but colons that came out of a variable divide nothing."""
-    return _segments_test(_split(parts, resolved))
-
-
-def _arn(parts: Tokens) -> Matcher:
-    segments = _split(parts, parts)
+def _arn_of(segments: tuple[Tokens, ...]) -> Matcher:
     if all((len(s) == 1 and isinstance(s[0], str)) or not s for s in segments[:5]):
         head = ":".join(str(s[0]) if s else "" for s in segments[:5]) + ":"
         tail = matcher(segments[5])
         size = len(head)
-        return lambda value: value.startswith(head) and tail(value[size:])
+        begin = head + segments[5][0] if segments[5] and isinstance(segments[5][0], str) else head
+        return lambda value: value.startswith(begin) and tail(value[size:])
     return _segments_test(segments)
 
 

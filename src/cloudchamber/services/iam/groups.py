@@ -95,7 +95,7 @@ async def delete_group(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
 
 @operation("AddUserToGroup", needs=needs.entity("AddUserToGroup", "group"))
 async def add_user_to_group(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a user into a group; the group's policies apply from the next call. Source: IAM API Reference, AddUserToGroup."""
+    """Put a user into a group; its policies apply from the next call. Source: IAM API Reference, AddUserToGroup."""
 
     def change(tx: Tx) -> None:
         group = tables.get(tx, call.account, "group", request["GroupName"])

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudchamber.base.clock import Clock
-    from cloudchamber.store.database import Database, Reader
     from cloudchamber.services.iam.tables import Entity
+    from cloudchamber.store.database import Database, Reader
 
 _CACHED_MAX = 4096
 _UNKNOWN = "The security token included in the request is invalid."

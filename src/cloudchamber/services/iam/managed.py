@@ -78,7 +78,7 @@ async def list_policies(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
 @operation("DeletePolicy", needs=needs.managed("DeletePolicy"))
 async def delete_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove a managed policy that is attached nowhere and has one version left. Source: IAM API Reference, DeletePolicy."""
+    """Remove a policy that is attached nowhere and has one version left. Source: IAM API Reference, DeletePolicy."""
 
     def change(tx: Tx) -> None:
         found = _own(tx, request["PolicyArn"])

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each request needs. Source: Service Authorization Reference, "Actions, resources, and condition keys for IAM"."""
+"""What each request needs.
+
+Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS IAM".
+"""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def by_arn(db: Reader, arn: str) -> Entity | None:
 def listed(db: Reader, account: str, kind: Kind, prefix: str) -> list[Entity]:
     """Entities of a kind below a path prefix, by name."""
     rows = db.execute(
-        "SELECT * FROM iam_entities WHERE account = ? AND kind = ? AND substr(path, 1, ?) = ? ORDER BY name COLLATE BINARY",
+        "SELECT * FROM iam_entities WHERE account = ? AND kind = ? AND substr(path, 1, ?) = ? "
+        "ORDER BY name COLLATE BINARY",
         (account, kind, len(prefix), prefix),
     )
     return [Entity(*row) for row in rows]
@@ -112,7 +113,8 @@ def managed(db: Reader, arn: str) -> Managed | None:
             known.version, known.version, known.document,
         )  # fmt: skip
     row = db.execute(
-        "SELECT p.*, v.document FROM iam_policies p JOIN iam_versions v ON v.arn = p.arn AND v.version = p.default_version "
+        "SELECT p.*, v.document FROM iam_policies p JOIN iam_versions v "
+        "ON v.arn = p.arn AND v.version = p.default_version "
         "WHERE p.arn = ?",
         (arn,),
     ).fetchone()
@@ -122,7 +124,8 @@ def managed(db: Reader, arn: str) -> Managed | None:
 def inline(db: Reader, entity: Entity) -> list[tuple[str, str]]:
     """Name and document of an entity's inline policies, by name."""
     rows = db.execute(
-        "SELECT name, document FROM iam_inline WHERE account = ? AND kind = ? AND entity = ? ORDER BY name COLLATE BINARY",
+        "SELECT name, document FROM iam_inline WHERE account = ? AND kind = ? AND entity = ? "
+        "ORDER BY name COLLATE BINARY",
         (entity.account, entity.kind, entity.name),
     )
     return [(row[0], row[1]) for row in rows]
@@ -140,7 +143,8 @@ def attached(db: Reader, entity: Entity) -> list[str]:
 def members(db: Reader, collection: Entity) -> list[str]:
     """Names of a group's users or of an instance profile's role."""
     rows = db.execute(
-        "SELECT member FROM iam_members WHERE account = ? AND kind = ? AND collection = ? ORDER BY member COLLATE BINARY",
+        "SELECT member FROM iam_members WHERE account = ? AND kind = ? AND collection = ? "
+        "ORDER BY member COLLATE BINARY",
         (collection.account, collection.kind, collection.name),
     )
     return [row[0] for row in rows]
@@ -149,7 +153,8 @@ def members(db: Reader, collection: Entity) -> list[str]:
 def collections(db: Reader, kind: Kind, member: Entity) -> list[Entity]:
     """The groups of a user, or the instance profiles of a role."""
     rows = db.execute(
-        "SELECT e.* FROM iam_members m JOIN iam_entities e ON e.account = m.account AND e.kind = m.kind AND e.name = m.collection "
+        "SELECT e.* FROM iam_members m JOIN iam_entities e "
+        "ON e.account = m.account AND e.kind = m.kind AND e.name = m.collection "
         "WHERE m.account = ? AND m.kind = ? AND m.member = ? ORDER BY e.name COLLATE BINARY",
         (member.account, kind, member.name),
     )
@@ -158,7 +163,8 @@ def collections(db: Reader, kind: Kind, member: Entity) -> list[Entity]:
 
 def tags(db: Reader, arn: str) -> dict[str, str]:
     """Tags of a resource."""
-    return {row[0]: row[1] for row in db.execute("SELECT key, value FROM iam_tags WHERE arn = ? ORDER BY key", (arn,))}
+    rows = db.execute("SELECT key, value FROM iam_tags WHERE arn = ? ORDER BY key", (arn,))
+    return {row[0]: row[1] for row in rows}
 
 
 def put_tags(tx: Reader, arn: str, given: Sequence[Mapping[str, str]]) -> None:
@@ -169,7 +175,8 @@ def put_tags(tx: Reader, arn: str, given: Sequence[Mapping[str, str]]) -> None:
     """
     for tag in given:
         tx.execute(
-            "INSERT INTO iam_tags VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET key = excluded.key, value = excluded.value",
+            "INSERT INTO iam_tags VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET key = excluded.key, value = excluded.value",
             (arn, tag["Key"], tag["Value"]),
         )
     if len(tags(tx, arn)) > TAGS_MAX:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.identity import Credential, Principal
-from cloudchamber.contract.operation import Need, nothing, operation
+from cloudchamber.contract.operation import Need, operation
 from cloudchamber.policy import check
 from cloudchamber.policy.document import PolicyError
 from cloudchamber.services.sts.errors import (
@@ -50,6 +50,10 @@ def _assume_role_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]
         yield Need("sts:TagSession", role, context)
     if "SourceIdentity" in request:
         yield Need("sts:SetSourceIdentity", role, context)
+
+
+def _nothing(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+    return ()
 
 
 @operation("AssumeRole", needs=_assume_role_needs)
@@ -110,14 +114,14 @@ async def assume_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-@operation("GetCallerIdentity", needs=nothing)
+@operation("GetCallerIdentity", needs=_nothing)
 async def get_caller_identity(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Who calls; no permission is needed, and none can be taken away. Source: AWS STS API Reference, GetCallerIdentity."""
+    """Who calls; nobody can be denied this. Source: AWS STS API Reference, GetCallerIdentity."""
     who = call.principal
     return {"UserId": who.user_id or who.account, "Account": who.account, "Arn": who.arn}
 
 
-@operation("GetSessionToken", needs=nothing)
+@operation("GetSessionToken", needs=_nothing)
 async def get_session_token(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Temporary credentials of the calling user itself.
 
