@@ -123,7 +123,7 @@ def _version_two() -> dict[str, str]:
                 if wanted:
                     Path(place, "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
                 if _takes_groups(place, "memory.max") and _takes_groups(place, "pids.max"):
-                    return {name: place for name in [*wanted, "freeze"]}
+                    return dict.fromkeys([*wanted, "freeze"], place)
             if not plain and _takes_groups(place, "cgroup.freeze"):
                 plain = place
         return {"freeze": plain} if plain else {}

@@ -110,9 +110,11 @@ def _copy_host(folder: Path, owner: Owner | None) -> None:
 def _replace(top: int, name: str, data: bytes, owner: Owner | None, *, keep: bool) -> None:
     *parents, last = name.split("/")
     folder = os.dup(top)
+    for parent in parents:
+        with contextlib.suppress(IsADirectoryError, PermissionError, FileNotFoundError):
+            os.unlink(parent, dir_fd=folder)  # a link or file where our folder belongs; a folder stays
+        folder = step_into(folder, parent, owner)
     try:
-        for parent in parents:
-            folder = step_into(folder, parent, owner)
         if keep and last in os.listdir(folder):
             return
         fresh = f".{last}.new"

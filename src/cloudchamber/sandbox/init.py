@@ -156,7 +156,7 @@ def _become(stdio: Sequence[int], tell: int, *, tty: bool) -> None:
 
 def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Call `main()` of a module in this very process."""
-    import random  # noqa: PLC0415, TID251 - only to seed it anew: a fork shares its parent's state
+    import random  # noqa: TID251 - only to seed it anew: a fork shares its parent's state
 
     code = 1
     try:
@@ -166,7 +166,8 @@ def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         if sys.platform == "linux":
             linux.prctl(linux.PR_SET_DUMPABLE, 1)
         sys.argv = list(program)
-        sys.stdout, sys.stderr = open(1, "w", buffering=1, closefd=False), open(2, "w", buffering=1, closefd=False)
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            setattr(sys, name, open(descriptor, "w", buffering=1, closefd=False))  # noqa: SIM115 - for good
         importlib.import_module(program[0]).main()
         code = 0
     except SystemExit as ended:

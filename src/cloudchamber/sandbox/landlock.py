@@ -42,12 +42,12 @@ def handled(abi: int) -> tuple[int, int, int]:
     files = _OF_FIRST_VERSION
     for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEV)):
         files |= right if abi >= since else 0
-    return files, _CONNECT_TCP if abi >= 4 else 0, _ABSTRACT_SOCKETS | _SIGNALS if abi >= 6 else 0  # noqa: PLR2004
+    return files, _CONNECT_TCP if abi >= 4 else 0, _ABSTRACT_SOCKETS | _SIGNALS if abi >= 6 else 0
 
 
 def ruleset(abi: int) -> bytes:
     """The kernel's `struct landlock_ruleset_attr`, as long as this ABI knows it."""
-    size = 8 if abi < 4 else 16 if abi < 6 else 24  # noqa: PLR2004 - versions of the ABI
+    size = 8 if abi < 4 else 16 if abi < 6 else 24
     return struct.pack("=QQQ", *handled(abi))[:size]
 
 

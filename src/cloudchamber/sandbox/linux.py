@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -32,7 +32,10 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18})
-"""CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT: what an instance's root needs."""
+"""What an instance's root needs, all within its own user namespace.
+
+CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT
+"""
 
 
 @cache
@@ -67,7 +70,7 @@ def setns(descriptor: int, kind: int) -> None:
 
 
 @contextlib.contextmanager
-def inside_network(there: int, back: int) -> Iterator[None]:
+def inside_network(there: int, back: int) -> Generator[None]:
     """Sockets made in this block belong to the network namespace `there`."""
     setns(there, NEWNET)
     try:

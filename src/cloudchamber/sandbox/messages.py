@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +50,12 @@ def receive(source: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     if not data:
         return None
     try:
-        message = json.loads(data)
+        message: Any = json.loads(data)
     except ValueError:
         message = None
-    if not isinstance(message, dict):
-        # Why: PID 1 lives among untrusted processes; nonsense from it counts as silence.
-        for descriptor in descriptors:
-            os.close(descriptor)
-        return {}, []
-    return message, list(descriptors)
+    if isinstance(message, dict):
+        return cast("dict[str, Any]", message), list(descriptors)
+    # Why: PID 1 lives among untrusted processes; nonsense from it counts as silence.
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return {}, []

@@ -32,7 +32,7 @@ _INNER = linux.NEWUSER | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWN
 _MEMORY_SLACK_BYTES = 64 << 20
 
 
-class Failed(OSError):
+class LaunchError(OSError):
     """The sandbox could not be made; says at which step."""
 
 
@@ -133,7 +133,7 @@ class Namespaces:
         """Let the program start; returns when it runs.
 
         Raises:
-            Failed: with the reason.
+            LaunchError: with the reason.
         """
         addresses = {name: list(address) for name, address in self.addresses.items()}
         messages.send(to, {"go": True, "addresses": addresses})
@@ -144,7 +144,7 @@ class Namespaces:
         got = messages.receive(source)
         message: dict[str, Any] = got[0] if got else {"failed": "PID 1 ended while it was made"}
         if wanted not in message:
-            raise Failed(int(message.get("errno", 0)) or 5, str(message.get("failed", f"PID 1 said {message}")))
+            raise LaunchError(int(message.get("errno", 0)) or 5, str(message.get("failed", f"PID 1 said {message}")))
 
     def _map_ids(self, child: int) -> None:
         if not self._root:
@@ -156,9 +156,9 @@ class Namespaces:
     def _wire(self, child: int) -> None:
         """Cable between router and sandbox, addresses, routes, the filter."""
         spec = self._spec
+        subnet = ipaddress.ip_network(spec.subnet, strict=False)
+        gateway = str(subnet.network_address + 1)
         if spec.private_ip:
-            subnet = ipaddress.ip_network(spec.subnet, strict=False)
-            gateway = str(subnet.network_address + 1)
             netlink.send(netlink.veth_pair("vpc0", "eth0", child))
             netlink.interface_up("vpc0", gateway, subnet.prefixlen)
             if nft.program():
@@ -265,6 +265,7 @@ def close_all_but(kept: set[int]) -> None:
 
 
 def begin_connect(address: str, port: int) -> socket.socket:
+    """A socket that is on its way; who gets it waits until it may write."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setblocking(False)
     try:

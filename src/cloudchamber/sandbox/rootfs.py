@@ -12,10 +12,14 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudchamber.sandbox import linux
 from cloudchamber.sandbox.etc import Owner, step_into
 from cloudchamber.sandbox.spec import Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 KEPT_FOLDERS = ("etc", "home", "root", "var", "opt", "srv")
 _PROGRAMS = ("usr", "bin", "sbin", "lib", "lib64", "lib32", "libx32")
@@ -114,7 +118,7 @@ def _scratch(root: int, plan: Plan) -> None:
 
 
 @contextlib.contextmanager
-def _opened(root: int, path: str):  # noqa: ANN202 - an iterator of one path
+def _opened(root: int, path: str) -> Generator[str]:
     descriptor = _inside(root, path)
     try:
         yield _handle(descriptor)
@@ -143,7 +147,7 @@ def _bind(root: int, bind: Mount) -> None:
 
 
 @contextlib.contextmanager
-def _mounted(root: int, path: str):  # noqa: ANN202 - an iterator of one path
+def _mounted(root: int, path: str) -> Generator[str]:
     """The top of what is mounted at `path`: opened anew, because an old handle shows what lies below the mount."""
     parent, _, name = path.strip("/").rpartition("/")
     folder = _inside(root, parent)

@@ -80,11 +80,6 @@ class Sandbox(Protocol):
         """The last octets that it wrote to stdout and stderr (`console.log` in its folder)."""
         ...
 
-    @property
-    def output(self) -> int:
-        """Read end of its stdout and stderr when `spec.console` is `pipe` (the caller's to close), else -1."""
-        ...
-
     async def run(
         self, argv: Sequence[str], *, fds: tuple[int, int, int], env: Mapping[str, str], tty: bool = False
     ) -> int:
@@ -120,10 +115,6 @@ class Sandboxes(Protocol):
 
     async def start(self) -> None:
         """Start the spawner. Must be called before any secret is in this process's environment."""
-        ...
-
-    async def warm(self) -> None:
-        """Load the warm Python now rather than with the first warm sandbox; returns at once."""
         ...
 
     async def warm(self) -> None:

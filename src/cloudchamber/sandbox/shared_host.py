@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.sandbox import etc, init, landlock, linux, messages, netlink, rootfs, seccomp
-from cloudchamber.sandbox.namespaces import Failed, begin_connect, close_all_but, set_rlimits, with_defaults
+from cloudchamber.sandbox.namespaces import LaunchError, begin_connect, close_all_but, set_rlimits, with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,13 +82,13 @@ class SharedHost:
         """Let the program start; returns when it runs.
 
         Raises:
-            Failed: with the reason.
+            LaunchError: with the reason.
         """
         messages.send(to, {"addresses": {name: list(address) for name, address in self.addresses.items()}})
         got = messages.receive(to)
         message: dict[str, Any] = got[0] if got else {"failed": "it ended while it was made"}
         if "running" not in message:
-            raise Failed(int(message.get("errno", errno.EIO)), str(message.get("failed", message)))
+            raise LaunchError(int(message.get("errno", errno.EIO)), str(message.get("failed", message)))
 
     def listen(self, listener: Listener) -> socket.socket:
         """A listening socket on a free port of 127.0.0.1."""
@@ -194,7 +194,7 @@ class SharedHost:
         state = self._spec.folder.parent.parent
         for path in readable:
             if state == Path(path) or Path(path) in state.parents:
-                raise Failed(errno.EPERM, f"the chamber's state {state} lies below {path}, which sandboxes may read")
+                raise LaunchError(errno.EPERM, f"the chamber's state is below {path}, which sandboxes may read")
         landlock.restrict(readable, writable, ports)
         seccomp.install(ptrace=self._spec.ptrace)
 

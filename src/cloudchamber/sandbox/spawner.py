@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from cloudchamber.sandbox.spec import Listener, Mode, Rule
 
 _BOOT = "import sys; sys.path.append(sys.argv.pop()); from cloudchamber.sandbox.spawner_main import main; main()"
+_PACKAGE = str(Path(__file__).resolve().parent.parent.parent)
 _LAUNCH_S = 30.0
 _END_S = 10.0
 
@@ -92,8 +94,6 @@ class LocalSandbox:
 
     async def listen(self, listener: Listener) -> socket.socket:
         """Open one more listener inside."""
-        from dataclasses import asdict  # noqa: PLC0415 - rarely needed
-
         answer, descriptors = await self._link.ask({"op": "listen", "listener": asdict(listener)})
         self._addresses[listener.name] = (answer["address"][0], answer["address"][1])
         return self._keep(listener.name, descriptors[0])
@@ -113,8 +113,6 @@ class LocalSandbox:
 
     async def set_rules(self, rules: Sequence[Rule]) -> None:
         """Filter its traffic from now on."""
-        from dataclasses import asdict  # noqa: PLC0415 - rarely needed
-
         await self._link.ask({"op": "rules", "rules": [asdict(rule) for rule in rules]})
 
     async def signal(self, number: int) -> None:
@@ -201,9 +199,9 @@ class LocalSandboxes:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ours, theirs = messages.pair()
-        package = str(Path(__file__).resolve().parent.parent.parent)
-        argv = [sys.executable, "-I", "-c", _BOOT, str(theirs.fileno()), str(self._folder), self._wanted or "", package]
-        self._spawner = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter; returns after the exec
+        argv = [sys.executable, "-I", "-c", _BOOT]
+        argv += [str(theirs.fileno()), str(self._folder), self._wanted or "", _PACKAGE]
+        self._spawner = subprocess.Popen(  # noqa: ASYNC220 - our own interpreter; returns after the exec
             argv,
             env={},
             pass_fds=(theirs.fileno(),),
@@ -218,8 +216,11 @@ class LocalSandboxes:
             async with asyncio.timeout(_LAUNCH_S):
                 self._hello, _ = await self._link.first()
         except ConnectionError:
-            log = (self._folder / "spawner.log").read_text(errors="replace").strip().splitlines()
-            raise SandboxError(f"the spawner did not start: {log[-1] if log else 'no reason given'}") from None
+            raise SandboxError(f"the spawner did not start: {self._last_words()}") from None
+
+    def _last_words(self) -> str:
+        log = (self._folder / "spawner.log").read_text(errors="replace").strip().splitlines()
+        return log[-1] if log else "no reason given"
 
     async def warm(self) -> None:
         """Load the warm Python now rather than with the first warm sandbox (about half a second, elsewhere)."""
@@ -324,7 +325,7 @@ def _knock(folder: Path) -> socket.socket:
 def _unnamed_file(data: bytes) -> BinaryIO:
     """A file with this content and no name; in memory where the system can."""
     if sys.platform == "linux":
-        made: BinaryIO = open(os.memfd_create("spec"), "r+b")
+        made: BinaryIO = open(os.memfd_create("spec"), "r+b")  # noqa: SIM115 - handed to the caller
     else:
         made = tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller
     made.write(data)

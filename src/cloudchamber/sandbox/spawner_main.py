@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -136,10 +137,10 @@ class Spawner:
     def _walls(self, spec: SandboxSpec, mode: Mode, group: cgroups.Group) -> Walls:
         by_rlimits = self._hierarchy.by == "rlimits"
         if mode in {"ns-root", "ns-user"}:
-            from cloudchamber.sandbox.namespaces import Namespaces  # noqa: PLC0415 - not on other systems
+            from cloudchamber.sandbox.namespaces import Namespaces
 
             return Namespaces(spec, mode, group, by_rlimits=by_rlimits, shared=self._folder)
-        from cloudchamber.sandbox.shared_host import SharedHost  # noqa: PLC0415 - rarely needed
+        from cloudchamber.sandbox.shared_host import SharedHost
 
         return SharedHost(spec, mode, group, by_rlimits=by_rlimits)
 
@@ -165,7 +166,8 @@ def _keep_parsed_models() -> None:
         loaders: Any = importlib.import_module("botocore.loaders")
     except ImportError:
         return
-    load, parsed = loaders.JSONFileLoader.load_file, {}
+    load: Any = loaders.JSONFileLoader.load_file
+    parsed: dict[str, Any] = {}
 
     def load_file(self: Any, path: str) -> Any:
         if path not in parsed:
@@ -181,8 +183,6 @@ def _keep_parsed_models() -> None:
 
 
 def _group_name(spec: SandboxSpec) -> str:
-    import hashlib  # noqa: PLC0415 - only a fork needs it
-
     return f"{spec.id[:40]}-{hashlib.sha256(os.fsencode(spec.folder)).hexdigest()[:12]}".replace("/", "_")
 
 

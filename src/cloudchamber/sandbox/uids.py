@@ -14,7 +14,7 @@ SLOTS = 4000
 _LOCKS = Path("/run/cloudchamber/uids")
 
 
-class NoFreeUids(OSError):
+class NoFreeUidsError(OSError):
     """Every range of user ids is in use."""
 
 
@@ -33,7 +33,7 @@ def take(folder: Path, earlier: int | None) -> tuple[int, int]:
             os.close(held)
             continue
         return FIRST + slot * COUNT, held
-    raise NoFreeUids("every range of user ids is in use")
+    raise NoFreeUidsError("every range of user ids is in use")
 
 
 def shifted(number: int, first: int) -> int:
