@@ -57,7 +57,9 @@ async def describe_instance_attribute(call: Call, request: Mapping[str, Any]) ->
     }
     attribute = request["Attribute"]
     if attribute not in values:
-        raise errors.InvalidParameterValue(f"Value ({attribute}) for parameter attribute is invalid. Unknown attribute.")
+        raise errors.InvalidParameterValue(
+            f"Value ({attribute}) for parameter attribute is invalid. Unknown attribute."
+        )
     return {"InstanceId": row.id, **values[attribute]}
 
 
@@ -91,7 +93,9 @@ def _one(request: Mapping[str, Any]) -> tuple[str, Any]:
         if name is None or name == "Groups":
             raise errors.InvalidParameterValue(f"Value ({request['Attribute']}) for parameter attribute is invalid.")
         text = request.get("Value") or ""
-        given[name] = {"Value": text == "true" if name in _BOOLEANS else base64.b64decode(text) if name == "UserData" else text}
+        given[name] = {
+            "Value": text == "true" if name in _BOOLEANS else base64.b64decode(text) if name == "UserData" else text
+        }
     if len(given) != 1:
         raise errors.InvalidParameterCombination(
             "Fields for multiple attribute types specified" if given else "No attributes specified."
@@ -114,12 +118,16 @@ def _columns(call: Call, name: str, value: Any) -> dict[str, object]:
         launch.check_user_data(data)
         return {"user_data": data}
     if inner not in ("stop", "terminate"):
-        raise errors.InvalidParameterValue(f"Value ({inner}) for parameter InstanceInitiatedShutdownBehavior is invalid.")
+        raise errors.InvalidParameterValue(
+            f"Value ({inner}) for parameter InstanceInitiatedShutdownBehavior is invalid."
+        )
     return {"shutdown_behavior": inner}
 
 
 @operation("ModifyInstanceMetadataOptions", needs=needs.on("ModifyInstanceMetadataOptions", "InstanceId"))
-@takes("InstanceId", "HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6")
+@takes(
+    "InstanceId", "HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6"
+)
 async def modify_instance_metadata_options(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Change how the metadata service answers, from the next request on.
 

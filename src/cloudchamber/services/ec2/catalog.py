@@ -40,7 +40,16 @@ _BURST = {
     "xlarge": (4, 16384),
     "2xlarge": (8, 32768),
 }
-_SIZES = {"large": 2, "xlarge": 4, "2xlarge": 8, "4xlarge": 16, "8xlarge": 32, "12xlarge": 48, "16xlarge": 64, "24xlarge": 96}
+_SIZES = {
+    "large": 2,
+    "xlarge": 4,
+    "2xlarge": 8,
+    "4xlarge": 16,
+    "8xlarge": 32,
+    "12xlarge": 48,
+    "16xlarge": 64,
+    "24xlarge": 96,
+}
 _GIB_PER_VCPU = {"c": 2, "m": 4, "r": 8}
 
 
@@ -110,5 +119,10 @@ def images(arch: str) -> list[Image]:
 def parameters(arch: str) -> dict[str, str]:
     """SSM public parameters -> AMI id, for the architecture of this machine."""
     image = images(arch)[0].id
-    kinds = ("al2023-ami-kernel-6.1", "al2023-ami-kernel-default", "al2023-ami-minimal-kernel-6.1", "al2023-ami-minimal-kernel-default")
+    kinds = (
+        "al2023-ami-kernel-6.1",
+        "al2023-ami-kernel-default",
+        "al2023-ami-minimal-kernel-6.1",
+        "al2023-ami-minimal-kernel-default",
+    )
     return {f"{SSM_PREFIX}{kind}-{arch}": image for kind in kinds}

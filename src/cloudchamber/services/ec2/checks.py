@@ -54,6 +54,16 @@ def refuse(where: str, given: Mapping[str, Any], known: frozenset[str] | set[str
             raise errors.UnsupportedOperation(f"The parameter {where}{name} is not supported by this EC2 endpoint.")
 
 
+def inner(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A structure of a request; empty if absent."""
+    return given.get(name) or {}
+
+
+def many(given: Mapping[str, Any], name: str) -> list[Any]:
+    """A list of a request; empty if absent."""
+    return list(given.get(name) or ())
+
+
 def pick(row: Mapping[str, Any], path: str) -> list[str]:
     """Values at a dotted path of a response dict, as filter texts; lists are walked into."""
     found: list[Any] = [row]
@@ -90,14 +100,14 @@ def select(
         name = one.get("Name", "")
         if not (name in paths or name == "tag-key" or name.startswith("tag:")):
             raise errors.InvalidParameterValue(f"The filter '{name}' is invalid")
-        if len(one.get("Values") or ()) > 200:
+        if len(many(one, "Values")) > 200:
             raise errors.InvalidParameterValue(f"The filter '{name}' has more than 200 values")
-        wanted.append((name, one.get("Values") or ()))
+        wanted.append((name, many(one, "Values")))
     return [row for row in rows if all(_admits(seen(row), name, values, paths) for name, values in wanted)]
 
 
 def _admits(view: Mapping[str, Any], name: str, values: Sequence[str], paths: Mapping[str, str]) -> bool:
-    tags = {tag["Key"]: tag["Value"] for tag in view.get("Tags") or view.get("TagSet") or ()}
+    tags = {tag["Key"]: tag["Value"] for tag in view.get("Tags") or many(view, "TagSet")}
     if name == "tag-key":
         have = list(tags)
     elif name.startswith("tag:"):
@@ -129,7 +139,9 @@ def page(
         start = places[0] + 1
     size = int(request.get("MaxResults") or most)
     if not 1 <= size <= most:
-        raise errors.InvalidParameterValue(f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value up to {most}.")
+        raise errors.InvalidParameterValue(
+            f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value up to {most}."
+        )
     chosen = list(rows[start : start + size])
     more = start + size < len(rows)
     return chosen, base64.urlsafe_b64encode(key(chosen[-1]).encode()).decode() if more else None
@@ -159,7 +171,9 @@ def tags_from(given: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         key, value = tag.get("Key") or "", tag.get("Value") or ""
         if not key or len(key) > 127:
             raise errors.InvalidParameterValue(
-                "Tag keys must be between 1 and 127 characters in length, inclusive." if key else "Tag keys cannot be empty."
+                "Tag keys must be between 1 and 127 characters in length, inclusive."
+                if key
+                else "Tag keys cannot be empty."
             )
         if len(value) > 255:
             raise errors.InvalidParameterValue("Tag value exceeds the maximum length of 255 characters")
@@ -180,11 +194,11 @@ def specified_tags(request: Mapping[str, Any], *kinds: str) -> dict[str, dict[st
         InvalidParameterValue: a type that the operation does not make.
     """
     found: dict[str, dict[str, str]] = {}
-    for one in request.get("TagSpecifications") or ():
+    for one in many(request, "TagSpecifications"):
         kind = one.get("ResourceType", "")
         if kind not in kinds:
             raise errors.InvalidParameterValue(f"'{kind}' is not a valid taggable resource type for this operation.")
         if kind in found:
             raise errors.InvalidParameterValue(f"Tag specification resource type '{kind}' specified more than once")
-        found[kind] = tags_from(one.get("Tags") or ())
+        found[kind] = tags_from(many(one, "Tags"))
     return found

@@ -106,7 +106,14 @@ class Compute:
         rows: list[Mapping[str, Any]] = [{"kind": "https", "id": self.web.url, "state": "listening", "detail": ""}]
         for row in self._doors.database.read(tables.all_instances):
             detail = self.web.address_of(row.id) if row.state == "running" else row.reason
-            rows.append({"kind": "instance", "id": row.id, "state": row.state, "detail": f"{row.type} {row.private_ip} {detail}"})
+            rows.append(
+                {
+                    "kind": "instance",
+                    "id": row.id,
+                    "state": row.state,
+                    "detail": f"{row.type} {row.private_ip} {detail}",
+                }
+            )
         return rows
 
     async def ensure_default_group(self, account: str, region: str) -> None:
@@ -117,7 +124,9 @@ class Compute:
 
         def change(tx: Tx) -> None:
             if tables.group(tx, identifier) is None:
-                tables.insert_group(tx, tables.Group(identifier, account, region, "default", "default VPC security group"))
+                tables.insert_group(
+                    tx, tables.Group(identifier, account, region, "default", "default VPC security group")
+                )
                 rule = names.stable_id("sgr", identifier, "in")
                 tables.insert_rule(tx, tables.Rule(rule, identifier, False, "-1", -1, -1, "", identifier))
                 rule = names.stable_id("sgr", identifier, "out")
@@ -182,7 +191,7 @@ class Compute:
             inbound = [rule for one in group_ids for rule in tables.rules(db, one)]
             if row is not None:
                 outbound = [rule for one in row.groups for rule in tables.rules(db, one)]
-                # Why: a database has no address of the VPC here; egress rules by CIDR count if they cover the VPC or all.
+                # Why: a database has no address of the VPC here: egress rules by CIDR count if they cover all of it.
                 if permissions.admitting(outbound, port, "172.31.255.254", group_ids, egress=True) is None:
                     return False, f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/{port}"
             address, members = (row.private_ip, row.groups) if row is not None else (source, ())
@@ -242,7 +251,9 @@ class Compute:
             _log.exception("%s could not be brought to %s", instance_id, row.state)
             await self._happened(instance_id, "failed", code="Server.InternalError", reason="Internal error on launch")
 
-    async def _happened(self, instance_id: str, event: lifecycle.Event, *, code: str = "", reason: str = "", **values: object) -> None:
+    async def _happened(
+        self, instance_id: str, event: lifecycle.Event, *, code: str = "", reason: str = "", **values: object
+    ) -> None:
         """Record what happened to an instance, if its state allows that."""
 
         def change(tx: Tx) -> None:
@@ -275,7 +286,8 @@ class Compute:
             _log.error("%s could not be launched: %s", row.id, error)
             await self._happened(
                 row.id, "failed" if row.state == "pending" else "ended",
-                code="Server.InternalError", reason=f"the sandbox could not be started: {error}", rebooting=False, ended_at=self._now(),
+                code="Server.InternalError", reason=f"the sandbox could not be started: {error}",
+                rebooting=False, ended_at=self._now(),
             )  # fmt: skip
             return
         await self._serve(row, sandbox)
@@ -301,7 +313,18 @@ class Compute:
             "private_ip": row.private_ip,
         }
         env = {
-            "PATH": os.pathsep.join([str(_GUEST / "bin"), str(Path(sys.prefix) / "bin"), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]),
+            "PATH": os.pathsep.join(
+                [
+                    str(_GUEST / "bin"),
+                    str(Path(sys.prefix) / "bin"),
+                    "/usr/local/sbin",
+                    "/usr/local/bin",
+                    "/usr/sbin",
+                    "/usr/bin",
+                    "/sbin",
+                    "/bin",
+                ]
+            ),
             "HOME": "/root",
             "USER": "root",
             "LANG": "C.UTF-8",
@@ -361,7 +384,9 @@ class Compute:
             listener: socket.socket | None = opened.sandbox.listeners.get(name)
             if listener is None or listener.fileno() < 0:
                 listener = await opened.sandbox.listen(_listener(endpoint))
-            opened.served[name] = await _called(serve(listener, endpoint, peer_ip=row.private_ip, instance_id=instance_id))
+            opened.served[name] = await _called(
+                serve(listener, endpoint, peer_ip=row.private_ip, instance_id=instance_id)
+            )
         except OSError as error:
             _log.error("%s cannot have a listener for %s:%s: %s", instance_id, endpoint.address, endpoint.port, error)
 
@@ -383,12 +408,24 @@ class Compute:
         elif ended.code == 0:
             event: lifecycle.Event = "terminate" if row.shutdown_behavior == "terminate" else "ended"
             await self._happened(
-                instance_id, event, code="Client.InstanceInitiatedShutdown", reason="Instance initiated shutdown", ended_at=self._now()
+                instance_id,
+                event,
+                code="Client.InstanceInitiatedShutdown",
+                reason="Instance initiated shutdown",
+                ended_at=self._now(),
             )
         else:
-            why = "out of memory" if ended.out_of_memory else ended.detail or f"its first process ended with {ended.code}"
+            why = (
+                "out of memory" if ended.out_of_memory else ended.detail or f"its first process ended with {ended.code}"
+            )
             _log.error("%s crashed: %s (cloudchamber logs %s)", instance_id, why, instance_id)
-            await self._happened(instance_id, "ended", code="Server.InternalError", reason=f"the instance crashed: {why}", ended_at=self._now())
+            await self._happened(
+                instance_id,
+                "ended",
+                code="Server.InternalError",
+                reason=f"the instance crashed: {why}",
+                ended_at=self._now(),
+            )
         self.wake(instance_id)
 
     async def _end(self, row: tables.Instance, grace_s: float = _STOP_GRACE_S) -> None:
@@ -408,7 +445,9 @@ class Compute:
         if sandbox is not None:
             await self._serve(row, sandbox)
         elif row.state == "running" and not row.rebooting:
-            ended = self._doors.sandboxes.ended(self._folder / row.id) or Exit(-9, detail="it was gone when the chamber came back")
+            ended = self._doors.sandboxes.ended(self._folder / row.id) or Exit(
+                -9, detail="it was gone when the chamber came back"
+            )
             await self._ended(row.id, ended)
 
 

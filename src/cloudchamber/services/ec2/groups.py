@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, names, needs, permissions, tables
-from cloudchamber.services.ec2.checks import page, select, specified_tags, tag_list, takes, with_token
+from cloudchamber.services.ec2.checks import many, page, select, specified_tags, tag_list, takes, with_token
 from cloudchamber.services.ec2.compute import Compute
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def _group(db: Reader, call: Call, request: Mapping[str, Any]) -> tables.Group:
 def _resolver(tx: Reader, call: Call) -> Callable[[Mapping[str, Any]], str]:
     def resolve(pair: Mapping[str, Any]) -> str:
         if pair.get("UserId") and pair["UserId"] != call.account:
-            raise errors.UnsupportedOperation("Rules that refer to groups of another account are not supported by this EC2 endpoint.")
+            raise errors.UnsupportedOperation(
+                "Rules that refer to groups of another account are not supported by this EC2 endpoint."
+            )
         return _group(tx, call, pair).id
 
     return resolve
@@ -110,7 +112,9 @@ def _check_names(name: str, description: str) -> None:
                 f"Value ({text[:64]}) for parameter {what} is invalid. Character sets beyond ASCII are not supported."
             )
     if name.startswith("sg-"):
-        raise errors.InvalidParameterValue(f"Value ({name}) for parameter groupName is invalid. Group names may not be in the format sg-*.")
+        raise errors.InvalidParameterValue(
+            f"Value ({name}) for parameter groupName is invalid. Group names may not be in the format sg-*."
+        )
     if name == "default":
         raise errors.InvalidParameterValue("Cannot use reserved security group name: default")
 
@@ -128,7 +132,7 @@ async def delete_security_group(call: Call, request: Mapping[str, Any]) -> dict[
     def change(tx: Tx) -> str:
         row = _group(tx, call, request)
         if row.name == "default":
-            raise errors.CannotDelete(f"the specified group: \"{row.id}\" name: \"default\" cannot be deleted by a user")
+            raise errors.CannotDelete(f'the specified group: "{row.id}" name: "default" cannot be deleted by a user')
         users = [one.id for one in tables.all_instances(tx) if row.id in one.groups]
         if users or in_use or tables.groups_that_name(tx, row.id):
             raise errors.DependencyViolation(f"resource {row.id} has a dependent object")
@@ -147,8 +151,8 @@ async def describe_security_groups(call: Call, request: Mapping[str, Any]) -> di
     """
 
     def look(db: Reader) -> list[dict[str, Any]]:
-        given = [_group(db, call, {"GroupId": one}) for one in request.get("GroupIds") or ()]
-        given += [_group(db, call, {"GroupName": one}) for one in request.get("GroupNames") or ()]
+        given = [_group(db, call, {"GroupId": one}) for one in many(request, "GroupIds")]
+        given += [_group(db, call, {"GroupName": one}) for one in many(request, "GroupNames")]
         return [_shown(db, row) for row in given or tables.groups(db, call.account, call.region)]
 
     paths = {
@@ -188,13 +192,15 @@ async def describe_security_group_rules(call: Call, request: Mapping[str, Any]) 
         ]
 
     rows = call.doors.database.read(look)
-    given = request.get("SecurityGroupRuleIds") or ()
+    given = many(request, "SecurityGroupRuleIds")
     for one in given:
         if one not in {row["SecurityGroupRuleId"] for row in rows}:
             raise errors.InvalidSecurityGroupRuleIdNotFound(f"The security group rule ID '{one}' does not exist")
     rows = [row for row in rows if not given or row["SecurityGroupRuleId"] in given]
     paths = {"group-id": "GroupId", "security-group-rule-id": "SecurityGroupRuleId"}
-    rows, token = page(select(rows, request.get("Filters"), paths, lambda row: row), request, lambda row: row["SecurityGroupRuleId"])
+    rows, token = page(
+        select(rows, request.get("Filters"), paths, lambda row: row), request, lambda row: row["SecurityGroupRuleId"]
+    )
     return with_token({"SecurityGroupRules": rows}, token)
 
 
@@ -209,7 +215,9 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
         rules = permissions.numbered(asked, drafts)
         have = [rule for rule in tables.rules(tx, row.id) if rule.egress == egress]
         if len(have) + len(rules) > RULES_MAX:
-            raise errors.RulesPerSecurityGroupLimitExceeded("The maximum number of rules per security group has been reached.")
+            raise errors.RulesPerSecurityGroupLimitExceeded(
+                "The maximum number of rules per security group has been reached."
+            )
         for rule in rules:
             try:
                 tables.insert_rule(tx, rule)
@@ -225,7 +233,11 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
 
 
 def _duplicate(rule: tables.Rule) -> str:
-    ports = "ALL" if rule.protocol == "-1" else f"{rule.protocol.upper()}, from port: {rule.port_from}, to port: {rule.port_to}"
+    ports = (
+        "ALL"
+        if rule.protocol == "-1"
+        else f"{rule.protocol.upper()}, from port: {rule.port_from}, to port: {rule.port_to}"
+    )
     return f'the specified rule "peer: {rule.cidr or rule.peer_group}, {ports}, ALLOW" already exists'
 
 
@@ -236,7 +248,7 @@ async def _revoke(call: Call, request: Mapping[str, Any], *, egress: bool) -> di
         row = _group(tx, call, request)
         have = [rule for rule in tables.rules(tx, row.id) if rule.egress == egress]
         gone: list[tables.Rule] = []
-        for one in request.get("SecurityGroupRuleIds") or ():
+        for one in many(request, "SecurityGroupRuleIds"):
             found = [rule for rule in have if rule.id == one]
             if not found:
                 raise errors.InvalidSecurityGroupRuleIdNotFound(f"The security group rule ID '{one}' does not exist")

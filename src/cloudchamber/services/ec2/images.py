@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import catalog, errors, needs
-from cloudchamber.services.ec2.checks import page, select, takes, with_token
+from cloudchamber.services.ec2.checks import many, page, select, takes, with_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,21 +50,30 @@ def _image(image: catalog.Image, region: str) -> dict[str, Any]:
 
 
 @operation("DescribeImages", needs=needs.look("DescribeImages"))
-@takes("ImageIds", "Owners", "ExecutableUsers", "IncludeDeprecated", "IncludeDisabled", "MaxResults", "NextToken", "Filters")
+@takes(
+    "ImageIds",
+    "Owners",
+    "ExecutableUsers",
+    "IncludeDeprecated",
+    "IncludeDisabled",
+    "MaxResults",
+    "NextToken",
+    "Filters",
+)
 async def describe_images(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """List what can be launched here: this machine, as one image.
 
     Source: Amazon EC2 API Reference, DescribeImages.
     """
     rows = [_image(image, call.region) for image in catalog.images(catalog.architecture(platform.machine()))]
-    for one in request.get("ImageIds") or ():
+    for one in many(request, "ImageIds"):
         if not one.startswith("ami-"):
             raise errors.InvalidAMIIDMalformed(f'Invalid id: "{one}" (expecting "ami-...")')
         if one not in {row["ImageId"] for row in rows}:
             raise errors.InvalidAMIIDNotFound(f"The image id '[{one}]' does not exist")
     if request.get("ImageIds"):
         rows = [row for row in rows if row["ImageId"] in request["ImageIds"]]
-    owners = request.get("Owners") or ()
+    owners = many(request, "Owners")
     if owners and not {"amazon", AMAZON} & set(owners):
         rows = []
     if request.get("ExecutableUsers") and "all" not in request["ExecutableUsers"]:
@@ -123,7 +132,7 @@ async def describe_instance_types(call: Call, request: Mapping[str, Any]) -> dic
 
     Source: Amazon EC2 API Reference, DescribeInstanceTypes.
     """
-    given = request.get("InstanceTypes") or ()
+    given = many(request, "InstanceTypes")
     missing = [one for one in given if one not in catalog.TYPES]
     if missing:
         raise errors.InvalidInstanceType(f"The following supplied instance types do not exist: [{', '.join(missing)}]")
@@ -141,5 +150,7 @@ async def describe_instance_types(call: Call, request: Mapping[str, Any]) -> dic
         "supported-root-device-type": "SupportedRootDeviceTypes",
         "supported-virtualization-type": "SupportedVirtualizationTypes",
     }
-    chosen, token = page(select(rows, request.get("Filters"), paths, _same), request, lambda row: row["InstanceType"], most=100)
+    chosen, token = page(
+        select(rows, request.get("Filters"), paths, _same), request, lambda row: row["InstanceType"], most=100
+    )
     return with_token({"InstanceTypes": chosen}, token)

@@ -11,7 +11,7 @@ import json
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from cloudchamber.base import ids
@@ -31,7 +31,19 @@ _IDLE_S = 60.0
 _TOKENS_MAX = 2000
 _TTL_MAX_S = 21600
 _RENEW_BEFORE_S = 1200
-_VERSIONS = ("latest", "1.0", "2009-04-04", "2016-09-02", "2018-09-24", "2019-10-01", "2020-10-27", "2021-01-03", "2021-03-23", "2022-09-24", "2024-04-11")
+_VERSIONS = (
+    "latest",
+    "1.0",
+    "2009-04-04",
+    "2016-09-02",
+    "2018-09-24",
+    "2019-10-01",
+    "2020-10-27",
+    "2021-01-03",
+    "2021-03-23",
+    "2022-09-24",
+    "2024-04-11",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +141,11 @@ class Imds:
             return await self._role_credentials(row, steps[3])
         found: Any = self._tree(row)
         for step in steps:
-            found = found.get(step) if isinstance(found, dict) else None
+            found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
             if found is None:
                 return _error(404)
         if isinstance(found, dict):
-            return Answer(200, _listing(found).encode())
+            return Answer(200, _listing(cast("dict[str, Any]", found)).encode())
         if isinstance(found, bytes):
             return Answer(200, found, "application/octet-stream")
         return Answer(200, str(found).encode(), "application/json" if str(found).startswith("{") else "text/plain")
@@ -196,7 +208,10 @@ class Imds:
             return [one.name for one in found if one is not None], tables.tags(db, row.id)
 
         groups, tags = self._doors.database.read(look)
-        tree: dict[str, Any] = {"dynamic": {"instance-identity": {"document": _document(row)}}, "meta-data": _meta_data(row, groups)}
+        tree: dict[str, Any] = {
+            "dynamic": {"instance-identity": {"document": _document(row)}},
+            "meta-data": _meta_data(row, groups),
+        }
         if row.user_data:
             tree["user-data"] = row.user_data
         role = self._role(row)
@@ -208,16 +223,21 @@ class Imds:
                 "InstanceProfileArn": row.profile_arn,
                 "InstanceProfileId": names.profile_name(row.profile_arn),
             }
-            meta["iam"] = {"info": json.dumps(info, indent=2)}
+            iam: dict[str, Any] = {"info": json.dumps(info, indent=2)}
             if role:
-                meta["iam"]["security-credentials"] = {role.rsplit("/", 1)[-1]: ""}
+                iam["security-credentials"] = {role.rsplit("/", 1)[-1]: ""}
+            meta["iam"] = iam
         if row.metadata_tags == "enabled":
             meta["tags"] = {"instance": tags}
         return tree
 
 
 def _meta_data(row: tables.Instance, groups: list[str]) -> dict[str, Any]:
-    dns, public, mac = names.private_dns(row.private_ip, row.region), names.public_dns(row.id), names.mac(row.private_ip)
+    dns, public, mac = (
+        names.private_dns(row.private_ip, row.region),
+        names.public_dns(row.id),
+        names.mac(row.private_ip),
+    )
     subnet = next((one for one in names.subnets(row.account, row.region) if one.id == row.subnet_id), None)
     interface = {
         "device-number": "0",
@@ -292,8 +312,10 @@ def _listing(tree: Mapping[str, Any]) -> str:
 def _error(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
     phrase = HTTPStatus(status).phrase
     page = (
-        '<?xml version="1.0" encoding="iso-8859-1"?>\n<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">\n'
-        f" <head>\n  <title>{status} - {phrase}</title>\n </head>\n <body>\n  <h1>{status} - {phrase}</h1>\n </body>\n</html>\n"
+        '<?xml version="1.0" encoding="iso-8859-1"?>\n<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" '
+        'lang="en">\n'
+        f" <head>\n  <title>{status} - {phrase}</title>\n </head>\n <body>\n  <h1>{status} - {phrase}</h1>\n "
+        f"</body>\n</html>\n"
     )
     return Answer(status, page.encode(), "text/html", headers)
 

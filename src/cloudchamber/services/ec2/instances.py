@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, lifecycle, names, needs, tables, views
-from cloudchamber.services.ec2.checks import page, select, takes, with_token
+from cloudchamber.services.ec2.checks import many, page, select, takes, with_token
 from cloudchamber.services.ec2.compute import Compute
 
 if TYPE_CHECKING:
@@ -82,9 +82,11 @@ async def describe_instances(call: Call, request: Mapping[str, Any]) -> dict[str
     Source: Amazon EC2 API Reference, DescribeInstances.
     """
     if request.get("InstanceIds") and request.get("MaxResults"):
-        raise errors.InvalidParameterCombination("The parameter instancesSet cannot be used with the parameter maxResults")
+        raise errors.InvalidParameterCombination(
+            "The parameter instancesSet cannot be used with the parameter maxResults"
+        )
     seen = look(call)
-    rows = wanted(seen, request.get("InstanceIds") or ())
+    rows = wanted(seen, many(request, "InstanceIds"))
 
     def shown(row: tables.Instance) -> dict[str, Any]:
         return {**views.instance(row, seen), "ReservationId": row.reservation_id, "OwnerId": row.account}
@@ -105,7 +107,7 @@ async def describe_instance_status(call: Call, request: Mapping[str, Any]) -> di
     Source: Amazon EC2 API Reference, DescribeInstanceStatus.
     """
     seen = look(call)
-    rows = wanted(seen, request.get("InstanceIds") or ())
+    rows = wanted(seen, many(request, "InstanceIds"))
     if not request.get("IncludeAllInstances"):
         rows = [row for row in rows if row.state == "running"]
     compute = call.doors.part("ec2", Compute)
@@ -158,7 +160,9 @@ async def _change(
             to = lifecycle.after(row.state, event)
             if to is None:
                 verb = {"start": "started", "stop": "stopped"}.get(event, event)
-                raise errors.IncorrectInstanceState(f"The instance '{row.id}' is not in a state from which it can be {verb}.")
+                raise errors.IncorrectInstanceState(
+                    f"The instance '{row.id}' is not in a state from which it can be {verb}."
+                )
             if to != row.state:
                 tables.update_instance(tx, row.id, state=to, **values(row))
             moved.append((row.id, row.state, to))
@@ -195,7 +199,7 @@ async def start_instances(call: Call, request: Mapping[str, Any]) -> dict[str, A
     def values(row: tables.Instance) -> dict[str, object]:
         return {"reason_code": "", "reason": "", "transition": "", "started_at": call.now.timestamp()}
 
-    moved = await _change(call, request.get("InstanceIds") or (), "start", lambda row: None, values)
+    moved = await _change(call, many(request, "InstanceIds"), "start", lambda row: None, values)
     return {"StartingInstances": moved}
 
 
@@ -210,10 +214,13 @@ async def stop_instances(call: Call, request: Mapping[str, Any]) -> dict[str, An
     def check(row: tables.Instance) -> None:
         if row.stop_protection:
             raise errors.OperationNotPermitted(
-                f"The instance '{row.id}' may not be stopped. Modify its 'disableApiStop' instance attribute and try again."
+                f"The instance '{row.id}' may not be stopped. Modify its 'disableApiStop' instance attribute and "
+                f"try again."
             )
 
-    return {"StoppingInstances": await _change(call, request.get("InstanceIds") or (), "stop", check, lambda row: _asked(call))}
+    return {
+        "StoppingInstances": await _change(call, many(request, "InstanceIds"), "stop", check, lambda row: _asked(call))
+    }
 
 
 @operation("TerminateInstances", needs=needs.on("TerminateInstances", "InstanceIds"))
@@ -227,10 +234,11 @@ async def terminate_instances(call: Call, request: Mapping[str, Any]) -> dict[st
     def check(row: tables.Instance) -> None:
         if row.terminate_protection and row.state != "terminated":
             raise errors.OperationNotPermitted(
-                f"The instance '{row.id}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again."
+                f"The instance '{row.id}' may not be terminated. Modify its 'disableApiTermination' instance "
+                f"attribute and try again."
             )
 
-    moved = await _change(call, request.get("InstanceIds") or (), "terminate", check, lambda row: _asked(call))
+    moved = await _change(call, many(request, "InstanceIds"), "terminate", check, lambda row: _asked(call))
     return {"TerminatingInstances": moved}
 
 
@@ -246,7 +254,9 @@ async def reboot_instances(call: Call, request: Mapping[str, Any]) -> dict[str, 
         rows = wanted(views.region(tx, call.account, call.region, call.now.timestamp()), request["InstanceIds"])
         for row in rows:
             if row.state != "running":
-                raise errors.IncorrectInstanceState(f"The instance '{row.id}' is not in a state from which it can be rebooted.")
+                raise errors.IncorrectInstanceState(
+                    f"The instance '{row.id}' is not in a state from which it can be rebooted."
+                )
             tables.update_instance(tx, row.id, rebooting=True)
         return [row.id for row in rows]
 
@@ -265,4 +275,8 @@ async def get_console_output(call: Call, request: Mapping[str, Any]) -> dict[str
     """
     row = wanted(look(call), [request["InstanceId"]])[0]
     output = call.doors.part("ec2", Compute).console(row.id)
-    return {"InstanceId": row.id, "Timestamp": views.moment(call.now.timestamp()), "Output": base64.b64encode(output).decode()}
+    return {
+        "InstanceId": row.id,
+        "Timestamp": views.moment(call.now.timestamp()),
+        "Output": base64.b64encode(output).decode(),
+    }

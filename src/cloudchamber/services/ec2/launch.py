@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import catalog, errors, names, needs, tables, views
-from cloudchamber.services.ec2.checks import refuse, specified_tags, takes
+from cloudchamber.services.ec2.checks import inner, many, refuse, specified_tags, takes
 from cloudchamber.services.ec2.compute import Compute
 
 if TYPE_CHECKING:
@@ -29,10 +29,26 @@ INSTANCES_MAX = 64
 USER_DATA_OCTETS_MAX = 16 * 1024
 
 _TAKEN = (
-    "ImageId InstanceType MinCount MaxCount KeyName SecurityGroupIds SecurityGroups SubnetId IamInstanceProfile UserData "
-    "TagSpecifications ClientToken MetadataOptions PrivateIpAddress InstanceInitiatedShutdownBehavior "
-    "DisableApiTermination DisableApiStop Placement Monitoring CreditSpecification"
-).split()
+    "ImageId",
+    "InstanceType",
+    "MinCount",
+    "MaxCount",
+    "KeyName",
+    "SecurityGroupIds",
+    "SecurityGroups",
+    "SubnetId",
+    "IamInstanceProfile",
+    "UserData",
+    "TagSpecifications",
+    "ClientToken",
+    "MetadataOptions",
+    "PrivateIpAddress",
+    "InstanceInitiatedShutdownBehavior",
+    "DisableApiTermination",
+    "DisableApiStop",
+    "Placement",
+    "Monitoring",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +87,20 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     def change(tx: Tx) -> str:
         if token and (used := tables.token(tx, call.account, call.region, token)):
             if used[0] != print_of_it:
-                raise errors.IdempotentParameterMismatch("The request uses the same client token as a previous, but non-identical request.")
+                raise errors.IdempotentParameterMismatch(
+                    "The request uses the same client token as a previous, but non-identical request."
+                )
             return used[1]
         running = len(tables.all_instances(tx))
         count = min(most, INSTANCES_MAX - running)
         if count < least:
             raise errors.InstanceLimitExceeded(
-                f"You have requested more instances ({running + least}) than your current instance limit of {INSTANCES_MAX} allows."
+                f"You have requested more instances ({running + least}) than your current instance limit of "
+                f"{INSTANCES_MAX} allows."
             )
-        for number, address in enumerate(_addresses(tx, call, plan.subnet, request.get("PrivateIpAddress") or "", count)):
+        for number, address in enumerate(
+            _addresses(tx, call, plan.subnet, request.get("PrivateIpAddress") or "", count)
+        ):
             _insert(tx, call, request, plan, reservation_id, number, address, drafts[number])
         if token:
             tables.keep_token(tx, call.account, call.region, token, print_of_it, reservation_id)
@@ -155,21 +176,23 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
     kind = instance_type(request.get("InstanceType") or "m1.small", machine)
     if request.get("KeyName"):
         raise errors.InvalidKeyPairNotFound(f"The key pair '{request['KeyName']}' does not exist")
-    if (request.get("Monitoring") or {}).get("Enabled"):
+    if inner(request, "Monitoring").get("Enabled"):
         raise errors.UnsupportedOperation("Detailed monitoring is not supported by this EC2 endpoint.")
-    placement = request.get("Placement") or {}
+    placement = inner(request, "Placement")
     refuse("Placement.", {k: v for k, v in placement.items() if (k, v) != ("Tenancy", "default")}, {"AvailabilityZone"})
     behavior = request.get("InstanceInitiatedShutdownBehavior") or "stop"
     if behavior not in ("stop", "terminate"):
-        raise errors.InvalidParameterValue(f"Value ({behavior}) for parameter InstanceInitiatedShutdownBehavior is invalid.")
-    options = request.get("MetadataOptions") or {}
+        raise errors.InvalidParameterValue(
+            f"Value ({behavior}) for parameter InstanceInitiatedShutdownBehavior is invalid."
+        )
+    options = inner(request, "MetadataOptions")
     check_metadata(options)
     return Plan(
         image.id,
         kind,
         _subnet(call, request.get("SubnetId") or "", placement.get("AvailabilityZone") or ""),
-        resolve_groups(call, request.get("SecurityGroupIds") or (), request.get("SecurityGroups") or ()),
-        resolve_profile(call, request.get("IamInstanceProfile") or {}),
+        resolve_groups(call, many(request, "SecurityGroupIds"), many(request, "SecurityGroups")),
+        resolve_profile(call, inner(request, "IamInstanceProfile")),
         user_data(request.get("UserData") or ""),
         options,
         specified_tags(request, "instance", "network-interface"),
@@ -182,7 +205,11 @@ def check_metadata(options: Mapping[str, Any]) -> None:
     Raises:
         InvalidParameterValue, UnsupportedOperation: a value that is not one, or IPv6.
     """
-    refuse("MetadataOptions.", options, {"HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6"})
+    refuse(
+        "MetadataOptions.",
+        options,
+        {"HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6"},
+    )
     for name, known in (
         ("HttpTokens", ("optional", "required")),
         ("HttpEndpoint", ("enabled", "disabled")),
@@ -221,7 +248,8 @@ def instance_type(name: str, machine: str) -> catalog.InstanceType:
     if kind.architecture != machine:
         raise errors.InvalidParameterValue(
             f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
-            f"'{machine}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again."
+            f"'{machine}' of the specified AMI. Specify an instance type and an AMI that have matching "
+            f"architectures, and try again."
         )
     return kind
 
@@ -247,10 +275,19 @@ def check_user_data(data: bytes) -> None:
     if len(data) > USER_DATA_OCTETS_MAX:
         raise errors.InvalidParameterValue("User data is limited to 16384 bytes")
     head = data[:64].lstrip().lower()
-    for mark in (b"#cloud-config", b"#include", b"#cloud-boothook", b"#part-handler", b"## template:", b"content-type:", b"mime-version:"):
+    for mark in (
+        b"#cloud-config",
+        b"#include",
+        b"#cloud-boothook",
+        b"#part-handler",
+        b"## template:",
+        b"content-type:",
+        b"mime-version:",
+    ):
         if head.startswith(mark):
             raise errors.UnsupportedOperation(
-                f"User data that begins with '{mark.decode()}' is not supported by this EC2 endpoint: use a script that begins with '#!'."
+                f"User data that begins with '{mark.decode()}' is not supported by this EC2 endpoint: use a "
+                f"script that begins with '#!'."
             )
 
 
@@ -306,7 +343,10 @@ def resolve_profile(call: Call, profile: Mapping[str, Any]) -> str:
     given = profile.get("Arn") or profile.get("Name") or ""
     if given and not call.doors.identities.profile_roles(call.account, given):
         kind = "ARN" if profile.get("Arn") else "name"
-        raise errors.InvalidParameterValue(f"Value ({given}) for parameter iamInstanceProfile.{kind.lower()} is invalid. Invalid IAM Instance Profile {kind}")
+        raise errors.InvalidParameterValue(
+            f"Value ({given}) for parameter iamInstanceProfile.{kind.lower()} is invalid. Invalid IAM Instance "
+            f"Profile {kind}"
+        )
     return names.profile_arn(call.account, given) if given else ""
 
 
@@ -316,7 +356,9 @@ def _addresses(tx: Tx, call: Call, subnet: names.Subnet, wanted: str, count: int
     used = {row.private_ip for row in tables.all_instances(tx)}
     if wanted:
         if count != 1:
-            raise errors.InvalidParameterCombination("The parameter PrivateIpAddress cannot be used when launching multiple instances.")
+            raise errors.InvalidParameterCombination(
+                "The parameter PrivateIpAddress cannot be used when launching multiple instances."
+            )
         if not names.covers(subnet.cidr, wanted) or wanted in _own(block):
             raise errors.InvalidParameterValue(f"Address {wanted} does not fall within the subnet's address range")
         if wanted in used:

@@ -7,7 +7,7 @@ from typing import Literal
 
 State = Literal["pending", "running", "stopping", "stopped", "shutting-down", "terminated"]
 Event = Literal["start", "stop", "terminate", "began", "failed", "ended", "gone"]
-"""``start stop terminate`` are asked for; the others happen: the sandbox runs, could not begin, ended by itself, is gone."""
+"""``start stop terminate`` are asked for; the others happen to a sandbox: it runs, could not begin, ended, is gone."""
 
 CODES: dict[str, int] = {
     "pending": 0,

@@ -6,10 +6,11 @@ Source: Service Authorization Reference, Actions, resources, and condition keys 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.contract.operation import ContextValue, Need
 from cloudchamber.services.ec2 import names, tables
+from cloudchamber.services.ec2.checks import inner, many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -80,8 +81,9 @@ def on(action: str, *members: str) -> Needs:
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
         for member in members:
-            value = request.get(member)
-            for one in value if isinstance(value, list) else [value] if value else []:
+            value: Any = request.get(member) or []
+            named = cast("list[str]", value if isinstance(value, list) else [value])
+            for one in named:
                 yield Need(f"ec2:{action}", resource_arn(call, one), about(call, one))
 
     return needs
@@ -89,9 +91,9 @@ def on(action: str, *members: str) -> Needs:
 
 def request_tags(request: Request, kind: str) -> dict[str, ContextValue]:
     """`aws:RequestTag/...` and `aws:TagKeys` of the tags that a request puts on a new resource."""
-    for one in request.get("TagSpecifications") or ():
+    for one in many(request, "TagSpecifications"):
         if one.get("ResourceType") == kind:
-            return tag_context(one.get("Tags") or ())
+            return tag_context(many(one, "Tags"))
     return {}
 
 
@@ -117,9 +119,9 @@ def _create_tags(call: Call, request: Request, action: str, *kinds: str) -> Iter
             yield Need("ec2:CreateTags", arn, {**context, "ec2:CreateAction": action, "ec2:Region": call.region})
 
 
-def pass_roles(call: Call, profile: Mapping[str, Any] | None) -> Iterable[Need]:
+def pass_roles(call: Call, profile: Mapping[str, Any]) -> Iterable[Need]:
     """`iam:PassRole` for each role of an instance profile."""
-    name = (profile or {}).get("Arn") or (profile or {}).get("Name")
+    name = profile.get("Arn") or profile.get("Name")
     if name:
         for role in call.doors.identities.profile_roles(call.account, name):
             yield Need("iam:PassRole", role, {"iam:PassedToService": "ec2.amazonaws.com"})
@@ -128,14 +130,17 @@ def pass_roles(call: Call, profile: Mapping[str, Any] | None) -> Iterable[Need]:
 def run_instances(call: Call, request: Request) -> Iterable[Need]:
     """RunInstances: on everything that the launch uses or makes."""
     region, account = call.region, call.account
-    shared: dict[str, ContextValue] = {"ec2:Region": region, "ec2:Vpc": names.arn("vpc", names.vpc_id(account, region), region, account)}
-    options = request.get("MetadataOptions") or {}
+    shared: dict[str, ContextValue] = {
+        "ec2:Region": region,
+        "ec2:Vpc": names.arn("vpc", names.vpc_id(account, region), region, account),
+    }
+    options = inner(request, "MetadataOptions")
     keys = _instance_keys(
         request.get("InstanceType") or "m1.small",
-        (request.get("Placement") or {}).get("AvailabilityZone") or "",
+        inner(request, "Placement").get("AvailabilityZone") or "",
         options.get("HttpTokens") or "required",
     )
-    profile = request.get("IamInstanceProfile") or {}
+    profile = inner(request, "IamInstanceProfile")
     name = profile.get("Arn") or profile.get("Name")
     if name:
         keys["ec2:InstanceProfile"] = names.profile_arn(account, name)
@@ -144,13 +149,17 @@ def run_instances(call: Call, request: Request) -> Iterable[Need]:
         return Need("ec2:RunInstances", names.arn(kind, identifier, region, account), {**shared, **context})
 
     image = request.get("ImageId") or "*"
-    yield Need("ec2:RunInstances", f"arn:aws:ec2:{region}::image/{image}", {"ec2:Region": region, "ec2:Owner": "amazon", "ec2:Public": "true"})
+    yield Need(
+        "ec2:RunInstances",
+        f"arn:aws:ec2:{region}::image/{image}",
+        {"ec2:Region": region, "ec2:Owner": "amazon", "ec2:Public": "true"},
+    )
     yield need("instance", "*", {**keys, **request_tags(request, "instance")})
     yield need("network-interface", "*", request_tags(request, "network-interface"))
     yield need("volume", "*", request_tags(request, "volume"))
     yield need("subnet", request.get("SubnetId") or "*", {})
-    groups = list(request.get("SecurityGroupIds") or ()) + [
-        group_id(call, name) or "*" for name in request.get("SecurityGroups") or ()
+    groups = list(many(request, "SecurityGroupIds")) + [
+        group_id(call, name) or "*" for name in many(request, "SecurityGroups")
     ]
     for group in groups or [names.default_group_id(account, region)]:
         yield need("security-group", group, {f"ec2:ResourceTag/{k}": v for k, v in _tags(call, group).items()})
@@ -195,8 +204,8 @@ def tags(action: str) -> Needs:
     """CreateTags and DeleteTags: on each resource, with the tags."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        context = tag_context(request.get("Tags") or ())
-        for one in request.get("Resources") or ():
+        context = tag_context(many(request, "Tags"))
+        for one in many(request, "Resources"):
             yield Need(f"ec2:{action}", resource_arn(call, one), {**about(call, one), **context})
 
     return needs
@@ -205,7 +214,7 @@ def tags(action: str) -> Needs:
 def associate(call: Call, request: Request) -> Iterable[Need]:
     """AssociateIamInstanceProfile: on the instance, and PassRole."""
     yield from on("AssociateIamInstanceProfile", "InstanceId")(call, request)
-    yield from pass_roles(call, request.get("IamInstanceProfile"))
+    yield from pass_roles(call, inner(request, "IamInstanceProfile"))
 
 
 def association(action: str) -> Needs:
@@ -220,6 +229,6 @@ def association(action: str) -> Needs:
             names.arn("instance", found[0] if found else "*", call.region, call.account),
             about(call, found[0]) if found else {"ec2:Region": call.region},
         )
-        yield from pass_roles(call, request.get("IamInstanceProfile"))
+        yield from pass_roles(call, inner(request, "IamInstanceProfile"))
 
     return needs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, names, needs, views
-from cloudchamber.services.ec2.checks import page, select, tag_list, takes, with_token
+from cloudchamber.services.ec2.checks import many, page, select, tag_list, takes, with_token
 from cloudchamber.services.ec2.instances import look
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def describe_vpcs(call: Call, request: Mapping[str, Any]) -> dict[str, Any
             "Tags": tag_list(look(call).tags.get(vpc, {})),
         }
     ]
-    rows = _named(rows, "VpcId", request.get("VpcIds") or (), errors.InvalidVpcIDNotFound, "vpc ID")
+    rows = _named(rows, "VpcId", many(request, "VpcIds"), errors.InvalidVpcIDNotFound, "vpc ID")
     paths = {
         "vpc-id": "VpcId",
         "cidr": "CidrBlock",
@@ -105,7 +105,7 @@ async def describe_subnets(call: Call, request: Mapping[str, Any]) -> dict[str, 
                 "Tags": tag_list(seen.tags.get(subnet.id, {})),
             }
         )
-    rows = _named(rows, "SubnetId", request.get("SubnetIds") or (), errors.InvalidSubnetIDNotFound, "subnet ID")
+    rows = _named(rows, "SubnetId", many(request, "SubnetIds"), errors.InvalidSubnetIDNotFound, "subnet ID")
     paths = {
         "subnet-id": "SubnetId",
         "vpc-id": "VpcId",
@@ -147,12 +147,18 @@ async def describe_availability_zones(call: Call, request: Mapping[str, Any]) ->
         for zone, zone_id in names.zones(call.region)
     ]
     for member, key in (("ZoneNames", "ZoneName"), ("ZoneIds", "ZoneId")):
-        for one in request.get(member) or ():
+        for one in many(request, member):
             if one not in {row[key] for row in rows}:
                 raise errors.InvalidParameterValue(f"Invalid availability zone: [{one}]")
         if request.get(member):
             rows = [row for row in rows if row[key] in request[member]]
-    paths = {"zone-name": "ZoneName", "zone-id": "ZoneId", "region-name": "RegionName", "state": "State", "zone-type": "ZoneType"}
+    paths = {
+        "zone-name": "ZoneName",
+        "zone-id": "ZoneId",
+        "region-name": "RegionName",
+        "state": "State",
+        "zone-type": "ZoneType",
+    }
     return {"AvailabilityZones": select(rows, request.get("Filters"), paths, _same)}
 
 
@@ -167,7 +173,7 @@ async def describe_regions(call: Call, request: Mapping[str, Any]) -> dict[str, 
         {"RegionName": name, "Endpoint": f"ec2.{name}.amazonaws.com", "OptInStatus": "opt-in-not-required"}
         for name in names.REGIONS
     ]
-    rows = _named(rows, "RegionName", request.get("RegionNames") or (), errors.InvalidParameterValue, "region")
+    rows = _named(rows, "RegionName", many(request, "RegionNames"), errors.InvalidParameterValue, "region")
     paths = {"region-name": "RegionName", "endpoint": "Endpoint", "opt-in-status": "OptInStatus"}
     return {"Regions": select(rows, request.get("Filters"), paths, _same)}
 
@@ -181,7 +187,7 @@ async def describe_network_interfaces(call: Call, request: Mapping[str, Any]) ->
     """
     seen = look(call)
     rows = [views.network_interface(row, seen) for row in seen.instances if row.state != "terminated"]
-    given = request.get("NetworkInterfaceIds") or ()
+    given = many(request, "NetworkInterfaceIds")
     rows = _named(rows, "NetworkInterfaceId", given, errors.InvalidNetworkInterfaceIDNotFound, "networkInterface ID")
     paths = {
         "network-interface-id": "NetworkInterfaceId",
@@ -198,7 +204,9 @@ async def describe_network_interfaces(call: Call, request: Mapping[str, Any]) ->
         "subnet-id": "SubnetId",
         "vpc-id": "VpcId",
     }
-    rows, token = page(select(rows, request.get("Filters"), paths, _same), request, lambda row: row["NetworkInterfaceId"])
+    rows, token = page(
+        select(rows, request.get("Filters"), paths, _same), request, lambda row: row["NetworkInterfaceId"]
+    )
     return with_token({"NetworkInterfaces": rows}, token)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.ec2 import errors, names
-from cloudchamber.services.ec2.checks import refuse
+from cloudchamber.services.ec2.checks import many, refuse
 from cloudchamber.services.ec2.tables import Rule
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ def from_request(
     Raises:
         InvalidParameterValue, InvalidPermission.Malformed, MissingParameter: not rules.
     """
-    permissions = list(request.get("IpPermissions") or ())
+    permissions = list(many(request, "IpPermissions"))
     flat = {k: request[k] for k in ("IpProtocol", "FromPort", "ToPort") if request.get(k) is not None}
     if request.get("CidrIp") or request.get("SourceSecurityGroupName") or flat:
         if permissions:
-            raise errors.InvalidParameterCombination("The parameter ipPermissions may not be used with flat parameters.")
+            raise errors.InvalidParameterCombination(
+                "The parameter ipPermissions may not be used with flat parameters."
+            )
         one: dict[str, Any] = dict(flat)
         if request.get("CidrIp"):
             one["IpRanges"] = [{"CidrIp": request["CidrIp"]}]
@@ -44,25 +46,29 @@ def from_request(
     if not rules:
         raise errors.MissingParameter("Either 'ipPermissions' or 'securityGroupRuleIds' should be provided.")
     if len(rules) > _RULES_MAX * 2:
-        raise errors.RulesPerSecurityGroupLimitExceeded("The maximum number of rules per security group has been reached.")
+        raise errors.RulesPerSecurityGroupLimitExceeded(
+            "The maximum number of rules per security group has been reached."
+        )
     return rules
 
 
 def _rules(
     permission: Mapping[str, Any], group_id: str, egress: bool, resolve: Callable[[Mapping[str, Any]], str]
 ) -> Iterable[Rule]:
-    refuse("IpPermissions.", permission, {"IpProtocol", "FromPort", "ToPort", "IpRanges", "Ipv6Ranges", "UserIdGroupPairs"})
+    refuse(
+        "IpPermissions.", permission, {"IpProtocol", "FromPort", "ToPort", "IpRanges", "Ipv6Ranges", "UserIdGroupPairs"}
+    )
     protocol = str(permission.get("IpProtocol") or "").lower()
     if not protocol:
         raise errors.MissingParameter("The request must contain the parameter ipProtocol")
     protocol = _PROTOCOLS.get(protocol, protocol)
     ports = _ports(protocol, permission)
     peers: list[tuple[str, str, str]] = []
-    for one in permission.get("IpRanges") or ():
+    for one in many(permission, "IpRanges"):
         peers.append((cidr(one.get("CidrIp") or "", 4), "", one.get("Description") or ""))
-    for one in permission.get("Ipv6Ranges") or ():
+    for one in many(permission, "Ipv6Ranges"):
         peers.append((cidr(one.get("CidrIpv6") or "", 6), "", one.get("Description") or ""))
-    for one in permission.get("UserIdGroupPairs") or ():
+    for one in many(permission, "UserIdGroupPairs"):
         refuse("UserIdGroupPairs.", one, {"GroupId", "GroupName", "UserId", "VpcId", "Description"})
         peers.append(("", resolve(one), one.get("Description") or ""))
     for block, peer_group, description in peers:
@@ -75,15 +81,21 @@ def _ports(protocol: str, permission: Mapping[str, Any]) -> tuple[int, int]:
     first, last = permission.get("FromPort"), permission.get("ToPort")
     if protocol not in ("tcp", "udp", "icmp", "icmpv6"):
         if not (protocol == "-1" or (protocol.isdigit() and int(protocol) < 256)):
-            raise errors.InvalidPermissionMalformed(f'Unsupported IP protocol "{protocol}" - supported: [tcp, udp, icmp, icmpv6]')
+            raise errors.InvalidPermissionMalformed(
+                f'Unsupported IP protocol "{protocol}" - supported: [tcp, udp, icmp, icmpv6]'
+            )
         return -1, -1
     if protocol in ("icmp", "icmpv6"):
         return (-1 if first is None else int(first), -1 if last is None else int(last))
     if first is None or last is None:
-        raise errors.InvalidParameterValue(f"Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+        raise errors.InvalidParameterValue(
+            "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange."
+        )
     low, high = int(first), int(last)
     if not (0 <= low <= 65535 and 0 <= high <= 65535):
-        raise errors.InvalidParameterValue(f"Invalid value '{low if not 0 <= low <= 65535 else high}' for port. Must be 0 to 65535.")
+        raise errors.InvalidParameterValue(
+            f"Invalid value '{low if not 0 <= low <= 65535 else high}' for port. Must be 0 to 65535."
+        )
     if low > high:
         raise errors.InvalidParameterValue(f"Invalid TCP/UDP port range ({low}:{high})")
     return low, high
@@ -133,7 +145,13 @@ def permissions(rules: Iterable[Rule], account: str) -> list[dict[str, Any]]:
         key = (rule.protocol, rule.port_from, rule.port_to)
         entry = found.get(key)
         if entry is None:
-            entry = found[key] = {"IpProtocol": rule.protocol, "IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": [], "UserIdGroupPairs": []}
+            entry = found[key] = {
+                "IpProtocol": rule.protocol,
+                "IpRanges": [],
+                "Ipv6Ranges": [],
+                "PrefixListIds": [],
+                "UserIdGroupPairs": [],
+            }
             if rule.protocol in ("tcp", "udp", "icmp", "icmpv6"):
                 entry |= {"FromPort": rule.port_from, "ToPort": rule.port_to}
         described = {"Description": rule.description} if rule.description else {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, launch, needs, tables, views
-from cloudchamber.services.ec2.checks import page, select, takes, with_token
+from cloudchamber.services.ec2.checks import inner, many, page, select, takes, with_token
 from cloudchamber.services.ec2.instances import look, wanted
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def _associated(db: Reader, call: Call, association_id: str) -> tables.Instance:
 
 
 def _profile(call: Call, request: Mapping[str, Any]) -> str:
-    arn = launch.resolve_profile(call, request.get("IamInstanceProfile") or {})
+    arn = launch.resolve_profile(call, inner(request, "IamInstanceProfile"))
     if not arn:
-        raise errors.MissingParameter("The request must contain the parameter IamInstanceProfile.Name or IamInstanceProfile.Arn")
+        raise errors.MissingParameter(
+            "The request must contain the parameter IamInstanceProfile.Name or IamInstanceProfile.Arn"
+        )
     return arn
 
 
@@ -114,7 +116,7 @@ async def describe_iam_instance_profile_associations(call: Call, request: Mappin
     Source: Amazon EC2 API Reference, DescribeIamInstanceProfileAssociations.
     """
     rows = [row for row in look(call).instances if row.profile_arn and row.state != "terminated"]
-    for one in request.get("AssociationIds") or ():
+    for one in many(request, "AssociationIds"):
         if one not in {row.association_id for row in rows}:
             raise errors.InvalidAssociationIDNotFound(f"An invalid association-id of '{one}' was given")
     if request.get("AssociationIds"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.resource import Made, Property, ResourceType
 from cloudchamber.services.ec2 import errors
+from cloudchamber.services.ec2.checks import inner, many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ def _tags(agent: Agent, given: Sequence[Mapping[str, Any]]) -> list[dict[str, st
 
 
 async def _retag(agent: Agent, physical_id: str, old: Properties, new: Properties) -> None:
-    before, after = _tags(agent, old.get("Tags") or ()), _tags(agent, new.get("Tags") or ())
+    before, after = _tags(agent, many(old, "Tags")), _tags(agent, many(new, "Tags"))
     kept = {tag["Key"] for tag in after}
     gone = [{"Key": tag["Key"]} for tag in before if tag["Key"] not in kept]
     if gone:
@@ -61,8 +62,10 @@ async def _until(agent: Agent, instance_id: str, *states: str) -> dict[str, Any]
         if state in states:
             return view
         if state not in ("pending", "stopping", "shutting-down", "running") or agent.clock.monotonic() > ends:
-            why = (view.get("StateReason") or {}).get("Message", "")
-            raise errors.IncorrectInstanceState(f"Instance {instance_id} did not stabilize: it is {state}. {why}".strip())
+            why = inner(view, "StateReason").get("Message", "")
+            raise errors.IncorrectInstanceState(
+                f"Instance {instance_id} did not stabilize: it is {state}. {why}".strip()
+            )
         await asyncio.sleep(_POLL_S)
 
 
@@ -84,7 +87,11 @@ def _made(view: Mapping[str, Any]) -> Made:
 
 
 def _metadata(given: Mapping[str, Any]) -> dict[str, Any]:
-    hops = {"HttpPutResponseHopLimit": int(given["HttpPutResponseHopLimit"])} if given.get("HttpPutResponseHopLimit") else {}
+    hops = (
+        {"HttpPutResponseHopLimit": int(given["HttpPutResponseHopLimit"])}
+        if given.get("HttpPutResponseHopLimit")
+        else {}
+    )
     return {**given, **hops}
 
 
@@ -96,13 +103,21 @@ async def _create_instance(agent: Agent, given: Properties) -> Made:
     request: dict[str, Any] = {
         "MinCount": 1,
         "MaxCount": 1,
-        "TagSpecifications": [{"ResourceType": "instance", "Tags": _tags(agent, given.get("Tags") or ())}],
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": _tags(agent, many(given, "Tags"))}],
         # Why: a retry after a crash of the engine must find the instance of its first try.
         "ClientToken": hashlib.sha256(f"{agent.stack_id}/{agent.name()}".encode()).hexdigest(),
     }
     if not request["TagSpecifications"][0]["Tags"]:
         del request["TagSpecifications"]
-    for name in ("ImageId", "InstanceType", "SubnetId", "UserData", "PrivateIpAddress", "InstanceInitiatedShutdownBehavior", "KeyName"):
+    for name in (
+        "ImageId",
+        "InstanceType",
+        "SubnetId",
+        "UserData",
+        "PrivateIpAddress",
+        "InstanceInitiatedShutdownBehavior",
+        "KeyName",
+    ):
         if given.get(name):
             request[name] = str(given[name])
     for name in ("SecurityGroupIds", "SecurityGroups"):
@@ -145,9 +160,11 @@ async def _update_instance(agent: Agent, instance_id: str, old: Properties, new:
         if changed(name):
             await modify(**{name: {"Value": _true(new.get(name))}})
     if changed("InstanceInitiatedShutdownBehavior"):
-        await modify(InstanceInitiatedShutdownBehavior={"Value": new.get("InstanceInitiatedShutdownBehavior") or "stop"})
+        await modify(
+            InstanceInitiatedShutdownBehavior={"Value": new.get("InstanceInitiatedShutdownBehavior") or "stop"}
+        )
     if changed("MetadataOptions"):
-        options = {"HttpTokens": "required", "HttpEndpoint": "enabled", **_metadata(new.get("MetadataOptions") or {})}
+        options = {"HttpTokens": "required", "HttpEndpoint": "enabled", **_metadata(inner(new, "MetadataOptions"))}
         await agent.ask("ec2", "ModifyInstanceMetadataOptions", {"InstanceId": instance_id, **options})
     if changed("IamInstanceProfile"):
         await _change_profile(agent, instance_id, new.get("IamInstanceProfile") or "")
@@ -215,9 +232,13 @@ def _direction(egress: bool) -> str:
     return "Egress" if egress else "Ingress"
 
 
-async def _rules(agent: Agent, verb: str, group_id: str, rules: Sequence[Properties], *, egress: bool) -> dict[str, Any]:
+async def _rules(
+    agent: Agent, verb: str, group_id: str, rules: Sequence[Properties], *, egress: bool
+) -> dict[str, Any]:
     permissions = [_permission(rule, egress=egress) for rule in rules]
-    return await agent.ask("ec2", f"{verb}SecurityGroup{_direction(egress)}", {"GroupId": group_id, "IpPermissions": permissions})
+    return await agent.ask(
+        "ec2", f"{verb}SecurityGroup{_direction(egress)}", {"GroupId": group_id, "IpPermissions": permissions}
+    )
 
 
 _OPEN: list[Properties] = [{"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}]
@@ -231,7 +252,7 @@ async def _create_group(agent: Agent, given: Properties) -> Made:
     }
     if given.get("VpcId"):
         request["VpcId"] = given["VpcId"]
-    tags = _tags(agent, given.get("Tags") or ())
+    tags = _tags(agent, many(given, "Tags"))
     if tags:
         request["TagSpecifications"] = [{"ResourceType": "security-group", "Tags": tags}]
     group_id = (await agent.ask("ec2", "CreateSecurityGroup", request))["GroupId"]
@@ -297,7 +318,11 @@ def _rule_type(*, egress: bool) -> ResourceType:
             revoke = {"GroupId": group_id, "SecurityGroupRuleIds": [physical_id]}
             await agent.ask("ec2", f"RevokeSecurityGroup{_direction(egress)}", revoke)
 
-    properties = {**_rule_shape(egress=egress, update="replace"), "GroupId": Property("replace"), "Description": Property("replace")}
+    properties = {
+        **_rule_shape(egress=egress, update="replace"),
+        "GroupId": Property("replace"),
+        "Description": Property("replace"),
+    }
     if not egress:
         properties["GroupName"] = Property("replace")
     return ResourceType(f"AWS::EC2::SecurityGroup{_direction(egress)}", properties, create, delete, update, ("Id",))
@@ -332,7 +357,13 @@ _INSTANCE = ResourceType(
         "MetadataOptions": Property(
             shape={
                 name: Property()
-                for name in ("HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6")
+                for name in (
+                    "HttpTokens",
+                    "HttpEndpoint",
+                    "HttpPutResponseHopLimit",
+                    "InstanceMetadataTags",
+                    "HttpProtocolIpv6",
+                )
             }
         ),
         "DisableApiTermination": Property(),

@@ -82,7 +82,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a group. `protocol` is ``tcp udp icmp icmpv6``, a number, or ``-1``; exactly one of `cidr`, `peer_group`."""
+    """One rule of a group: one of `cidr` and `peer_group` is set.
+
+    `protocol` is ``tcp udp icmp icmpv6``, a number, or ``-1`` (all).
+    """
 
     id: str
     group_id: str

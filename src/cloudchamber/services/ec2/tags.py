@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Facts, operation
 from cloudchamber.services.ec2 import errors, names, needs, tables
-from cloudchamber.services.ec2.checks import page, select, tags_from, takes, with_token
+from cloudchamber.services.ec2.checks import many, page, select, tags_from, takes, with_token
 from cloudchamber.services.ec2.instances import look
 
 if TYPE_CHECKING:
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Call, Doors
     from cloudchamber.store.database import Reader, Tx
 
-_KINDS = {"i": "instance", "sg": "security-group", "sgr": "security-group-rule", "vpc": "vpc", "subnet": "subnet", "eni": "network-interface"}
+_KINDS = {
+    "i": "instance",
+    "sg": "security-group",
+    "sgr": "security-group-rule",
+    "vpc": "vpc",
+    "subnet": "subnet",
+    "eni": "network-interface",
+}
 
 
 def _check(db: Reader, call: Call, identifier: str) -> None:
@@ -28,7 +35,9 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
         "eni": lambda: any(row.eni_id == identifier and row.state != "terminated" for row in rows),
         "sg": lambda: tables.group(db, identifier) is not None,
         "sgr": lambda: any(
-            rule.id == identifier for one in tables.groups(db, call.account, call.region) for rule in tables.rules(db, one.id)
+            rule.id == identifier
+            for one in tables.groups(db, call.account, call.region)
+            for rule in tables.rules(db, one.id)
         ),
         "vpc": lambda: identifier == names.vpc_id(call.account, call.region),
         "subnet": lambda: any(one.id == identifier for one in names.subnets(call.account, call.region)),
@@ -54,7 +63,7 @@ async def create_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     Source: Amazon EC2 API Reference, CreateTags.
     """
-    values = tags_from(request.get("Tags") or ())
+    values = tags_from(many(request, "Tags"))
 
     def change(tx: Tx) -> None:
         for one in request["Resources"]:
@@ -79,9 +88,11 @@ async def delete_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     def change(tx: Tx) -> None:
         for one in request["Resources"]:
             _check(tx, call, one)
-            keys = [(tag["Key"], tag.get("Value")) for tag in given] if given else [
-                (key, None) for key in tables.tags(tx, one) if not key.startswith("aws:")
-            ]
+            keys = (
+                [(tag["Key"], tag.get("Value")) for tag in given]
+                if given
+                else [(key, None) for key in tables.tags(tx, one) if not key.startswith("aws:")]
+            )
             tables.delete_tags(tx, one, keys)
 
     await call.doors.database.write(change)
@@ -105,7 +116,9 @@ async def describe_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any
         return {**row, "Tags": [{"Key": row["Key"], "Value": row["Value"]}]}
 
     paths = {"key": "Key", "resource-id": "ResourceId", "resource-type": "ResourceType", "value": "Value"}
-    rows, token = page(select(rows, request.get("Filters"), paths, shown), request, lambda row: f"{row['ResourceId']}/{row['Key']}")
+    rows, token = page(
+        select(rows, request.get("Filters"), paths, shown), request, lambda row: f"{row['ResourceId']}/{row['Key']}"
+    )
     return with_token({"Tags": rows}, token)
 
 

@@ -72,7 +72,10 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         "SecurityGroups": group_ids(row, seen) if alive else [],
         "Tags": tag_list(seen.tags.get(row.id, {})),
         "VirtualizationType": "hvm",
-        "CpuOptions": {"CoreCount": max(1, kind.vcpus // kind.threads_per_core), "ThreadsPerCore": kind.threads_per_core},
+        "CpuOptions": {
+            "CoreCount": max(1, kind.vcpus // kind.threads_per_core),
+            "ThreadsPerCore": kind.threads_per_core,
+        },
         "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
         "HibernationOptions": {"Configured": False},
         "MetadataOptions": metadata_options(row),

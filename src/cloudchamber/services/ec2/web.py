@@ -42,7 +42,7 @@ class Instances(Protocol):
     def sandbox(self, instance_id: str) -> Sandbox | None: ...
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - an outcome, not a failure
     """The request does not reach the app: status, a short title, and what to do about it."""
 
     def __init__(self, status: int, title: str, advice: str) -> None:
@@ -86,7 +86,9 @@ class Web:
                 if error.errno != errno.EADDRINUSE:
                     raise
         if self._server is None:
-            raise ChamberError(f"ports {wanted} to {wanted + _PORTS_TRIED - 1} of 127.0.0.1 are taken", "give another --https-port")
+            raise ChamberError(
+                f"ports {wanted} to {wanted + _PORTS_TRIED - 1} of 127.0.0.1 are taken", "give another --https-port"
+            )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -142,7 +144,9 @@ class Web:
         segment.ended = self._doors.clock.now().timestamp()
         self._doors.recorder.record(segment)
 
-    async def reach(self, request: Message, segment: Segment, peer: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def reach(
+        self, request: Message, segment: Segment, peer: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the app, if the security groups let the client through.
 
         Raises:
@@ -151,11 +155,18 @@ class Web:
         instance_id = _instance_of(request)
         row = self._doors.database.read(lambda db: tables.instance(db, instance_id))
         if row is None or row.state == "terminated":
-            raise Refused(404, f"There is no instance {instance_id}", "aws ec2 describe-instances lists those that exist.")
+            raise Refused(
+                404, f"There is no instance {instance_id}", "aws ec2 describe-instances lists those that exist."
+            )
         segment.resource = row.arn
         sandbox = self._instances.sandbox(row.id)
         if row.state != "running" or sandbox is None:
-            raise Refused(503, f"{row.id} is {row.state}", f"aws ec2 start-instances --instance-ids {row.id} starts it; cloudchamber logs {row.id} shows its console.")
+            raise Refused(
+                503,
+                f"{row.id} is {row.state}",
+                f"aws ec2 start-instances --instance-ids {row.id} starts it; cloudchamber logs {row.id} shows its "
+                f"console.",
+            )
         rules = self._doors.database.read(lambda db: [rule for one in row.groups for rule in tables.rules(db, one)])
         rule = permissions.admitting(rules, 80, peer, (), egress=False)
         if rule is None:
@@ -163,8 +174,10 @@ class Web:
             raise Refused(
                 504,
                 f"The security groups of {row.id} do not let you in",
-                f"No ingress rule of {', '.join(row.groups)} allows tcp/80 from {peer} (which stands for the internet). On AWS this connection "
-                f"would hang. To allow it: aws ec2 authorize-security-group-ingress --group-id {row.groups[0]} --protocol tcp --port 80 --cidr 0.0.0.0/0",
+                f"No ingress rule of {', '.join(row.groups)} allows tcp/80 from {peer} (which stands for the "
+                f"internet). On AWS this connection "
+                f"would hang. To allow it: aws ec2 authorize-security-group-ingress --group-id {row.groups[0]} "
+                f"--protocol tcp --port 80 --cidr 0.0.0.0/0",
             )
         segment.notes["rule"] = f"{rule.group_id} {rule.id}"
         try:
@@ -172,7 +185,9 @@ class Web:
         except (OSError, TimeoutError) as error:
             segment.notes["connect"] = str(error) or type(error).__name__
             raise Refused(
-                502, f"Nothing listens on port 80 of {row.id}", f"cloudchamber logs {row.id} shows its console: perhaps the app is still starting, or it failed."
+                502,
+                f"Nothing listens on port 80 of {row.id}",
+                f"cloudchamber logs {row.id} shows its console: perhaps the app is still starting, or it failed.",
             ) from None
 
 
@@ -199,8 +214,17 @@ class _Exchange:
             segment.status, segment.error = (504, "Gateway Timeout") if late else (502, "Bad Gateway")
             segment.notes["message"] = str(error) or type(error).__name__
             if not self._began:
-                advice = f"The app {'did not answer in time' if late else 'broke off its answer'}: cloudchamber logs shows the instance's console."
-                await _page(self._writer, Refused(segment.status, segment.error, advice), self._request, keep=False, trace=segment.track_id)
+                advice = (
+                    f"The app {'did not answer in time' if late else 'broke off its answer'}: cloudchamber "
+                    f"logs shows the instance's console."
+                )
+                await _page(
+                    self._writer,
+                    Refused(segment.status, segment.error, advice),
+                    self._request,
+                    keep=False,
+                    trace=segment.track_id,
+                )
             return False
         finally:
             if upstream is not None:
@@ -229,7 +253,14 @@ class _Exchange:
 
     def _head(self, segment: Segment) -> bytes:
         request = self._request
-        dropped = {HEADER.lower(), "x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "content-length"}
+        dropped = {
+            HEADER.lower(),
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-port",
+            "x-forwarded-host",
+            "content-length",
+        }
         headers = [(n, v) for n, v in request.end_to_end() if n.lower() not in dropped]
         before = request.get("x-forwarded-for")
         headers += [
@@ -317,7 +348,8 @@ def _instance_of(request: Message) -> str:
         raise Refused(
             404 if len(hosts) == 1 else 400,
             "This name is no instance's",
-            "Instances answer at https://<instance-id>.ec2.localhost with this port; aws ec2 describe-instances lists them.",
+            "Instances answer at https://<instance-id>.ec2.localhost with this port; aws ec2 describe-instances "
+            "lists them.",
         )
     if request.method == "CONNECT" or not request.target.startswith(("/", "*")):
         raise Refused(400, "Bad Request", "The request target must be a path.")
@@ -335,13 +367,18 @@ def _phrase(status: int) -> str:
         return "Unknown"
 
 
-async def _page(writer: asyncio.StreamWriter, refused: Refused, request: Message, *, keep: bool, trace: str = "") -> None:
+async def _page(
+    writer: asyncio.StreamWriter, refused: Refused, request: Message, *, keep: bool, trace: str = ""
+) -> None:
     """A page of ours for a person; small, and without anything that the request could put into it."""
     body = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{refused.status} {html.escape(refused.title)}</title>'
-        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:12vh auto;padding:0 1rem}p{overflow-wrap:anywhere}</style>"
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{refused.status} '
+        f"{html.escape(refused.title)}</title>"
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:12vh auto;padding:0 1rem}"
+        "p{overflow-wrap:anywhere}</style>"
         f"<h1>{html.escape(refused.title)}</h1><p>{html.escape(refused.advice)}</p>"
-        f"<p><small>{refused.status} {_phrase(refused.status)} · cloudchamber{' · track ' + html.escape(trace) if trace else ''}</small></p></html>"
+        f"<p><small>{refused.status} {_phrase(refused.status)} · "
+        f"cloudchamber{' · track ' + html.escape(trace) if trace else ''}</small></p></html>"
     ).encode()
     headers = [
         ("Content-Type", "text/html; charset=utf-8"),
@@ -352,5 +389,8 @@ async def _page(writer: asyncio.StreamWriter, refused: Refused, request: Message
     if trace:
         headers.append((HEADER, f"Root={trace}"))
     with contextlib.suppress(ConnectionError):
-        writer.write(_lines(f"HTTP/1.1 {refused.status} {_phrase(refused.status)}", headers) + (b"" if request.method == "HEAD" else body))
+        writer.write(
+            _lines(f"HTTP/1.1 {refused.status} {_phrase(refused.status)}", headers)
+            + (b"" if request.method == "HEAD" else body)
+        )
         await writer.drain()

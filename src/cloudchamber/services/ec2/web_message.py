@@ -19,11 +19,21 @@ HEAD_OCTETS_MAX = 32 * 1024
 HEADERS_MAX = 100
 _READ = 64 * 1024
 HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade")
+    (
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
 
 
-class BadMessage(Exception):
+class BadMessage(Exception):  # noqa: N818 - it says what the message is
     """The peer does not speak HTTP/1.1, or too much of it."""
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def _needs_of(call: Call, action: str, names: Iterable[str]) -> Iterable[Need]:
     for name in names:
-        yield Need(action, f"arn:aws:ssm:{call.region}:{call.account}:parameter{name if name.startswith('/') else '/' + name}")
+        yield Need(
+            action, f"arn:aws:ssm:{call.region}:{call.account}:parameter{name if name.startswith('/') else '/' + name}"
+        )
 
 
 def _one(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:

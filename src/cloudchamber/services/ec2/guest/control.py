@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: basic
 """Small programs of an instance: systemctl, service, shutdown, reboot, dnf, yum, sudo. Standard library only.
 
 What they cannot do they refuse by name; they never say that something was done which was not.
@@ -14,11 +15,20 @@ import sys
 
 CONTROL = os.environ.get("CLOUDCHAMBER_CONTROL", "/run/cloudchamber/init.sock")
 _COMMANDS = {
-    "python3": "python3", "python3-pip": "pip3", "python": "python3", "python3.11": "python3.11", "python3.12": "python3.12", "awscli": "aws",
-    "awscli-2": "aws", "aws-cli": "aws", "gcc": "gcc", "make": "make", "git": "git", "tar": "tar", "unzip": "unzip", "zip": "zip", "gzip": "gzip",
-    "curl": "curl", "curl-minimal": "curl", "wget": "wget", "jq": "jq", "nodejs": "node", "httpd": "httpd", "nginx": "nginx", "openssl": "openssl",
-    "procps-ng": "ps", "which": "which", "findutils": "find", "postgresql15": "psql", "postgresql16": "psql", "bash": "bash", "coreutils": "ls",
-}  # fmt: skip
+    "python3-pip": "pip3",
+    "python": "python3",
+    "awscli": "aws",
+    "awscli-2": "aws",
+    "aws-cli": "aws",
+    "curl-minimal": "curl",
+    "nodejs": "node",
+    "procps-ng": "ps",
+    "findutils": "find",
+    "postgresql15": "psql",
+    "postgresql16": "psql",
+    "coreutils": "ls",
+}
+"""Package -> the program that it is asked for; others have the name of their program."""
 
 
 def ask(verb: str, units: list[str], *, now: bool = False) -> tuple[int, str]:
@@ -42,10 +52,27 @@ def systemctl(args: list[str]) -> int:
     words = [a for a in args if not a.startswith("-")]
     verb, units = (words[0], words[1:]) if words else ("list-units", [])
     for flag in flags:
-        if flag not in ("--now", "--quiet", "-q", "--no-pager", "--system", "--force", "-f", "--no-block", "-l", "--full", "--all", "-a", "--no-legend"):
+        if flag not in (
+            "--now",
+            "--quiet",
+            "-q",
+            "--no-pager",
+            "--system",
+            "--force",
+            "-f",
+            "--no-block",
+            "-l",
+            "--full",
+            "--all",
+            "-a",
+            "--no-legend",
+        ):
             print(f"systemctl: the option {flag} is not supported in this instance", file=sys.stderr)
             return 1
-    if verb in ("start", "stop", "restart", "reload", "enable", "disable", "status", "is-active", "is-enabled", "cat") and not units:
+    if (
+        verb in ("start", "stop", "restart", "reload", "enable", "disable", "status", "is-active", "is-enabled", "cat")
+        and not units
+    ):
         print("Too few arguments.", file=sys.stderr)
         return 1
     if verb == "start" and units and units[0].removesuffix(".target") in ("poweroff", "reboot", "halt"):
@@ -79,7 +106,10 @@ def packages(args: list[str]) -> int:
     words = [a for a in args if not a.startswith("-")]
     verb, wanted = (words[0], words[1:]) if words else ("", [])
     if verb in ("update", "upgrade", "check-update", "makecache", "clean", "autoremove") and not wanted:
-        print("Dependencies resolved.\nNothing to do: an instance here has the programs of the machine that it runs on.\nComplete!")
+        print(
+            "Dependencies resolved.\nNothing to do: an instance here has the programs of the machine that it "
+            "runs on.\nComplete!"
+        )
         return 0
     if verb in ("install", "reinstall", "update", "upgrade"):
         missing = [n for n in wanted if shutil.which(_COMMANDS.get(n, n)) is None]
@@ -90,7 +120,11 @@ def packages(args: list[str]) -> int:
             print(f"No match for argument: {name}", file=sys.stderr)
         if missing:
             print(f"Error: Unable to find a match: {' '.join(missing)}", file=sys.stderr)
-            print("(instances of cloudchamber share this machine's programs: install it there, or bundle it with your app)", file=sys.stderr)
+            print(
+                "(instances of cloudchamber share this machine's programs: install it there, or bundle it with "
+                "your app)",
+                file=sys.stderr,
+            )
             return 1
         print("Dependencies resolved.\nNothing to do.\nComplete!")
         return 0

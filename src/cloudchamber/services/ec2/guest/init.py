@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: basic
 """The first program of an instance: boots it, runs user data once, keeps its services.
 
 It runs inside the sandbox and uses nothing but the standard library. It carries out what a program meets of
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -61,8 +63,8 @@ class Init:
         self.boot = json.loads(base64.b64decode(os.environ.pop("CLOUDCHAMBER_BOOT", "") or b"{}"))
         self.env = dict(os.environ)
         self.services = units.Services(self)
-        self.children: dict[int, object] = {}
-        self.timers: list[tuple[float, int, object]] = []
+        self.children: dict[int, Any] = {}
+        self.timers: list[tuple[float, int, Any]] = []
         self.chosen = selectors.DefaultSelector()
         self.ending: int | None = None
         self._count = 0
@@ -99,12 +101,12 @@ class Init:
         except BlockingIOError:
             pass
 
-    def after(self, delay_s: float, action: object) -> None:
+    def after(self, delay_s: float, action: Any) -> None:
         """Call `action` later."""
         self._count += 1
         heapq.heappush(self.timers, (time.monotonic() + delay_s, self._count, action))
 
-    def child(self, pid: int, ended: object) -> None:
+    def child(self, pid: int, ended: Any) -> None:
         """Call `ended(code)` when a child is gone."""
         self.children[pid] = ended
 
@@ -123,9 +125,17 @@ class Init:
 
     def prepare(self) -> None:
         """Folders, and the configuration by which every SDK finds the endpoint even with an empty environment."""
-        for folder in ("/var/log", "/var/tmp", "/var/lib/cloud/scripts/per-boot", "/etc/systemd/system", "/opt", "/srv"):
+        for folder in (
+            "/var/log",
+            "/var/tmp",
+            "/var/lib/cloud/scripts/per-boot",
+            "/etc/systemd/system",
+            "/opt",
+            "/srv",
+        ):
             os.makedirs(folder, exist_ok=True)
-        config = f"[default]\nregion = {self.boot.get('region', '')}\nendpoint_url = {self.env.get('AWS_ENDPOINT_URL', '')}\n"
+        endpoint = self.env.get("AWS_ENDPOINT_URL", "")
+        config = f"[default]\nregion = {self.boot.get('region', '')}\nendpoint_url = {endpoint}\n"
         owner = next((line.split(":")[2:4] for line in open("/etc/passwd") if line.startswith("ec2-user:")), None)
         for home in ("/root", "/home/ec2-user"):
             os.makedirs(f"{home}/.aws", exist_ok=True)
@@ -141,9 +151,16 @@ class Init:
                         break
         open_way(os.path.realpath(sys.executable))
         cpus, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-        say(f"{self.boot.get('instance_id', '?')} boots: {self.boot.get('type', '?')}, {self.boot.get('private_ip', '?')}, Python {sys.version.split()[0]}")
+        say(
+            "{instance_id} boots: {type}, {private_ip}, Python {python}".format(
+                **self.boot, python=sys.version.split()[0]
+            )
+        )
         if self.boot.get("vcpus", 0) > cpus or self.boot.get("memory_mib", 0) > memory:
-            say(f"this machine has {cpus} CPUs and {memory} MiB, less than the type's {self.boot['vcpus']} and {self.boot['memory_mib']} MiB")
+            say(
+                f"this machine has {cpus} CPUs and {memory} MiB; "
+                f"the type has {self.boot['vcpus']} and {self.boot['memory_mib']} MiB"
+            )
 
     def listen(self) -> None:
         """The socket that our `systemctl` talks to."""
@@ -232,12 +249,19 @@ class Init:
         env = {**self.env, "HOME": "/root", "INSTANCE_ID": str(self.boot.get("instance_id", ""))}
         try:
             process = subprocess.Popen(
-                [path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env=env, start_new_session=True
+                [path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env=env,
+                start_new_session=True,
             )
         except OSError as error:
             say(f"{what} could not be run: {error}")
             return
-        pipe = process.stdout.fileno()
+        output: Any = process.stdout
+        pipe = output.fileno()
         os.set_blocking(pipe, False)
 
         def copy() -> None:
@@ -250,7 +274,7 @@ class Init:
                 log.write(data)
             else:
                 self.chosen.unregister(pipe)
-                process.stdout.close()
+                output.close()
                 log.close()
 
         def ended(code: int) -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: basic
 """Unit files as far as they are carried out here: simple services. Runs inside an instance, standard library only.
 
 Source: systemd.unit(5), systemd.service(5), systemd.exec(5).
@@ -14,8 +15,15 @@ import shutil
 import signal
 import subprocess
 import time
+from typing import Any
 
-FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 _NAME = re.compile(r"[A-Za-z0-9:_.@\\-]{1,200}\.service")
 _CARRIED_OUT = {
@@ -73,7 +81,10 @@ class Unit:
         """Raise UnitError for what cannot be run; return the directives that are not carried out."""
         kind = self.one("Type", "simple")
         if kind not in _TYPES:
-            raise UnitError(f"Type={kind} is not supported in this instance (only {', '.join(_TYPES)}): let ExecStart= stay in the foreground")
+            raise UnitError(
+                f"Type={kind} is not supported in this instance (only {', '.join(_TYPES)}): let ExecStart= stay "
+                f"in the foreground"
+            )
         if not self.all("ExecStart"):
             raise UnitError("Service has no ExecStart=. Refusing.")
         return sorted(set(self.values.get("Service", {})) - _CARRIED_OUT)
@@ -103,7 +114,7 @@ class Service:
         self.wanted = False
         self.starts: list[float] = []
         self.left: list[list[str]] = []
-        self.waiting: list[object] = []
+        self.waiting: list[Any] = []
 
     def to(self, state: str) -> None:
         """Change state and tell those who wait for it."""
@@ -117,16 +128,20 @@ class Service:
 class Services:
     """Every service of the instance. `init` gives `child`, `after`, `env`."""
 
-    def __init__(self, init: object) -> None:
+    def __init__(self, init: Any) -> None:
         self.init = init
         self.known: dict[str, Service] = {}
         self.stopping = False
 
-    def handle(self, verb: str, names: list[str], now: bool, answer: object) -> None:
+    def handle(self, verb: str, names: list[str], now: bool, answer: Any) -> None:
         """One request of `systemctl`; `answer(code, text)` is called once, when it is done."""
         do = getattr(self, "do_" + str(verb).replace("-", "_"), None)
         if do is None:
-            answer(1, f"Unknown command verb {verb} (this instance knows start, stop, restart, reload, enable, disable, status, is-active, is-enabled, daemon-reload, list-units, cat)")
+            answer(
+                1,
+                f"Unknown command verb {verb} (this instance knows start, stop, restart, reload, enable, disable, "
+                f"status, is-active, is-enabled, daemon-reload, list-units, cat)",
+            )
             return
         try:
             do([name if "." in name else f"{name}.service" for name in names], now, answer)
@@ -145,7 +160,7 @@ class Services:
                 return self.known[name]
         raise UnitError(f"Unit {name} not found.")
 
-    def do_daemon_reload(self, _names: list[str], _now: bool, answer: object) -> None:
+    def do_daemon_reload(self, _names: list[str], _now: bool, answer: Any) -> None:
         """Read unit files anew."""
         for name, service in list(self.known.items()):
             if os.path.exists(service.unit.path):
@@ -154,7 +169,7 @@ class Services:
                 del self.known[name]
         answer(0)
 
-    def do_enable(self, names: list[str], now: bool, answer: object) -> None:
+    def do_enable(self, names: list[str], now: bool, answer: Any) -> None:
         """Start at boot."""
         said = []
         for name in names:
@@ -169,11 +184,13 @@ class Services:
                 os.symlink(unit.path, link)
                 said.append(f"Created symlink {link} → {unit.path}.")
         if now:
-            self.do_start(names, False, lambda code, text="": answer(code, "\n".join([*said, *([text] if text else [])])))
+            self.do_start(
+                names, False, lambda code, text="": answer(code, "\n".join([*said, *([text] if text else [])]))
+            )
         else:
             answer(0, "\n".join(said))
 
-    def do_disable(self, names: list[str], now: bool, answer: object) -> None:
+    def do_disable(self, names: list[str], now: bool, answer: Any) -> None:
         """Start no more at boot."""
         said = []
         for name in names:
@@ -182,53 +199,70 @@ class Services:
                 os.unlink(link)
                 said.append(f'Removed "{link}".')
         if now:
-            self.do_stop(names, False, lambda code, text="": answer(code, "\n".join([*said, *([text] if text else [])])))
+            self.do_stop(
+                names, False, lambda code, text="": answer(code, "\n".join([*said, *([text] if text else [])]))
+            )
         else:
             answer(0, "\n".join(said))
 
-    def do_is_enabled(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_is_enabled(self, names: list[str], _now: bool, answer: Any) -> None:
         """Whether they start at boot."""
         states = []
         for name in names:
             unit = self.find(name).unit
-            states.append("enabled" if os.path.islink(f"{WANTS}/{name}") else "disabled" if unit.values.get("Install") else "static")
+            states.append(
+                "enabled"
+                if os.path.islink(f"{WANTS}/{name}")
+                else "disabled"
+                if unit.values.get("Install")
+                else "static"
+            )
         answer(0 if "enabled" in states else 1, "\n".join(states))
 
-    def do_is_active(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_is_active(self, names: list[str], _now: bool, answer: Any) -> None:
         """Whether they run."""
         states = [self.known[name].state if name in self.known else "inactive" for name in names]
         answer(0 if "active" in states else 3, "\n".join(states))
 
-    def do_is_failed(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_is_failed(self, names: list[str], _now: bool, answer: Any) -> None:
         """Whether they failed."""
         states = [self.known[name].state if name in self.known else "inactive" for name in names]
         answer(0 if "failed" in states else 1, "\n".join(states))
 
-    def do_status(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_status(self, names: list[str], _now: bool, answer: Any) -> None:
         """What is known of them."""
         lines, worst = [], 0
         for name in names:
             service = self.find(name)
             enabled = "enabled" if os.path.islink(f"{WANTS}/{name}") else "disabled"
-            ended = f" (Result: exit-code {service.code})" if service.state == "failed" else " (running)" if service.pid else ""
+            ended = (
+                f" (Result: exit-code {service.code})"
+                if service.state == "failed"
+                else " (running)"
+                if service.pid
+                else ""
+            )
             lines += [f"● {name} - {service.unit.description}", f"     Loaded: loaded ({service.unit.path}; {enabled})"]
-            lines.append(f"     Active: {service.state}{ended} since {time.strftime('%a %Y-%m-%d %H:%M:%S UTC', time.gmtime(service.since))}")
+            lines.append(
+                f"     Active: {service.state}{ended} since "
+                f"{time.strftime('%a %Y-%m-%d %H:%M:%S UTC', time.gmtime(service.since))}"
+            )
             if service.pid:
                 lines.append(f"   Main PID: {service.pid}")
             lines.append("       Logs: on the instance's console")
             worst = max(worst, 0 if service.state == "active" else 3)
         answer(worst, "\n".join(lines))
 
-    def do_list_units(self, _names: list[str], _now: bool, answer: object) -> None:
+    def do_list_units(self, _names: list[str], _now: bool, answer: Any) -> None:
         """Every service that was started."""
         answer(0, "\n".join(f"{s.unit.name} loaded {s.state} {s.unit.description}" for s in self.known.values()))
 
-    def do_cat(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_cat(self, names: list[str], _now: bool, answer: Any) -> None:
         """The unit files."""
         paths = [self.find(name).unit.path for name in names]
         answer(0, "\n".join(f"# {path}\n{open(path, encoding='utf-8', errors='replace').read()}" for path in paths))
 
-    def do_reset_failed(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_reset_failed(self, names: list[str], _now: bool, answer: Any) -> None:
         """Forget failures."""
         for service in self.known.values():
             if service.state == "failed" and (not names or service.unit.name in names):
@@ -236,7 +270,7 @@ class Services:
                 service.starts.clear()
         answer(0)
 
-    def do_start(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_start(self, names: list[str], _now: bool, answer: Any) -> None:
         """Start, and answer when all are active or one failed."""
         services = [self.find(name) for name in names]
         for service in services:
@@ -249,7 +283,7 @@ class Services:
             else:
                 service.to(service.state)
 
-    def do_stop(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_stop(self, names: list[str], _now: bool, answer: Any) -> None:
         """Stop, and answer when all are gone."""
         services = [self.known[name] for name in names if name in self.known] if names else []
         for name in names:
@@ -259,7 +293,7 @@ class Services:
         for service in services:
             self.end(service)
 
-    def do_restart(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_restart(self, names: list[str], _now: bool, answer: Any) -> None:
         """Stop and start."""
         for name in names:
             self.find(name)
@@ -271,11 +305,11 @@ class Services:
 
     do_reload_or_restart = do_restart
 
-    def do_try_restart(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_try_restart(self, names: list[str], _now: bool, answer: Any) -> None:
         """Restart those that run."""
         self.do_restart([n for n in names if n in self.known and self.known[n].state == "active"], False, answer)
 
-    def do_reload(self, names: list[str], _now: bool, answer: object) -> None:
+    def do_reload(self, names: list[str], _now: bool, answer: Any) -> None:
         """Run ExecReload=, or refuse as systemd does."""
         for name in names:
             service = self.find(name)
@@ -287,14 +321,14 @@ class Services:
                 self._spawn(service, command, lambda _code: None)
         answer(0)
 
-    def _when(self, services: list[Service], answer: object, verb: str) -> None:
+    def _when(self, services: list[Service], answer: Any, verb: str) -> None:
         """Answer once, when every service has come to rest."""
         left = {id(service) for service in services}
         if not left:
             answer(0)
             return
 
-        def rest(service: Service) -> object:
+        def rest(service: Service) -> Any:
             def tell() -> None:
                 left.discard(id(service))
                 if not left:
@@ -310,7 +344,10 @@ class Services:
     def _say_missing(self, service: Service) -> None:
         ignored = service.unit.check()
         if ignored:
-            print(f"[cloudchamber] {service.unit.name}: not carried out here: {', '.join(f'{key}=' for key in ignored)}", flush=True)
+            print(
+                f"[cloudchamber] {service.unit.name}: not carried out here: {', '.join(f'{key}=' for key in ignored)}",
+                flush=True,
+            )
 
     def start_enabled(self) -> None:
         """Start what `enable` chose, at boot."""
@@ -335,7 +372,9 @@ class Services:
             return
         service.wanted, service.code = True, None
         service.state = "activating"
-        service.left = [["pre", c] for c in service.unit.all("ExecStartPre")] + [["main", c] for c in service.unit.all("ExecStart")]
+        service.left = [["pre", c] for c in service.unit.all("ExecStartPre")] + [
+            ["main", c] for c in service.unit.all("ExecStart")
+        ]
         self._next(service)
 
     def _next(self, service: Service) -> None:
@@ -366,7 +405,11 @@ class Services:
             self._next(service)
             return
         service.left.clear()
-        if passed and service.unit.one("Type", "simple") == "oneshot" and service.unit.one("RemainAfterExit") in ("yes", "true", "1"):
+        if (
+            passed
+            and service.unit.one("Type", "simple") == "oneshot"
+            and service.unit.one("RemainAfterExit") in ("yes", "true", "1")
+        ):
             service.to("active")
             return
         clean = passed or code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGPIPE)
@@ -404,9 +447,11 @@ class Services:
             except (OSError, UnitError, ValueError) as error:
                 print(f"[cloudchamber] {service.unit.name}: {command}: {error}", flush=True)
         _signal(pid, number)
-        self.init.after(service.unit.seconds("TimeoutStopSec", 90.0), lambda: service.pid == pid and _signal(pid, signal.SIGKILL))
+        self.init.after(
+            service.unit.seconds("TimeoutStopSec", 90.0), lambda: service.pid == pid and _signal(pid, signal.SIGKILL)
+        )
 
-    def _spawn(self, service: Service, command: str, ended: object) -> int:
+    def _spawn(self, service: Service, command: str, ended: Any) -> int:
         unit = service.unit
         env = self._environment(service)
         argv = _argv(command.lstrip("-@+!:"), env)
@@ -422,7 +467,16 @@ class Services:
         if who is not None and capabilities:
             # Why: setpriv (util-linux) keeps capabilities over the change of user, which takes several system calls.
             become, kept = None, ",".join(f"+{name}" for name in capabilities)
-            argv = ["/usr/bin/setpriv", f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--init-groups", f"--inh-caps={kept}", f"--ambient-caps={kept}", "--", *argv]
+            argv = [
+                "/usr/bin/setpriv",
+                f"--reuid={who.pw_uid}",
+                f"--regid={who.pw_gid}",
+                "--init-groups",
+                f"--inh-caps={kept}",
+                f"--ambient-caps={kept}",
+                "--",
+                *argv,
+            ]
         process = subprocess.Popen(
             argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=become,
         )  # fmt: skip
@@ -455,7 +509,7 @@ class Services:
                     raise
         return env
 
-    def _user(self, unit: Unit, env: dict[str, str]) -> tuple[object, object]:
+    def _user(self, unit: Unit, env: dict[str, str]) -> tuple[Any, Any]:
         """A function that becomes the unit's user in the child, and that user; None twice for root."""
         name = unit.one("User")
         if name in ("", "root", "0"):
@@ -468,7 +522,11 @@ class Services:
         if who.pw_uid == os.getuid():
             return None, None
         if not _has_uid(who.pw_uid):
-            print(f"[cloudchamber] {unit.name}: User={name}: this sandbox has one user only; it runs as root of the instance", flush=True)
+            print(
+                f"[cloudchamber] {unit.name}: User={name}: this sandbox has one user only; it runs as root of the "
+                f"instance",
+                flush=True,
+            )
             return None, None
 
         def become() -> None:
@@ -483,7 +541,9 @@ def _has_uid(uid: int) -> bool:
     """Whether the user namespace knows this uid."""
     try:
         with open("/proc/self/uid_map") as file:
-            return any(int(first) <= uid < int(first) + int(count) for first, _, count in (line.split() for line in file))
+            return any(
+                int(first) <= uid < int(first) + int(count) for first, _, count in (line.split() for line in file)
+            )
     except (OSError, ValueError):
         return True
 
@@ -498,7 +558,15 @@ def _signal(pid: int, number: int) -> None:
 
 def _specifiers(text: str, unit: Unit) -> str:
     base = unit.name.rpartition(".")[0]
-    known = {"%%": "%", "%n": unit.name, "%N": base, "%p": base.partition("@")[0], "%i": base.partition("@")[2], "%h": "/root", "%H": os.uname().nodename}
+    known = {
+        "%%": "%",
+        "%n": unit.name,
+        "%N": base,
+        "%p": base.partition("@")[0],
+        "%i": base.partition("@")[2],
+        "%h": "/root",
+        "%H": os.uname().nodename,
+    }
 
     def put(match: re.Match[str]) -> str:
         if match.group(0) not in known:
@@ -515,7 +583,9 @@ def _argv(command: str, env: dict[str, str]) -> list[str]:
         if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", word):
             words += env.get(word[1:], "").split()
         else:
-            words.append(re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda m: env.get(m.group(1), ""), word).replace("$$", "$"))
+            words.append(
+                re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda m: env.get(m.group(1), ""), word).replace("$$", "$")
+            )
     if not words:
         raise UnitError("an empty command line")
     return words
