@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Buckets: create, head, delete, list, and where they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.contract.operation import operation
+from cloudchamber.services.s3 import checks, needs, tables
+from cloudchamber.services.s3.errors import (
+    BucketAlreadyExists,
+    BucketAlreadyOwnedByYou,
+    BucketNotEmpty,
+    IllegalLocationConstraint,
+    InvalidArgument,
+    InvalidLocationConstraint,
+    TooManyBuckets,
+    Unimplemented,
+)
+from cloudchamber.services.s3.names import (
+    BUCKET_TAGS_MAX,
+    bucket_arn,
+    canonical_id,
+    check_bucket_name,
+    tags_of_set,
+)
+from cloudchamber.services.s3.part import live
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.store.database import Tx
+
+    Request = Mapping[str, Any]
+
+BUCKETS_MAX = 10_000
+ALL_BLOCKED = json.dumps(
+    dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+)
+OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+
+
+def _location(call: Call, request: Request) -> str:
+    """The bucket's region. Source: Amazon S3 API Reference, CreateBucket, "LocationConstraint"."""
+    configuration = request.get("CreateBucketConfiguration", {})
+    for member in ("Location", "Bucket"):
+        if configuration.get(member):
+            raise Unimplemented(f"{member}: directory buckets are not implemented by this chamber yet")
+    wanted: str | None = configuration.get("LocationConstraint")
+    if wanted is None:
+        if call.region != "us-east-1":
+            raise IllegalLocationConstraint(
+                "The unspecified location constraint is incompatible for the region specific endpoint this request "
+                "was sent to."
+            )
+        return call.region
+    if wanted == "us-east-1" or not (_REGION.fullmatch(wanted) or wanted == "EU"):
+        raise InvalidLocationConstraint(LocationConstraint=wanted)
+    region = "eu-west-1" if wanted == "EU" else wanted
+    if call.region not in ("us-east-1", region):
+        raise IllegalLocationConstraint(
+            f"The {wanted} location constraint is incompatible for the region specific endpoint this request was sent "
+            "to."
+        )
+    return region
+
+
+@operation("CreateBucket", needs=needs.create_bucket)
+async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
+    """Create a bucket, owner enforced and public access blocked, as S3 does since April 2023.
+
+    Raises:
+        BucketAlreadyExists: another account has it.
+        BucketAlreadyOwnedByYou: it is there already; in us-east-1 that is a success.
+
+    Source: Amazon S3 API Reference, CreateBucket.
+    """
+    name = request["Bucket"]
+    check_bucket_name(name)
+    region = _location(call, request)
+    ownership = request.get("ObjectOwnership", "BucketOwnerEnforced")
+    if ownership not in OWNERSHIPS:
+        raise InvalidArgument("Invalid x-amz-object-ownership header", ArgumentName="x-amz-object-ownership")
+    if request.get("ObjectLockEnabledForBucket"):
+        raise Unimplemented(
+            "Object Lock is not implemented by this chamber yet", Header="x-amz-bucket-object-lock-enabled"
+        )
+    tags = tags_of_set(request.get("CreateBucketConfiguration", {}).get("Tags", []), BUCKET_TAGS_MAX)
+    created = float(int(call.now.timestamp()))
+
+    def change(tx: Tx) -> None:
+        old = tables.find_bucket(tx, name)
+        if old is not None:
+            if old.account != call.account:
+                raise BucketAlreadyExists(BucketName=name)
+            if call.region == region == old.region == "us-east-1":
+                return
+            raise BucketAlreadyOwnedByYou(BucketName=name)
+        count = tx.execute("SELECT count(*) FROM s3_buckets WHERE account = ?", (call.account,)).fetchone()[0]
+        if count >= BUCKETS_MAX:
+            raise TooManyBuckets()
+        tables.add_bucket(tx, name, call.account, region, created, ownership, ALL_BLOCKED)
+        checks.acl(tables.bucket(tx, name), request)
+        if tags:
+            tables.configure_bucket(tx, name, "tags", json.dumps(tags))
+
+    await call.doors.database.write(change)
+    return {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
+
+
+@operation("HeadBucket", needs=needs.on_bucket("s3:ListBucket"))
+async def head_bucket(call: Call, request: Request) -> dict[str, Any]:
+    """Whether the bucket exists and may be read. Source: Amazon S3 API Reference, HeadBucket."""
+    bucket = checks.bucket(call, request)
+    return {"BucketRegion": bucket.region, "BucketArn": bucket_arn(bucket.name), "AccessPointAlias": False}
+
+
+@operation("DeleteBucket", needs=needs.on_bucket("s3:DeleteBucket"))
+async def delete_bucket(call: Call, request: Request) -> dict[str, Any]:
+    """Delete an empty bucket; unfinished uploads go with it. Source: Amazon S3 API Reference, DeleteBucket."""
+    bucket = checks.bucket(call, request)
+
+    def change(tx: Tx) -> list[str]:
+        tables.bucket(tx, bucket.name)
+        if not tables.is_empty(tx, bucket.name):
+            raise BucketNotEmpty(BucketName=bucket.name)
+        return tables.remove_bucket(tx, bucket.name)
+
+    live(call.doors).blobs.delete(await call.doors.database.write(change))
+    return {}
+
+
+@operation("ListBuckets", needs=needs.list_buckets)
+async def list_buckets(call: Call, request: Request) -> dict[str, Any]:
+    """Buckets of the caller's account, by name. Source: Amazon S3 API Reference, ListBuckets."""
+    limit = int(request.get("MaxBuckets", BUCKETS_MAX))
+    if not 1 <= limit <= BUCKETS_MAX:
+        raise InvalidArgument(
+            "Argument max-buckets must be an integer between 1 and 10000",
+            ArgumentName="max-buckets",
+            ArgumentValue=str(limit),
+        )
+    after, prefix = request.get("ContinuationToken", ""), request.get("Prefix", "")
+    found = call.doors.database.read(lambda db: tables.buckets(db, call.account, after, prefix, BUCKETS_MAX))
+    region = request.get("BucketRegion")
+    if region:
+        found = [bucket for bucket in found if bucket.region == region]
+    shown = found[:limit]
+    response: dict[str, Any] = {"Owner": {"ID": canonical_id(call.account)}}
+    response["Buckets"] = [
+        {
+            "Name": bucket.name,
+            "CreationDate": datetime.fromtimestamp(bucket.created, UTC),
+            "BucketRegion": bucket.region,
+            "BucketArn": bucket_arn(bucket.name),
+        }
+        for bucket in shown
+    ]
+    if prefix:
+        response["Prefix"] = prefix
+    if len(found) > limit:
+        response["ContinuationToken"] = shown[-1].name
+    return response
+
+
+@operation("GetBucketLocation", needs=needs.on_bucket("s3:GetBucketLocation"))
+async def get_bucket_location(call: Call, request: Request) -> dict[str, Any]:
+    """Where the bucket is; nothing for us-east-1. Source: Amazon S3 API Reference, GetBucketLocation."""
+    bucket = checks.bucket(call, request)
+    return {} if bucket.region == "us-east-1" else {"LocationConstraint": bucket.region}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every request of S3 is checked for: the bucket, its expected owner, and what is not implemented."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.errors import ServiceError
+from cloudchamber.services.s3 import tables
+from cloudchamber.services.s3.errors import (
+    AccessControlListNotSupported,
+    AccessForbidden,
+    InvalidArgument,
+    InvalidRequest,
+    NoSuchKey,
+    NoSuchVersion,
+    Unimplemented,
+)
+from cloudchamber.services.s3.names import check_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.tables import Bucket
+
+_REFUSED = {
+    "SSECustomerAlgorithm": "x-amz-server-side-encryption-customer-algorithm",
+    "SSECustomerKey": "x-amz-server-side-encryption-customer-key",
+    "CopySourceSSECustomerAlgorithm": "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
+    "ObjectLockMode": "x-amz-object-lock-mode",
+    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
+    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
+    "WebsiteRedirectLocation": "x-amz-website-redirect-location",
+    "WriteOffsetBytes": "x-amz-write-offset-bytes",
+    "MFA": "x-amz-mfa",
+}
+_CANNED = ("private", "bucket-owner-full-control", "bucket-owner-read", "public-read", "public-read-write")
+_CANNED_MORE = ("authenticated-read", "aws-exec-read", "log-delivery-write")
+
+
+def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
+    """The bucket that a request names.
+
+    Raises:
+        NoSuchBucket: there is none.
+        AccessForbidden: its owner is not the expected one.
+    """
+    name = request["Bucket"]
+    found = call.doors.database.read(lambda db: tables.bucket(db, name))
+    expected(found, request.get("ExpectedBucketOwner"))
+    return found
+
+
+def expected(found: Bucket, owner: str | None) -> None:
+    """Compare `x-amz-expected-bucket-owner`. Source: Amazon S3 User Guide, "Verifying bucket ownership"."""
+    if owner is None or owner == found.account:
+        return
+    if not (len(owner) == 12 and owner.isdigit()):
+        raise InvalidRequest("The value of the expected bucket owner parameter must be an AWS account ID")
+    raise AccessForbidden()
+
+
+def refuse(request: Mapping[str, Any]) -> None:
+    """Refuse by name what would change what an object is, and is not implemented."""
+    for member, header in _REFUSED.items():
+        if member in request:
+            raise Unimplemented(f"{header} is not implemented by this chamber yet", Header=header)
+    storage = request.get("StorageClass", "STANDARD")
+    if storage != "STANDARD":
+        raise Unimplemented(
+            f"Storage class {storage} is not implemented by this chamber yet", Header="x-amz-storage-class"
+        )
+    encryption = request.get("ServerSideEncryption", "AES256")
+    if encryption != "AES256":
+        if encryption in ("aws:kms", "aws:kms:dsse"):
+            raise Unimplemented(
+                f"{encryption} is not implemented by this chamber yet", Header="x-amz-server-side-encryption"
+            )
+        raise InvalidArgument(
+            "The encryption method specified is not supported",
+            ArgumentName="x-amz-server-side-encryption",
+            ArgumentValue=encryption,
+        )
+
+
+def acl(found: Bucket, request: Mapping[str, Any]) -> None:
+    """Accept only ACLs that say what is so anyway. Source: Amazon S3 User Guide, "Controlling ownership of objects".
+
+    Raises:
+        AccessControlListNotSupported: the ACL grants something, and the bucket owner is enforced.
+    """
+    canned = request.get("ACL")
+    if canned is not None and canned not in (*_CANNED, *_CANNED_MORE):
+        raise InvalidArgument(ArgumentName="x-amz-acl", ArgumentValue=canned)
+    grants = any(name.startswith("Grant") for name in request)
+    if canned in (None, "private", "bucket-owner-full-control") and not grants:
+        return
+    if found.ownership == "BucketOwnerEnforced":
+        raise AccessControlListNotSupported()
+    raise Unimplemented("ACLs that grant to others are not implemented by this chamber yet", Header="x-amz-acl")
+
+
+def version(request: Mapping[str, Any]) -> None:
+    """Objects of a bucket without versioning have the version ``null`` only."""
+    wanted = request.get("VersionId")
+    if wanted not in (None, "", "null"):
+        raise NoSuchVersion(Key=request["Key"], VersionId=wanted)
+
+
+def key(request: Mapping[str, Any]) -> str:
+    """The key, checked."""
+    check_key(request["Key"])
+    return request["Key"]
+
+
+async def missing(call: Call, bucket_name: str, key_name: str) -> ServiceError:
+    """The error for a key that is not there: who may not list the bucket may not know.
+
+    Source: Amazon S3 API Reference, GetObject, "Permissions".
+    """
+    if call.principal.kind != "root":
+        try:
+            await call.ask("s3", "HeadBucket", {"Bucket": bucket_name})
+        except ServiceError:
+            return AccessForbidden()
+    return NoSuchKey(Key=key_name)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From parts to an object. Source: Amazon S3 API Reference, CompleteMultipartUpload."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.services.s3 import checksums, content, tables
+from cloudchamber.services.s3.errors import (
+    BadDigest,
+    EntityTooLarge,
+    EntityTooSmall,
+    InvalidPart,
+    InvalidPartOrder,
+    InvalidRequest,
+    MalformedXML,
+)
+from cloudchamber.services.s3.part import live
+from cloudchamber.services.s3.tables import Content, Object
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.tables import Part, Upload
+
+    Request = Mapping[str, Any]
+
+PART_MIN = 5 * 1024**2
+OBJECT_MAX = 50 * 1024**4
+
+
+def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
+    """The parts that the request names, in order, each as it was uploaded."""
+    wanted: list[Request] = request.get("MultipartUpload", {}).get("Parts", [])
+    if not wanted:
+        raise MalformedXML()
+    numbers = [int(one.get("PartNumber", 0)) for one in wanted]
+    if any(b <= a for a, b in pairwise(numbers)):
+        raise InvalidPartOrder(UploadId=upload.id)
+    there = {part.number: part for part in call.doors.database.read(lambda db: tables.parts(db, upload.id))}
+    chosen: list[Part] = []
+    for one, number in zip(wanted, numbers, strict=True):
+        part = there.get(number)
+        etag = str(one.get("ETag", "")).strip('"')
+        if part is None or etag != part.etag or not _same_checksum(part, one):
+            raise InvalidPart(UploadId=upload.id, PartNumber=str(number), ETag=etag)
+        chosen.append(part)
+    for part in chosen[:-1]:
+        if part.size < PART_MIN:
+            raise EntityTooSmall(
+                ProposedSize=str(part.size),
+                MinSizeAllowed=str(PART_MIN),
+                PartNumber=str(part.number),
+                ETag=part.etag,
+            )
+    size = sum(part.size for part in chosen)
+    if size > OBJECT_MAX:
+        raise EntityTooLarge(ProposedSize=str(size), MaxSizeAllowed=str(OBJECT_MAX))
+    if "MpuObjectSize" in request and int(request["MpuObjectSize"]) != size:
+        raise InvalidRequest(
+            f"The provided 'x-amz-mp-object-size' header value {request['MpuObjectSize']} does not match what was "
+            f"computed: {size}"
+        )
+    return chosen
+
+
+def _same_checksum(part: Part, one: Request) -> bool:
+    algorithm, _, value = part.checksum.partition(":")
+    given = one.get(f"Checksum{algorithm}")
+    return given is None or given == value
+
+
+def checksum(upload: Upload, chosen: list[Part], request: Request) -> str:
+    """The object's checksum, compared with the client's."""
+    algorithm = upload.checksum_algorithm or checksums.DEFAULT
+    if request.get("ChecksumType", upload.checksum_type) != upload.checksum_type:
+        raise InvalidRequest(
+            f"The upload was created using the {upload.checksum_type} checksum mode. The complete request must use the "
+            "same checksum mode."
+        )
+    values = [part.checksum.partition(":")[2] for part in chosen]
+    if upload.checksum_type == "COMPOSITE":
+        value = checksums.composite(algorithm, values)
+    else:
+        value = checksums.combined(algorithm, [(v, p.size) for v, p in zip(values, chosen, strict=True)])
+    expected = request.get(f"Checksum{algorithm}")
+    if expected is not None and expected not in (value, value.partition("-")[0]):
+        raise BadDigest(f"The {algorithm.lower()} you specified did not match the calculated checksum.")
+    return f"{algorithm}:{value}"
+
+
+async def publish(
+    call: Call, upload: Upload, chosen: list[Part], etag: str, checksum_value: str, request: Request
+) -> None:
+    """One file of all parts, then the object and the end of the upload in one write."""
+    whole = await _join(call, upload, chosen)
+    stored = {name: upload.stored[name] for name in ("headers", "metadata") if name in upload.stored}
+    given = upload.checksum_algorithm != "" and upload.checksum_type == "COMPOSITE"
+    stored["parts"] = [[part.size, part.checksum if given else ""] for part in chosen]
+    made = content.Publication(
+        upload.bucket,
+        upload.key,
+        whole,
+        etag,
+        checksum_value,
+        json.loads(upload.tags) if upload.tags else {},
+        stored,
+        "ObjectCreated:CompleteMultipartUpload",
+        request,
+        upload.id,
+    )
+    await content.publish(call, made)
+    call.note(bytes=whole.size, parts=len(chosen))
+
+
+async def _join(call: Call, upload: Upload, chosen: list[Part]) -> Content:
+    blobs = live(call.doors).blobs
+    size = sum(part.size for part in chosen)
+    if not upload.stored.get("encrypt"):
+        if len(chosen) == 1:
+            return Content(size, blob=await blobs.link(chosen[0].blob))
+        return Content(size, blob=(await blobs.join([(part.blob, 0, -1) for part in chosen])).id)
+    keeper = live(call.doors).keeper
+    nonce = keeper.nonce()
+    async with blobs.receive((), lambda: keeper.cipher(nonce), -1) as sink:
+        async for data in _octets(call, chosen):
+            await sink.write(data)
+        await sink.finish()
+        return Content(size, blob=(await sink.commit()).id, nonce=nonce)
+
+
+async def _octets(call: Call, chosen: list[Part]) -> AsyncIterator[bytes]:
+    for part in chosen:
+        stored = {"nonce": part.nonce} if part.nonce else {}
+        found = Object("", part.size, part.etag, part.modified, part.checksum, None, part.blob, None, stored)
+        async for data in content.octets(call, found, 0, part.size):
+            yield data

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Octets on their way in and out, and the one write that publishes an object."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.body import FileSlice, Held
+from cloudchamber.base.errors import ServiceError
+from cloudchamber.services.s3 import checksums, conditions, events, tables
+from cloudchamber.services.s3.errors import EntityTooLarge
+from cloudchamber.services.s3.part import live
+from cloudchamber.services.s3.tables import Content
+from cloudchamber.store.blobs import CHUNK, INLINE_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from cloudchamber.base.body import Body, ReplyBody
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.checksums import Wanted
+    from cloudchamber.services.s3.tables import Bucket, Object
+    from cloudchamber.store.database import Tx
+
+PUT_MAX = 5 * 1024**3
+"""Source: Amazon S3 User Guide, "Uploading objects": 5 GB in one operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A body that was received, verified, and made durable if it is large; no row knows of it yet."""
+
+    content: Content
+    etag: str
+    checksum: str
+
+
+def body_of(request: Mapping[str, Any]) -> Body:
+    """The body of a request; in-process callers may hand over octets."""
+    body = request.get("Body", b"")
+    return Held(bytes(body)) if isinstance(body, bytes | bytearray) else body
+
+
+async def receive(
+    call: Call,
+    body: Body | AsyncIterator[bytes],
+    wanted: Wanted,
+    request: Mapping[str, Any],
+    *,
+    encrypt: bool,
+    inline_max: int = INLINE_MAX,
+    more: tuple[Any, ...] = (),
+) -> Received:
+    """Take a body, compare what was said of it, make it durable. `more` digests see the octets, too.
+
+    Raises:
+        EntityTooLarge, BadDigest, InvalidRequest: nothing is kept.
+    """
+    part = live(call.doors)
+    checksums.check_md5_form(request)
+    length = getattr(body, "length", None)
+    if length is not None and length > PUT_MAX:
+        raise EntityTooLarge(ProposedSize=str(length), MaxSizeAllowed=str(PUT_MAX))
+    nonce = part.keeper.nonce() if encrypt else None
+    cipher = (lambda: part.keeper.cipher(nonce)) if nonce is not None else None
+    async with part.blobs.receive((wanted.digest, *more), cipher, inline_max) as sink:
+        async for chunk in body:
+            await sink.write(chunk)
+            if sink.size > PUT_MAX:
+                raise EntityTooLarge(ProposedSize=str(sink.size), MaxSizeAllowed=str(PUT_MAX))
+        await sink.finish()
+        md5 = sink.md5
+        checksums.check_md5(request, md5)
+        checksum = f"{wanted.algorithm}:{wanted.verify(body if hasattr(body, 'trailers') else None)}"  # pyright: ignore[reportArgumentType] - a Body, by its trailers
+        if sink.inline is not None:
+            data = sink.inline if cipher is None else cipher().update(sink.inline)
+            return Received(Content(sink.size, data=data, nonce=nonce), md5.hex(), checksum)
+        blob = await sink.commit()
+        return Received(Content(sink.size, blob=blob.id, nonce=nonce), md5.hex(), checksum)
+
+
+def send(call: Call, found: Object, offset: int, length: int) -> ReplyBody:
+    """The octets of an object, or a part of them, as a reply's body."""
+    part = live(call.doors)
+    nonce: str | None = found.stored.get("nonce")
+    if found.blob is None:
+        data = found.data or b""
+        if nonce is not None:
+            data = part.keeper.cipher(nonce).update(data)
+        return data if length == len(data) else data[offset : offset + length]
+    path = part.blobs.path(found.blob)
+    if nonce is None:
+        return FileSlice(path, offset, length)
+    return _decrypted(call, found.blob, nonce, offset, length)
+
+
+async def _decrypted(call: Call, blob: str, nonce: str, offset: int, length: int) -> AsyncIterator[bytes]:
+    part = live(call.doors)
+    cipher = part.keeper.cipher(nonce, offset)
+    file = await asyncio.to_thread(part.blobs.path(blob).open, "rb")
+
+    def step(count: int) -> bytes:
+        return cipher.update(file.read(count))
+
+    try:
+        await asyncio.to_thread(file.seek, offset)
+        while length > 0:
+            data = await asyncio.to_thread(step, min(CHUNK, length))
+            if not data:
+                raise OSError(f"blob {blob} is shorter than its row says")
+            length -= len(data)
+            yield data
+    finally:
+        file.close()
+
+
+async def octets(call: Call, found: Object, offset: int, length: int) -> AsyncIterator[bytes]:
+    """The octets of an object as chunks, for copying."""
+    body = send(call, found, offset, length)
+    if isinstance(body, bytes):
+        yield body
+    elif isinstance(body, FileSlice):
+        file = await asyncio.to_thread(body.path.open, "rb")
+        try:
+            await asyncio.to_thread(file.seek, body.offset)
+            while length > 0 and (data := await asyncio.to_thread(file.read, min(CHUNK, length))):
+                length -= len(data)
+                yield data
+        finally:
+            file.close()
+    else:
+        async for data in body:
+            yield data
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """An object that is about to appear."""
+
+    bucket: str
+    key: str
+    content: Content
+    etag: str
+    checksum: str
+    tags: Mapping[str, str]
+    stored: Mapping[str, Any]
+    event: str
+    """``ObjectCreated:Put`` and the like."""
+    conditions: Mapping[str, Any]
+    """The request, for If-Match and If-None-Match."""
+    upload: str = ""
+    """The multipart upload that ends with it."""
+
+
+async def publish(call: Call, made: Publication) -> int:
+    """Make an object appear whole, with tags, checksum and events, in one write; its time, in POSIX seconds.
+
+    Raises:
+        NoSuchBucket, NoSuchUpload, PreconditionFailed, NoSuchKey: nothing appeared; the blob is removed.
+    """
+    part = live(call.doors)
+    modified = int(call.now.timestamp())
+
+    def change(tx: Tx) -> tuple[list[str], int]:
+        bucket = tables.bucket(tx, made.bucket)
+        if made.upload:
+            tables.upload(tx, made.bucket, made.key, made.upload)
+        old = tables.find_object(tx, made.bucket, made.key)
+        conditions.check_write(old, made.key, made.conditions)
+        tables.put_object(
+            tx,
+            made.bucket,
+            made.key,
+            made.content,
+            old=old,
+            etag=made.etag,
+            modified=modified,
+            checksum=made.checksum,
+            tags=made.tags,
+            stored=made.stored,
+        )
+        gone = tables.remove_upload(tx, made.upload) if made.upload else []
+        if old is not None and old.blob is not None:
+            gone.append(old.blob)
+        described = {"size": made.content.size, "eTag": made.etag}
+        return gone, events.emit_matching(tx, call, part.sequencer, bucket, made.event, made.key, described)
+
+    try:
+        gone, emitted = await call.doors.database.write(change)
+    except ServiceError:
+        # Why: only here is it sure that no row names the blob; after any other failure the sweep decides.
+        if made.content.blob is not None:
+            part.blobs.delete((made.content.blob,))
+        raise
+    part.blobs.delete(gone)
+    if emitted:
+        call.doors.outbox.nudge()
+    return modified
+
+
+def encrypts(bucket: Bucket, request: Mapping[str, Any]) -> bool:
+    """Whether an object is encrypted at rest: asked for, or the bucket's default."""
+    return "ServerSideEncryption" in request or bucket.encryption is not None

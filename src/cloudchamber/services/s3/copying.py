@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies inside the chamber. Source: Amazon S3 API Reference, CopyObject and UploadPartCopy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.contract.operation import operation
+from cloudchamber.services.s3 import checks, checksums, conditions, needs, tables
+from cloudchamber.services.s3.checksums import Wanted
+from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, encrypts, octets, publish, receive
+from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest
+from cloudchamber.services.s3.names import copy_source, quoted, tags_of_header
+from cloudchamber.services.s3.objects import stored_of
+from cloudchamber.services.s3.part import live
+from cloudchamber.services.s3.tables import Content
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.tables import Object
+
+    Request = Mapping[str, Any]
+
+
+async def source(call: Call, request: Request) -> tuple[str, Object]:
+    """The source of a copy, its conditions checked, with its octets if they are in a row.
+
+    Raises:
+        NoSuchBucket, NoSuchKey, PreconditionFailed
+    """
+    bucket_name, key = copy_source(request["CopySource"])
+
+    def look(db: Any) -> tuple[Any, Object | None]:
+        return tables.bucket(db, bucket_name), tables.find_object(db, bucket_name, key, body=True)
+
+    bucket, found = call.doors.database.read(look)
+    checks.expected(bucket, request.get("ExpectedSourceBucketOwner"))
+    if found is None:
+        raise await checks.missing(call, bucket_name, key)
+    conditions.check_copy(found, request)
+    return bucket_name, found
+
+
+@operation("CopyObject", needs=needs.copy_object)
+async def copy_object(call: Call, request: Request) -> dict[str, Any]:
+    """Copy an object; the copy appears whole or not at all.
+
+    Source: Amazon S3 API Reference, CopyObject.
+    """
+    bucket = checks.bucket(call, request)
+    key = checks.key(request)
+    checks.refuse(request)
+    checks.acl(bucket, request)
+    conditions.check_write_form(request)
+    metadata, tagging = request.get("MetadataDirective", "COPY"), request.get("TaggingDirective", "COPY")
+    for name, value in (("x-amz-metadata-directive", metadata), ("x-amz-tagging-directive", tagging)):
+        if value not in ("COPY", "REPLACE"):
+            raise InvalidArgument(f"Unknown {name.split('-')[2]} directive.", ArgumentName=name, ArgumentValue=value)
+    source_bucket, found = await source(call, request)
+    if found.size > PUT_MAX:
+        raise InvalidRequest(
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_MAX}"
+        )
+    unchanged = metadata == "COPY" and "ServerSideEncryption" not in request and "StorageClass" not in request
+    if (source_bucket, found.key) == (bucket.name, key) and unchanged:
+        raise InvalidRequest(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes."
+        )
+    stored = _kept(found) if metadata == "COPY" else stored_of(request)
+    if tagging == "COPY":
+        tags = found.tag_values
+    else:
+        tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
+    encrypt = encrypts(bucket, request)
+    made = await _duplicate(call, found, request, encrypt)
+    publication = Publication(
+        bucket.name, key, made.content, made.etag, made.checksum, tags, stored, "ObjectCreated:Copy", request
+    )
+    modified = await publish(call, publication)
+    result = {
+        "ETag": quoted(made.etag),
+        "LastModified": datetime.fromtimestamp(modified, UTC),
+        **checksums.members(made.checksum),
+    }
+    response: dict[str, Any] = {"CopyObjectResult": result}
+    if encrypt:
+        response["ServerSideEncryption"] = "AES256"
+    return response
+
+
+def _kept(found: Object) -> dict[str, Any]:
+    return {name: found.stored[name] for name in ("headers", "metadata") if name in found.stored}
+
+
+async def _duplicate(call: Call, found: Object, request: Request, encrypt: bool) -> Received:
+    """The octets once more: by a second name for the file where nothing about them changes, else anew."""
+    algorithm = request.get("ChecksumAlgorithm") or checksums.algorithm_of(found.checksum)
+    whole = "-" not in found.etag and checksums.kind(found.checksum) == "FULL_OBJECT"
+    same = whole and algorithm == checksums.algorithm_of(found.checksum)
+    if same and encrypt == ("nonce" in found.stored):
+        nonce = found.stored.get("nonce")
+        if found.blob is None:
+            return Received(Content(found.size, data=found.data, nonce=nonce), found.etag, found.checksum)
+        blob = await live(call.doors).blobs.link(found.blob)
+        return Received(Content(found.size, blob=blob, nonce=nonce), found.etag, found.checksum)
+    if algorithm not in checksums.WIDTHS:
+        raise InvalidRequest("Value for x-amz-checksum-algorithm header is invalid.")
+    wanted = Wanted(algorithm, "", "", False, checksums.new(algorithm))
+    return await receive(call, octets(call, found, 0, found.size), wanted, {}, encrypt=encrypt)
+
+
+def copied_range(request: Request, size: int) -> tuple[int, int]:
+    """Offset and length of `x-amz-copy-source-range`: ``bytes=first-last``, both there and inside the source."""
+    text = request.get("CopySourceRange")
+    if text is None:
+        return 0, size
+    first, dash, last = text.removeprefix("bytes=").partition("-")
+    valid = text.startswith("bytes=") and dash and first.isdecimal() and last.isdecimal()
+    if not valid or int(first) > int(last):
+        raise InvalidArgument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=text,
+        )
+    if int(last) >= size:
+        raise InvalidArgument(
+            f"Range specified is not valid for source object of size: {size}",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=text,
+        )
+    return int(first), int(last) - int(first) + 1

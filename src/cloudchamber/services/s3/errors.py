@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""S3's errors, with S3's own messages. Source: Amazon S3 API Reference, "Error responses", "List of error codes"."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cloudchamber.base.errors import ServiceError
+
+
+class S3Error(ServiceError):
+    """An error of S3 with the text that S3 gives it."""
+
+    text: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", *, headers: dict[str, str] | None = None, **members: str) -> None:
+        super().__init__(message or self.text, headers=headers, **members)
+
+
+class AccessControlListNotSupported(S3Error):
+    """The bucket does not allow ACLs (Object Ownership is `BucketOwnerEnforced`)."""
+
+    code = "AccessControlListNotSupported"
+    status = 400
+    text = "The bucket does not allow ACLs"
+
+
+class AccessForbidden(S3Error):
+    """S3's plain refusal, without a reason: what a caller sees who may not know whether a key exists."""
+
+    code = "AccessDenied"
+    status = 403
+    text = "Access Denied"
+
+
+class BadDigest(S3Error):
+    """A checksum or `Content-MD5` did not match; nothing was stored."""
+
+    code = "BadDigest"
+    status = 400
+    text = "The Content-MD5 you specified did not match what we received."
+
+
+class BucketAlreadyExists(S3Error):
+    """Another account has the bucket."""
+
+    code = "BucketAlreadyExists"
+    status = 409
+    text = (
+        "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
+        "Please select a different name and try again."
+    )
+
+
+class BucketAlreadyOwnedByYou(S3Error):
+    """The caller's account has the bucket already."""
+
+    code = "BucketAlreadyOwnedByYou"
+    status = 409
+    text = "Your previous request to create the named bucket succeeded and you already own it."
+
+
+class BucketNotEmpty(S3Error):
+    """The bucket holds objects."""
+
+    code = "BucketNotEmpty"
+    status = 409
+    text = "The bucket you tried to delete is not empty"
+
+
+class EntityTooLarge(S3Error):
+    """More than 5 GiB in one request."""
+
+    code = "EntityTooLarge"
+    status = 400
+    text = "Your proposed upload exceeds the maximum allowed size"
+
+
+class EntityTooSmall(S3Error):
+    """A part other than the last has less than 5 MiB."""
+
+    code = "EntityTooSmall"
+    status = 400
+    text = "Your proposed upload is smaller than the minimum allowed size"
+
+
+class IllegalLocationConstraint(S3Error):
+    """The location is not the region of the endpoint."""
+
+    code = "IllegalLocationConstraintException"
+    status = 400
+
+
+class InvalidArgument(S3Error):
+    """An argument is wrong."""
+
+    code = "InvalidArgument"
+    status = 400
+    text = "Invalid Argument"
+
+
+class InvalidBucketName(S3Error):
+    """The name breaks the bucket naming rules."""
+
+    code = "InvalidBucketName"
+    status = 400
+    text = "The specified bucket is not valid."
+
+
+class InvalidDigest(S3Error):
+    """`Content-MD5` is no MD5."""
+
+    code = "InvalidDigest"
+    status = 400
+    text = "The Content-MD5 you specified was invalid."
+
+
+class InvalidLocationConstraint(S3Error):
+    """There is no such location."""
+
+    code = "InvalidLocationConstraint"
+    status = 400
+    text = "The specified location-constraint is not valid"
+
+
+class InvalidPart(S3Error):
+    """A part was not uploaded, or its ETag is another."""
+
+    code = "InvalidPart"
+    status = 400
+    text = (
+        "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+        "specified entity tag may not match the part's entity tag."
+    )
+
+
+class InvalidPartNumber(S3Error):
+    """The object has fewer parts."""
+
+    code = "InvalidPartNumber"
+    status = 416
+    text = "The requested partnumber is not satisfiable"
+
+
+class InvalidPartOrder(S3Error):
+    """Parts are not in ascending order."""
+
+    code = "InvalidPartOrder"
+    status = 400
+    text = "The list of parts was not in ascending order. Parts must be ordered by part number."
+
+
+class InvalidRange(S3Error):
+    """The range begins behind the end."""
+
+    code = "InvalidRange"
+    status = 416
+    text = "The requested range is not satisfiable"
+
+
+class InvalidRequest(S3Error):
+    """The request makes no sense as a whole."""
+
+    code = "InvalidRequest"
+    status = 400
+
+
+class InvalidTag(S3Error):
+    """A tag is too long, comes twice, or is reserved."""
+
+    code = "InvalidTag"
+    status = 400
+    text = "The TagKey you have provided is invalid"
+
+
+class KeyTooLong(S3Error):
+    """The key has more than 1,024 octets."""
+
+    code = "KeyTooLongError"
+    status = 400
+    text = "Your key is too long"
+
+
+class MalformedPolicy(S3Error):
+    """The bucket policy is not one."""
+
+    code = "MalformedPolicy"
+    status = 400
+    text = "This policy contains invalid Json"
+
+
+class MalformedXML(S3Error):
+    """The body is well-formed, and not what the schema wants."""
+
+    code = "MalformedXML"
+    status = 400
+    text = "The XML you provided was not well-formed or did not validate against our published schema"
+
+
+class MetadataTooLarge(S3Error):
+    """More than 2 KB of user metadata."""
+
+    code = "MetadataTooLarge"
+    status = 400
+    text = "Your metadata headers exceed the maximum allowed metadata size"
+
+
+class NoSuchBucket(S3Error):
+    """The bucket does not exist."""
+
+    code = "NoSuchBucket"
+    status = 404
+    text = "The specified bucket does not exist"
+
+
+class NoSuchBucketPolicy(S3Error):
+    """The bucket has no policy."""
+
+    code = "NoSuchBucketPolicy"
+    status = 404
+    text = "The bucket policy does not exist"
+
+
+class NoSuchKey(S3Error):
+    """The key does not exist."""
+
+    code = "NoSuchKey"
+    status = 404
+    text = "The specified key does not exist."
+
+
+class NoSuchPublicAccessBlockConfiguration(S3Error):
+    """The bucket has no public access block."""
+
+    code = "NoSuchPublicAccessBlockConfiguration"
+    status = 404
+    text = "The public access block configuration was not found"
+
+
+class NoSuchTagSet(S3Error):
+    """The bucket has no tags."""
+
+    code = "NoSuchTagSet"
+    status = 404
+    text = "The TagSet does not exist"
+
+
+class NoSuchUpload(S3Error):
+    """The multipart upload does not exist, was completed, or was aborted."""
+
+    code = "NoSuchUpload"
+    status = 404
+    text = (
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed."
+    )
+
+
+class NoSuchVersion(S3Error):
+    """There is no such version."""
+
+    code = "NoSuchVersion"
+    status = 404
+    text = "The specified version does not exist."
+
+
+class Unimplemented(S3Error):
+    """S3 could; this chamber cannot yet."""
+
+    code = "NotImplemented"
+    status = 501
+    text = "A header you provided implies functionality that is not implemented"
+
+
+class NotModified(S3Error):
+    """The client has it already."""
+
+    code = "NotModified"
+    status = 304
+    text = "Not Modified"
+
+
+class OwnershipControlsNotFoundError(S3Error):
+    """The bucket has no ownership controls."""
+
+    code = "OwnershipControlsNotFoundError"
+    status = 404
+    text = "The bucket ownership controls were not found"
+
+
+class PreconditionFailed(S3Error):
+    """A condition of the request did not hold."""
+
+    code = "PreconditionFailed"
+    status = 412
+    text = "At least one of the pre-conditions you specified did not hold"
+
+
+class ServerSideEncryptionConfigurationNotFoundError(S3Error):
+    """The bucket encrypts nothing by default."""
+
+    code = "ServerSideEncryptionConfigurationNotFoundError"
+    status = 404
+    text = "The server side encryption configuration was not found"
+
+
+class TooManyBuckets(S3Error):
+    """More buckets than an account may have."""
+
+    code = "TooManyBuckets"
+    status = 400
+    text = "You have attempted to create more buckets than allowed"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event notifications: which configurations match, and the record that a function gets.
+
+Source: Amazon S3 User Guide, "Event message structure" and "Configuring event notifications using object key name
+filtering".
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+from cloudchamber.base.clock import iso
+from cloudchamber.services.s3.names import bucket_arn, canonical_id
+from cloudchamber.store.outbox import emit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudchamber.base.clock import Clock
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.tables import Bucket
+    from cloudchamber.store.database import Tx
+
+TOPIC = "s3.notification"
+
+
+class Sequencer:
+    """Gives events of one key their order: hexadecimal numbers that only grow."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def next(self) -> str:
+        """The next number; called by the one writer, so its order is the order of commits."""
+        self._last = max(self._last + 1, int(self._clock.now().timestamp() * 1_000_000))
+        return f"{self._last:018X}"
+
+
+@lru_cache(1024)
+def configurations(notification: str) -> Sequence[Mapping[str, Any]]:
+    """Lambda configurations of a bucket's stored notification configuration."""
+    return json.loads(notification).get("LambdaFunctionConfigurations", [])
+
+
+def matches(configuration: Mapping[str, Any], event: str, key: str) -> bool:
+    """Whether a configuration wants `event` (``ObjectCreated:Put``) of `key`."""
+    kind = event.partition(":")[0]
+    if not {f"s3:{event}", f"s3:{kind}:*"}.intersection(configuration["Events"]):
+        return False
+    for rule in configuration.get("Filter", {}).get("Key", {}).get("FilterRules", []):
+        value = rule.get("Value", "")
+        fits = key.startswith(value) if rule["Name"].lower() == "prefix" else key.endswith(value)
+        if not fits:
+            return False
+    return True
+
+
+def emit_matching(
+    tx: Tx, call: Call, sequencer: Sequencer, bucket: Bucket, event: str, key: str, described: Mapping[str, Any]
+) -> int:
+    """Add one message for each configuration that matches; how many. `described`: ``size`` and ``eTag``, if known."""
+    if not bucket.notification:
+        return 0
+    found = [c for c in configurations(bucket.notification) if matches(c, event, key)]
+    if not found:
+        return 0
+    sequence = sequencer.next()
+    for configuration in found:
+        record = record_of(call, bucket, event, key, described, sequence, configuration["Id"])
+        arn = configuration["LambdaFunctionArn"]
+        payload = {
+            "function_arn": arn,
+            "bucket_arn": bucket_arn(bucket.name),
+            "region": bucket.region,
+            "trace": call.trace.header(),
+            "event": json.dumps({"Records": [record]}, separators=(",", ":")),
+        }
+        emit(tx, TOPIC, f"{arn} {bucket.name}/{key}", payload)
+    return len(found)
+
+
+def record_of(
+    call: Call,
+    bucket: Bucket,
+    event: str,
+    key: str,
+    described: Mapping[str, Any],
+    sequence: str,
+    configuration_id: str,
+) -> dict[str, Any]:
+    """One record, with every field that S3 writes."""
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": bucket.region,
+        "eventTime": iso(call.now),
+        "eventName": event,
+        "userIdentity": {"principalId": f"AWS:{call.principal.user_id or call.principal.account}"},
+        "requestParameters": {"sourceIPAddress": call.peer},
+        "responseElements": {
+            "x-amz-request-id": call.request_id,
+            "x-amz-id-2": call.segment.id,
+        },
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": configuration_id,
+            "bucket": {
+                "name": bucket.name,
+                "ownerIdentity": {"principalId": canonical_id(bucket.account)},
+                "arn": bucket_arn(bucket.name),
+            },
+            "object": {"key": quote_plus(key, safe="/"), **described, "sequencer": sequence},
+        },
+    }

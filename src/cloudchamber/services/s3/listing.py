@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listings: a page at a time by key, common prefixes skipped by seeking, never by scanning.
+
+Source: Amazon S3 API Reference, ListObjects and ListObjectsV2.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.contract.operation import operation
+from cloudchamber.services.s3 import checks, needs
+from cloudchamber.services.s3.checksums import algorithm_of, kind
+from cloudchamber.services.s3.errors import InvalidArgument
+from cloudchamber.services.s3.names import canonical_id, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.store.database import Reader
+
+PAGE_MAX = 1000
+_CHUNK_MAX = 256
+
+
+@dataclass(slots=True)
+class Page:
+    """One page: objects and common prefixes, together at most as many as asked for, in order."""
+
+    objects: list[Any] = field(default_factory=list[Any])
+    prefixes: list[str] = field(default_factory=list[str])
+    truncated: bool = False
+    last: str = ""
+    """The last key or prefix of the page."""
+
+
+def successor(text: str) -> str | None:
+    """The least string that is greater than every string that begins with `text`; None if there is none.
+
+    In order of code points, which is the order of UTF-8 and so of S3 and SQLite.
+    """
+    while text:
+        last = ord(text[-1])
+        if last < 0x10FFFF:
+            return text[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)
+        text = text[:-1]
+    return None
+
+
+def page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+    """Keys with `prefix` that are greater than `after`; those with `delimiter` behind the prefix are rolled up."""
+    found = Page()
+    end = successor(prefix)
+    low, strict = (after, True) if after >= prefix else (prefix, False)
+    if delimiter and after.startswith(prefix):
+        rolled = _rolled(after, prefix, delimiter)
+        if rolled is not None:  # Why: a marker inside a common prefix means that the prefix was told already
+            behind = successor(rolled)
+            if behind is None:
+                return found
+            low, strict = behind, False
+    while True:
+        count = len(found.objects) + len(found.prefixes)
+        rows = _rows(db, bucket, low, strict, end, min(limit - count + 1, _CHUNK_MAX if delimiter else PAGE_MAX + 1))
+        if not rows:
+            return found
+        for row in rows:
+            if count == limit:
+                found.truncated = limit > 0
+                return found
+            count += 1
+            rolled = _rolled(row["key"], prefix, delimiter) if delimiter else None
+            if rolled is not None:
+                found.prefixes.append(rolled)
+                found.last = rolled
+                behind = successor(rolled)
+                if behind is None:
+                    return found
+                low, strict = behind, False
+                break
+            found.objects.append(row)
+            found.last = low = row["key"]
+            strict = True
+
+
+def _rolled(key: str, prefix: str, delimiter: str) -> str | None:
+    at = key.find(delimiter, len(prefix))
+    return None if at < 0 else key[: at + len(delimiter)]
+
+
+def _rows(db: Reader, bucket: str, low: str, strict: bool, end: str | None, limit: int) -> list[Any]:
+    sql = "SELECT key, size, etag, modified, checksum FROM s3_objects WHERE bucket = ? AND key "
+    sql += ">" if strict else ">="
+    values: tuple[Any, ...] = (bucket, low, limit)
+    if end is None:
+        sql += " ? ORDER BY key LIMIT ?"
+    else:
+        sql += " ? AND key < ? ORDER BY key LIMIT ?"
+        values = (bucket, low, end, limit)
+    return db.execute(sql, values).fetchall()
+
+
+def _limit(request: Mapping[str, Any]) -> int:
+    wanted = int(request.get("MaxKeys", PAGE_MAX))
+    if wanted < 0:
+        raise InvalidArgument(
+            "Argument maxKeys must be an integer between 0 and 2147483647",
+            ArgumentName="maxKeys",
+            ArgumentValue=str(wanted),
+        )
+    return min(wanted, PAGE_MAX)
+
+
+def encoding(request: Mapping[str, Any]) -> None:
+    """`encoding-type` is ``url`` or absent."""
+    if request.get("EncodingType", "url") != "url":
+        raise InvalidArgument(
+            "Invalid Encoding Method specified in Request",
+            ArgumentName="encoding-type",
+            ArgumentValue=request["EncodingType"],
+        )
+
+
+def _contents(found: Page, account: str | None) -> list[dict[str, Any]]:
+    owner = None if account is None else {"ID": canonical_id(account)}
+    contents: list[dict[str, Any]] = []
+    for key, size, etag, modified, checksum in found.objects:
+        entry: dict[str, Any] = {
+            "Key": key,
+            "LastModified": datetime.fromtimestamp(modified, UTC),
+            "ETag": quoted(etag),
+            "Size": size,
+            "StorageClass": "STANDARD",
+        }
+        if checksum:
+            entry["ChecksumAlgorithm"] = [algorithm_of(checksum)]
+            entry["ChecksumType"] = kind(checksum)
+        if owner is not None:
+            entry["Owner"] = owner
+        contents.append(entry)
+    return contents
+
+
+def _fill(response: dict[str, Any], found: Page, request: Mapping[str, Any], account: str | None) -> dict[str, Any]:
+    if found.objects:
+        response["Contents"] = _contents(found, account)
+    if found.prefixes:
+        response["CommonPrefixes"] = [{"Prefix": prefix} for prefix in found.prefixes]
+    if request.get("Delimiter"):
+        response["Delimiter"] = request["Delimiter"]
+    if "EncodingType" in request:
+        response["EncodingType"] = request["EncodingType"]
+    return response
+
+
+@operation("ListObjects", needs=needs.list_objects)
+async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 1 of the listing. Source: Amazon S3 API Reference, ListObjects."""
+    bucket = checks.bucket(call, request)
+    encoding(request)
+    limit, prefix, delimiter = _limit(request), request.get("Prefix", ""), request.get("Delimiter", "")
+    marker = request.get("Marker", "")
+    found = call.doors.database.read(lambda db: page(db, bucket.name, prefix, delimiter, marker, limit))
+    response = {
+        "Name": bucket.name,
+        "Prefix": prefix,
+        "Marker": marker,
+        "MaxKeys": limit,
+        "IsTruncated": found.truncated,
+    }
+    if found.truncated and delimiter:
+        response["NextMarker"] = found.last
+    return _fill(response, found, request, bucket.account)
+
+
+@operation("ListObjectsV2", needs=needs.list_objects)
+async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 2 of the listing. Source: Amazon S3 API Reference, ListObjectsV2."""
+    bucket = checks.bucket(call, request)
+    encoding(request)
+    limit, prefix, delimiter = _limit(request), request.get("Prefix", ""), request.get("Delimiter", "")
+    after = request.get("StartAfter", "")
+    token = request.get("ContinuationToken")
+    if token is not None:
+        after = _token_read(token)
+    found = call.doors.database.read(lambda db: page(db, bucket.name, prefix, delimiter, after, limit))
+    response = {
+        "Name": bucket.name,
+        "Prefix": prefix,
+        "MaxKeys": limit,
+        "KeyCount": len(found.objects) + len(found.prefixes),
+        "IsTruncated": found.truncated,
+    }
+    if token is not None:
+        response["ContinuationToken"] = token
+    if found.truncated:
+        response["NextContinuationToken"] = _token(found.last)
+    if request.get("StartAfter"):
+        response["StartAfter"] = request["StartAfter"]
+    return _fill(response, found, request, bucket.account if request.get("FetchOwner") else None)
+
+
+def _token(last: str) -> str:
+    return base64.urlsafe_b64encode(b"1" + last.encode()).decode()
+
+
+def _token_read(token: str) -> str:
+    try:
+        text = base64.urlsafe_b64decode(token.encode())
+        if text[:1] != b"1":
+            raise ValueError(token)
+        return text[1:].decode()
+    except ValueError:
+        raise InvalidArgument(
+            "The continuation token provided is incorrect", ArgumentName="continuation-token", ArgumentValue=token
+        ) from None

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Naming rules, ARNs, and small formats: pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from cloudchamber.services.s3.errors import (
+    InvalidArgument,
+    InvalidBucketName,
+    InvalidTag,
+    KeyTooLong,
+    MetadataTooLarge,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+KEY_OCTETS_MAX = 1024
+METADATA_OCTETS_MAX = 2048
+OBJECT_TAGS_MAX = 10
+BUCKET_TAGS_MAX = 50
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_IP = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_TAG = re.compile(r"[\w\s+\-=._:/@]*")
+_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
+def check_bucket_name(name: str) -> None:
+    """Source: Amazon S3 User Guide, "General purpose bucket naming rules"."""
+    if (
+        not _BUCKET.fullmatch(name)
+        or ".." in name
+        or _IP.fullmatch(name)
+        or name.startswith(_RESERVED_PREFIXES)
+        or name.endswith(_RESERVED_SUFFIXES)
+    ):
+        raise InvalidBucketName(BucketName=name)
+
+
+def check_key(key: str) -> None:
+    """At most 1,024 octets of UTF-8. Source: Amazon S3 User Guide, "Naming Amazon S3 objects"."""
+    if len(key) * 4 <= KEY_OCTETS_MAX:
+        return
+    size = len(key.encode("utf-8", "surrogatepass"))
+    if size > KEY_OCTETS_MAX:
+        raise KeyTooLong(Size=str(size), MaxSizeAllowed=str(KEY_OCTETS_MAX))
+
+
+def bucket_arn(bucket: str) -> str:
+    """ARN of a bucket."""
+    return f"arn:aws:s3:::{bucket}"
+
+
+def object_arn(bucket: str, key: str) -> str:
+    """ARN of an object."""
+    return f"arn:aws:s3:::{bucket}/{key}"
+
+
+def split_arn(arn: str) -> tuple[str, str]:
+    """Bucket and key (empty for a bucket's own ARN)."""
+    bucket, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
+    return bucket, key
+
+
+def canonical_id(account: str) -> str:
+    """The account's canonical user id: 64 hexadecimal digits."""
+    return hashlib.sha256(f"canonical user of {account}".encode()).hexdigest()
+
+
+def quoted(etag: str) -> str:
+    """An ETag as it goes onto the wire."""
+    return f'"{etag}"'
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """At most 2 KB of names and values. Source: Amazon S3 User Guide, "Working with object metadata"."""
+    size = sum(len(name.encode()) + len(value.encode("utf-8", "surrogateescape")) for name, value in metadata.items())
+    if size > METADATA_OCTETS_MAX:
+        raise MetadataTooLarge(Size=str(size), MaxSizeAllowed=str(METADATA_OCTETS_MAX))
+
+
+def copy_source(text: str) -> tuple[str, str]:
+    """Bucket and key of `x-amz-copy-source`: ``/bucket/key``, ``bucket/key``, percent-encoded, or an ARN's form.
+
+    Raises:
+        InvalidArgument: it names none, or an access point or a version.
+    """
+    path, _, query = text.partition("?")
+    if query.startswith("versionId=") and query != "versionId=null":
+        raise InvalidArgument("Invalid version id specified", ArgumentName="x-amz-copy-source", ArgumentValue=text)
+    path = unquote(path).removeprefix("arn:aws:s3:::").removeprefix("/")
+    bucket, slash, key = path.partition("/")
+    if not slash or not bucket or not key:
+        raise InvalidArgument(
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ArgumentName="x-amz-copy-source",
+            ArgumentValue=text,
+        )
+    return bucket, key
+
+
+def tags_of_header(text: str) -> dict[str, str]:
+    """Tags of `x-amz-tagging`, which is written like a query."""
+    pairs = parse_qsl(text, keep_blank_values=True)
+    return checked_tags(pairs, OBJECT_TAGS_MAX, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded")
+
+
+def tags_of_set(tag_set: Iterable[Mapping[str, Any]], limit: int) -> dict[str, str]:
+    """Tags of a `TagSet`."""
+    return checked_tags([(t["Key"], t["Value"]) for t in tag_set], limit, "")
+
+
+def tag_set(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags as a `TagSet`."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def checked_tags(pairs: list[tuple[str, str]], limit: int, hint: str) -> dict[str, str]:
+    """Source: Amazon S3 User Guide, "Categorizing your objects using tags"."""
+    tags: dict[str, str] = {}
+    for key, value in pairs:
+        if not key or len(key) > 128 or key.lower().startswith("aws:") or not _TAG.fullmatch(key):
+            raise InvalidTag(hint if not key else "", TagKey=key)
+        if len(value) > 256 or not _TAG.fullmatch(value):
+            raise InvalidTag("The TagValue you have provided is invalid", TagKey=key, TagValue=value)
+        if key in tags:
+            raise InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key)
+        tags[key] = value
+    if len(tags) > limit:
+        kind = "Object" if limit == OBJECT_TAGS_MAX else "Bucket"
+        raise InvalidTag(f"{kind} tags cannot be greater than {limit}")
+    return tags

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects: put, get, head, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.errors import ServiceError
+from cloudchamber.contract.operation import operation
+from cloudchamber.services.s3 import checks, checksums, conditions, events, needs, tables
+from cloudchamber.services.s3.content import Publication, body_of, encrypts, publish, receive, send
+from cloudchamber.services.s3.errors import InvalidPartNumber, InvalidRequest, MalformedXML
+from cloudchamber.services.s3.names import canonical_id, check_metadata, quoted, tags_of_header
+from cloudchamber.services.s3.part import live
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.tables import Object
+    from cloudchamber.store.database import Tx
+
+    Request = Mapping[str, Any]
+
+DELETE_KEYS_MAX = 1000
+_DELETES_AT_ONCE = 32
+_KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
+_OVERRIDES = {f"Response{name}": name for name in _KEPT}
+
+
+def stored_of(request: Request) -> dict[str, Any]:
+    """What an object keeps of its request: headers and metadata."""
+    headers: dict[str, Any] = {name: request[name] for name in _KEPT if request.get(name)}
+    if "ContentEncoding" in headers:
+        codings = [c.strip() for c in headers["ContentEncoding"].split(",") if c.strip() != "aws-chunked"]
+        if codings:
+            headers["ContentEncoding"] = ",".join(codings)
+        else:
+            del headers["ContentEncoding"]
+    if isinstance(request.get("Expires"), datetime):
+        headers["Expires"] = request["Expires"].timestamp()
+    stored: dict[str, Any] = {}
+    if headers:
+        stored["headers"] = headers
+    metadata = request.get("Metadata")
+    if metadata:
+        check_metadata(metadata)
+        stored["metadata"] = {name.lower(): value for name, value in metadata.items()}
+    return stored
+
+
+@operation("PutObject", needs=needs.put_object)
+async def put_object(call: Call, request: Request) -> dict[str, Any]:
+    """Store one object; it appears whole or not at all.
+
+    Raises:
+        NoSuchBucket: the bucket does not exist.
+        PreconditionFailed: `If-Match` or `If-None-Match` did not hold.
+        BadDigest: a checksum did not match; nothing was stored.
+
+    Source: Amazon S3 API Reference, PutObject.
+    """
+    bucket = checks.bucket(call, request)
+    key = checks.key(request)
+    checks.refuse(request)
+    checks.acl(bucket, request)
+    conditions.check_write_form(request)
+    stored = stored_of(request)
+    tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
+    wanted = checksums.wanted(call, request)
+    encrypt = encrypts(bucket, request)
+    received = await receive(call, body_of(request), wanted, request, encrypt=encrypt)
+    made = Publication(
+        bucket.name,
+        key,
+        received.content,
+        received.etag,
+        received.checksum,
+        tags,
+        stored,
+        "ObjectCreated:Put",
+        request,
+    )
+    await publish(call, made)
+    call.note(bytes=received.content.size)
+    response = {"ETag": quoted(received.etag), **checksums.members(received.checksum)}
+    if encrypt:
+        response["ServerSideEncryption"] = "AES256"
+    return response
+
+
+def described(found: Object, request: Request) -> dict[str, Any]:
+    """Response members that GET and HEAD share."""
+    response: dict[str, Any] = {
+        "AcceptRanges": "bytes",
+        "LastModified": datetime.fromtimestamp(found.modified, UTC),
+        "ETag": quoted(found.etag),
+        "ContentLength": found.size,
+        "ContentType": "binary/octet-stream",
+        "Metadata": found.metadata,
+        **found.headers,
+    }
+    if "Expires" in response:
+        response["Expires"] = datetime.fromtimestamp(response["Expires"], UTC)
+    if "nonce" in found.stored:
+        response["ServerSideEncryption"] = "AES256"
+    if found.tags:
+        response["TagCount"] = len(found.tag_values)
+    return response
+
+
+def _override(call: Call, response: dict[str, Any], request: Request) -> None:
+    """`response-content-type` and its like; only for callers that are known."""
+    given = [member for member in (*_OVERRIDES, "ResponseExpires") if member in request]
+    if given and call.principal.kind == "anonymous":
+        raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
+    for member in given:
+        response[_OVERRIDES.get(member, "Expires")] = request[member]
+
+
+def _select(found: Object, request: Request, response: dict[str, Any]) -> tuple[int, int]:
+    """Offset and length of what is asked for: a part, a range, or all; fills in what the client is told of it."""
+    chosen: tuple[int, int] | None
+    if "PartNumber" in request:
+        if "Range" in request:
+            raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+        chosen = _part(found, request["PartNumber"], response)
+    else:
+        chosen = conditions.byte_range(request.get("Range"), found.size)
+    if chosen is None:
+        if request.get("ChecksumMode") == "ENABLED":
+            response.update(checksums.members(found.checksum))
+        return 0, found.size
+    offset, length = chosen
+    response["ContentLength"] = length
+    if found.size:
+        response["ContentRange"] = f"bytes {offset}-{offset + length - 1}/{found.size}"
+    return chosen
+
+
+def _part(found: Object, number: int, response: dict[str, Any]) -> tuple[int, int]:
+    parts = found.stored.get("parts")
+    if parts is None:
+        if number != 1:
+            raise InvalidPartNumber(ActualPartCount="1", PartNumberRequested=str(number))
+        return 0, found.size
+    if not 1 <= number <= len(parts):
+        raise InvalidPartNumber(ActualPartCount=str(len(parts)), PartNumberRequested=str(number))
+    response["PartsCount"] = len(parts)
+    sizes = [size for size, _ in parts]
+    return sum(sizes[: number - 1]), sizes[number - 1]
+
+
+async def _find(call: Call, request: Request, *, body: bool) -> Object:
+    """The object of a GET or HEAD, its conditions checked."""
+    bucket_name, key = request["Bucket"], checks.key(request)
+    checks.refuse({k: v for k, v in request.items() if k.startswith("SSECustomer")})
+
+    def look(db: Any) -> tuple[Any, Object | None]:
+        return tables.bucket(db, bucket_name), tables.find_object(db, bucket_name, key, body=body)
+
+    bucket, found = call.doors.database.read(look)
+    if "ExpectedBucketOwner" in request:
+        checks.expected(bucket, request["ExpectedBucketOwner"])
+    checks.version(request)
+    if found is None:
+        raise await checks.missing(call, bucket_name, key)
+    conditions.check_read(found, request)
+    return found
+
+
+@operation("GetObject", needs=needs.on_object("s3:GetObject"))
+async def get_object(call: Call, request: Request) -> dict[str, Any]:
+    """Fetch an object, a range, or a part. Source: Amazon S3 API Reference, GetObject."""
+    found = await _find(call, request, body=True)
+    response = described(found, request)
+    offset, length = _select(found, request, response)
+    _override(call, response, request)
+    response["Body"] = send(call, found, offset, length)
+    call.note(bytes=length)
+    return response
+
+
+@operation("HeadObject", needs=needs.on_object("s3:GetObject"))
+async def head_object(call: Call, request: Request) -> dict[str, Any]:
+    """What GetObject would say, without the octets. Source: Amazon S3 API Reference, HeadObject."""
+    found = await _find(call, request, body=False)
+    response = described(found, request)
+    _select(found, request, response)
+    _override(call, response, request)
+    return response
+
+
+@operation("DeleteObject", needs=needs.on_object("s3:DeleteObject"))
+async def delete_object(call: Call, request: Request) -> dict[str, Any]:
+    """Delete an object; that it does not exist is no error. Source: Amazon S3 API Reference, DeleteObject."""
+    bucket = checks.bucket(call, request)
+    key = checks.key(request)
+    checks.version(request)
+    checks.refuse({k: v for k, v in request.items() if k == "MFA"})
+    if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
+        raise InvalidRequest("x-amz-if-match-* headers are for directory buckets only")
+    part = live(call.doors)
+
+    def change(tx: Tx) -> tuple[str | None, int]:
+        now = tables.bucket(tx, bucket.name)
+        old = tables.find_object(tx, bucket.name, key)
+        if "IfMatch" in request:
+            conditions.check_write(old, key, {"IfMatch": request["IfMatch"]})
+        if old is None:
+            return None, 0
+        tables.remove_object(tx, bucket.name, old)
+        return old.blob, events.emit_matching(tx, call, part.sequencer, now, "ObjectRemoved:Delete", key, {})
+
+    blob, emitted = await call.doors.database.write(change)
+    if blob is not None:
+        part.blobs.delete((blob,))
+    if emitted:
+        call.doors.outbox.nudge()
+    return {}
+
+
+@operation("DeleteObjects", needs=needs.delete_objects)
+async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
+    """Delete up to 1,000 objects; each is decided, done and answered for by itself.
+
+    Source: Amazon S3 API Reference, DeleteObjects.
+    """
+    checks.bucket(call, request)
+    wanted: list[Request] = request["Delete"].get("Objects", [])
+    if not 1 <= len(wanted) <= DELETE_KEYS_MAX:
+        raise MalformedXML()
+    turn = asyncio.Semaphore(_DELETES_AT_ONCE)
+
+    async def delete(one: Request) -> tuple[str, dict[str, str]]:
+        named = {name: one[name] for name in ("Key", "VersionId") if one.get(name)}
+        asked: dict[str, Any] = {"Bucket": request["Bucket"], **named}
+        if "ETag" in one:
+            asked["IfMatch"] = one["ETag"]
+        try:
+            async with turn:
+                await call.ask("s3", "DeleteObject", asked)
+        except ServiceError as error:
+            return "Errors", {**named, "Code": error.code, "Message": error.message}
+        return "Deleted", named
+
+    outcomes = await asyncio.gather(*(delete(one) for one in wanted))
+    response: dict[str, Any] = {}
+    for kind, told in outcomes:
+        if kind == "Errors" or not request["Delete"].get("Quiet"):
+            response.setdefault(kind, []).append(told)
+    return response
+
+
+@operation("GetObjectAttributes", needs=needs.on_object("s3:GetObject"))
+async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
+    """Chosen attributes of an object. Source: Amazon S3 API Reference, GetObjectAttributes."""
+    found = await _find(call, request, body=False)
+    wanted = set(request["ObjectAttributes"])
+    response: dict[str, Any] = {"LastModified": datetime.fromtimestamp(found.modified, UTC)}
+    if "ETag" in wanted:
+        response["ETag"] = found.etag
+    if "ObjectSize" in wanted:
+        response["ObjectSize"] = found.size
+    if "StorageClass" in wanted:
+        response["StorageClass"] = "STANDARD"
+    if "Checksum" in wanted and found.checksum:
+        response["Checksum"] = checksums.members(found.checksum)
+    parts = found.stored.get("parts")
+    if "ObjectParts" in wanted and parts is not None:
+        response["ObjectParts"] = _parts_page(parts, request)
+    return response
+
+
+def _parts_page(parts: list[list[Any]], request: Request) -> dict[str, Any]:
+    after, limit = int(request.get("PartNumberMarker", 0)), min(int(request.get("MaxParts", 1000)), 1000)
+    page: list[dict[str, Any]] = []
+    for number, (size, checksum) in enumerate(parts[after : after + limit], after + 1):
+        members = checksums.members(checksum)
+        members.pop("ChecksumType", None)
+        page.append({"PartNumber": number, "Size": size, **members})
+    told: dict[str, Any] = {"TotalPartsCount": len(parts), "PartNumberMarker": after, "MaxParts": limit}
+    told["IsTruncated"] = after + limit < len(parts)
+    if page:
+        told["NextPartNumberMarker"] = page[-1]["PartNumber"]
+        if any(checksum for _, checksum in parts):
+            told["Parts"] = page
+    return told
+
+
+def owner(account: str) -> dict[str, str]:
+    """An `Owner`, as S3 writes it today: without a display name."""
+    return {"ID": canonical_id(account)}

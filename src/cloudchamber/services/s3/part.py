@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live side of S3: its blobs, its key for encryption at rest, its sequencer, and the delivery of notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.errors import AccessDenied, ServiceError
+from cloudchamber.contract.identity import service_principal
+from cloudchamber.services.s3 import tables
+from cloudchamber.services.s3.encryption import Keeper
+from cloudchamber.services.s3.events import TOPIC, Sequencer
+from cloudchamber.store.blobs import Blobs
+from cloudchamber.store.outbox import Retry
+from cloudchamber.track.track import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.store.outbox import Message
+
+REFUSALS_MAX = 3
+"""How often a delivery that the function's policy or absence refuses is tried again before it is dropped."""
+_RETRY_MAX_S = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+class S3Part:
+    """One for the chamber."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        folder = doors.folder / "s3"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.blobs = Blobs(folder / "blobs")
+        self.keeper = Keeper(folder / "key")
+        self.sequencer = Sequencer(doors.clock)
+        self._sweep: asyncio.Task[int] | None = None
+
+    async def start(self) -> None:
+        """Begin to deliver, and sweep what a crash left."""
+        self._doors.outbox.subscribe(TOPIC, self._deliver)
+        self._sweep = asyncio.create_task(self.blobs.sweep(self._known), name="s3 sweep")
+
+    async def stop(self) -> None:
+        """Stop sweeping; finish the writing of blobs."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.gather(self._sweep, return_exceptions=True)
+        await self.blobs.close()
+
+    def status(self) -> list[Mapping[str, Any]]:
+        """One row: how many buckets there are."""
+        count = self._doors.database.read(lambda db: db.execute("SELECT count(*) FROM s3_buckets").fetchone()[0])
+        return [{"kind": "s3", "id": "buckets", "state": "available", "detail": f"{count} buckets"}]
+
+    def _known(self, blobs: Any) -> set[str]:
+        return self._doors.database.read(lambda db: tables.known_blobs(db, blobs))
+
+    async def _deliver(self, message: Message) -> None:
+        """Hand one event to its function, as S3 does: asynchronously, so that Lambda retries what fails there."""
+        payload = message.payload
+        principal = service_principal("s3.amazonaws.com", self._doors.account, payload["bucket_arn"])
+        request = {
+            "FunctionName": payload["function_arn"],
+            "InvocationType": "Event",
+            "Payload": payload["event"].encode(),
+        }
+        try:
+            await self._doors.ask(
+                "lambda",
+                "Invoke",
+                request,
+                principal=principal,
+                trace=Trace.parse(payload["trace"]),
+                region=payload["region"],
+            )
+        except ServiceError as error:
+            # Why: a refusal is not mended by waiting for ever; anything else is ours or Lambda's trouble and passes.
+            final = isinstance(error, AccessDenied) or error.status == 404
+            if final and message.attempts >= REFUSALS_MAX:
+                _log.warning("dropped an event for %s: %s %s", payload["function_arn"], error.code, error.message)
+                return
+            raise Retry(min(_RETRY_MAX_S, 1.0 * 2 ** min(message.attempts, 10))) from error
+
+
+def live(doors: Doors) -> S3Part:
+    """The chamber's S3."""
+    return doors.part("s3", S3Part)

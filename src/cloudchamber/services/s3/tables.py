@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows, and the SQL that reads and writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.services.s3.errors import NoSuchBucket, NoSuchUpload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudchamber.store.database import Reader, Tx
+
+_BUCKET = "name, account, region, created, ownership, policy, tags, public_access_block, encryption, notification"
+_OBJECT = "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One bucket; configuration members are JSON, None where there is none."""
+
+    name: str
+    account: str
+    region: str
+    created: float
+    ownership: str
+    policy: str | None
+    tags: str | None
+    public_access_block: str | None
+    encryption: str | None
+    notification: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object. Its octets are in the row of `body`, or in the file `blob`, or there are none.
+
+    `stored` holds ``headers`` (response members), ``metadata``, ``parts`` (pairs of size and checksum, for objects that
+    were uploaded in parts) and ``nonce`` (base64, where the octets are encrypted).
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified: int
+    checksum: str
+    body: int | None
+    blob: str | None
+    tags: str | None
+    stored: Mapping[str, Any]
+    data: bytes | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers to give back, by response member."""
+        return self.stored.get("headers") or {}
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """User metadata."""
+        return self.stored.get("metadata") or {}
+
+    @property
+    def tag_values(self) -> dict[str, str]:
+        """Tags."""
+        return json.loads(self.tags) if self.tags else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Where an object's octets are, before a row says so: `data` for a row of their own, or a durable `blob`."""
+
+    size: int
+    data: bytes | None = None
+    blob: str | None = None
+    nonce: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One multipart upload in progress."""
+
+    id: str
+    bucket: str
+    key: str
+    initiated: float
+    initiator: str
+    checksum_algorithm: str
+    checksum_type: str
+    tags: str | None
+    stored: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an upload; its octets are always a file, encrypted where `nonce` is not empty."""
+
+    number: int
+    size: int
+    etag: str
+    modified: int
+    checksum: str
+    blob: str
+    nonce: str = ""
+
+
+def bucket(db: Reader, name: str) -> Bucket:
+    """One bucket.
+
+    Raises:
+        NoSuchBucket: there is none.
+    """
+    found = find_bucket(db, name)
+    if found is None:
+        raise NoSuchBucket(BucketName=name)
+    return found
+
+
+def find_bucket(db: Reader, name: str) -> Bucket | None:
+    """One bucket, or None."""
+    row = db.execute(f"SELECT {_BUCKET} FROM s3_buckets WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Bucket(*row)
+
+
+def buckets(db: Reader, account: str, after: str, prefix: str, limit: int) -> list[Bucket]:
+    """Buckets of an account by name, behind `after`."""
+    rows = db.execute(
+        f"SELECT {_BUCKET} FROM s3_buckets WHERE account = ? AND name > ? AND substr(name, 1, ?) = ? "
+        "ORDER BY name LIMIT ?",
+        (account, after, len(prefix), prefix, limit),
+    )
+    return [Bucket(*row) for row in rows]
+
+
+def add_bucket(tx: Tx, name: str, account: str, region: str, created: float, ownership: str, block: str) -> None:
+    """A new bucket."""
+    tx.execute(
+        "INSERT INTO s3_buckets (name, account, region, created, ownership, public_access_block) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (name, account, region, created, ownership, block),
+    )
+
+
+def configure_bucket(tx: Tx, name: str, column: str, value: str | None) -> None:
+    """Set one configuration member.
+
+    Raises:
+        NoSuchBucket: there is none.
+    """
+    if tx.execute(f"UPDATE s3_buckets SET {column} = ? WHERE name = ?", (value, name)).rowcount == 0:
+        raise NoSuchBucket(BucketName=name)
+
+
+def is_empty(db: Reader, name: str) -> bool:
+    """Whether a bucket holds no object."""
+    return db.execute("SELECT 1 FROM s3_objects WHERE bucket = ? LIMIT 1", (name,)).fetchone() is None
+
+
+def remove_bucket(tx: Tx, name: str) -> list[str]:
+    """Remove a bucket without objects, with its unfinished uploads; blobs to delete after the commit."""
+    rows = tx.execute("SELECT id FROM s3_uploads WHERE bucket = ?", (name,)).fetchall()
+    blobs = [blob for row in rows for blob in remove_upload(tx, row[0])]
+    tx.execute("DELETE FROM s3_buckets WHERE name = ?", (name,))
+    return blobs
+
+
+def find_object(db: Reader, bucket_name: str, key: str, *, body: bool = False) -> Object | None:
+    """One object, or None; with the octets of its body row if `body`."""
+    if body:
+        row = db.execute(
+            f"SELECT {_OBJECT}, b.data FROM s3_objects o LEFT JOIN s3_bodies b ON b.id = o.body "
+            "WHERE o.bucket = ? AND o.key = ?",
+            (bucket_name, key),
+        ).fetchone()
+    else:
+        row = db.execute(
+            f"SELECT {_OBJECT}, NULL FROM s3_objects o WHERE o.bucket = ? AND o.key = ?", (bucket_name, key)
+        ).fetchone()
+    if row is None:
+        return None
+    name, size, etag, modified, checksum, row_id, blob, tags, stored, data = row
+    return Object(name, size, etag, modified, checksum, row_id, blob, tags, json.loads(stored), data)
+
+
+def object_tags(db: Reader, bucket_name: str, key: str) -> dict[str, str]:
+    """Tags of an object; none if it does not exist."""
+    row = db.execute("SELECT tags FROM s3_objects WHERE bucket = ? AND key = ?", (bucket_name, key)).fetchone()
+    return json.loads(row[0]) if row is not None and row[0] else {}
+
+
+def put_object(
+    tx: Tx,
+    bucket_name: str,
+    key: str,
+    content: Content,
+    *,
+    old: Object | None,
+    etag: str,
+    modified: int,
+    checksum: str,
+    tags: Mapping[str, str],
+    stored: Mapping[str, Any],
+) -> None:
+    """Write an object over `old`. The blob of `old` must be deleted after the commit."""
+    if old is not None and old.body is not None:
+        tx.execute("DELETE FROM s3_bodies WHERE id = ?", (old.body,))
+    body = None
+    if content.data:
+        body = tx.execute("INSERT INTO s3_bodies (data) VALUES (?)", (content.data,)).lastrowid
+    if content.nonce is not None:
+        stored = {**stored, "nonce": content.nonce}
+    tx.execute(
+        "INSERT OR REPLACE INTO s3_objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            bucket_name,
+            key,
+            content.size,
+            etag,
+            modified,
+            checksum,
+            body,
+            content.blob,
+            json.dumps(tags) if tags else None,
+            json.dumps(stored, separators=(",", ":")),
+        ),
+    )
+
+
+def remove_object(tx: Tx, bucket_name: str, old: Object) -> None:
+    """Remove an object. Its blob must be deleted after the commit."""
+    if old.body is not None:
+        tx.execute("DELETE FROM s3_bodies WHERE id = ?", (old.body,))
+    tx.execute("DELETE FROM s3_objects WHERE bucket = ? AND key = ?", (bucket_name, old.key))
+
+
+def known_blobs(db: Reader, blobs: Sequence[str]) -> set[str]:
+    """Those of `blobs` that a row names."""
+    names = json.dumps(list(blobs))
+    rows = db.execute(
+        "SELECT blob FROM s3_objects WHERE blob IN (SELECT value FROM json_each(?1)) AND blob IS NOT NULL "
+        "UNION SELECT blob FROM s3_parts WHERE blob IN (SELECT value FROM json_each(?1))",
+        (names,),
+    )
+    return {row[0] for row in rows}
+
+
+def add_upload(tx: Tx, upload: Upload) -> None:
+    """A new upload."""
+    tx.execute(
+        "INSERT INTO s3_uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            upload.id,
+            upload.bucket,
+            upload.key,
+            upload.initiated,
+            upload.initiator,
+            upload.checksum_algorithm,
+            upload.checksum_type,
+            upload.tags,
+            json.dumps(upload.stored),
+        ),
+    )
+
+
+def upload(db: Reader, bucket_name: str, key: str, upload_id: str) -> Upload:
+    """One upload.
+
+    Raises:
+        NoSuchUpload: there is none of that id for the key.
+    """
+    row = db.execute(
+        "SELECT * FROM s3_uploads WHERE id = ? AND bucket = ? AND key = ?", (upload_id, bucket_name, key)
+    ).fetchone()
+    if row is None:
+        raise NoSuchUpload(UploadId=upload_id)
+    return _upload(row)
+
+
+def uploads(db: Reader, bucket_name: str, key: str, upload_id: str, limit: int) -> list[Upload]:
+    """Uploads of a bucket by key and id, behind (`key`, `upload_id`)."""
+    rows = db.execute(
+        "SELECT * FROM s3_uploads WHERE bucket = ? AND (key, id) > (?, ?) ORDER BY key, id LIMIT ?",
+        (bucket_name, key, upload_id, limit),
+    )
+    return [_upload(row) for row in rows]
+
+
+def _upload(row: Any) -> Upload:
+    upload_id, bucket_name, key, initiated, initiator, algorithm, kind, tags, stored = row
+    return Upload(upload_id, bucket_name, key, initiated, initiator, algorithm, kind, tags, json.loads(stored))
+
+
+def remove_upload(tx: Tx, upload_id: str) -> list[str]:
+    """Remove an upload and its parts; blobs to delete after the commit."""
+    blobs = [row[0] for row in tx.execute("SELECT blob FROM s3_parts WHERE upload = ?", (upload_id,))]
+    tx.execute("DELETE FROM s3_parts WHERE upload = ?", (upload_id,))
+    tx.execute("DELETE FROM s3_uploads WHERE id = ?", (upload_id,))
+    return blobs
+
+
+def put_part(tx: Tx, upload_id: str, part: Part) -> list[str]:
+    """Write a part over the one with its number; blobs to delete after the commit."""
+    old = [
+        row[0]
+        for row in tx.execute("SELECT blob FROM s3_parts WHERE upload = ? AND number = ?", (upload_id, part.number))
+    ]
+    tx.execute(
+        "INSERT OR REPLACE INTO s3_parts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (upload_id, part.number, part.size, part.etag, part.modified, part.checksum, part.blob, part.nonce),
+    )
+    return old
+
+
+def parts(db: Reader, upload_id: str, after: int = 0, limit: int = 10_000) -> list[Part]:
+    """Parts by number, behind `after`."""
+    rows = db.execute(
+        "SELECT number, size, etag, modified, checksum, blob, nonce FROM s3_parts WHERE upload = ? AND number > ? "
+        "ORDER BY number LIMIT ?",
+        (upload_id, after, limit),
+    )
+    return [Part(*row) for row in rows]
