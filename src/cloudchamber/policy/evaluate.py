@@ -88,7 +88,7 @@ def evaluate(
     own = (resource,) if resource is not None else ()
     denied = [d for group in (*policies.groups(), own) for d in _denying(question, group)]
     if denied:
-        kinds = tuple(dict.fromkeys(d.policy.kind for d in denied))
+        kinds: tuple[Kind, ...] = tuple(dict.fromkeys([d.policy.kind for d in denied]))
         return Verdict(False, True, kinds, tuple(denied))
     reach, granted = _reach(question, resource)
     if question.subject.kind in ("service", "anonymous"):
