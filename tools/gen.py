@@ -56,7 +56,9 @@ def scan(path: Path) -> Folder:
         try:
             tree = ast.parse(file.read_text(), str(file))
         except SyntaxError as error:
-            print(f"gen: {file.relative_to(ROOT)} does not parse yet: {error.msg}, line {error.lineno}", file=sys.stderr)
+            print(
+                f"gen: {file.relative_to(ROOT)} does not parse yet: {error.msg}, line {error.lineno}", file=sys.stderr
+            )
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and called(node) == "operation" and first_string(node):
@@ -68,7 +70,9 @@ def scan(path: Path) -> Folder:
 
 def folders() -> list[Folder]:
     """Every folder below ``services``."""
-    return [scan(p) for p in sorted((ROOT / "services").iterdir()) if (p / "__init__.py").exists() or list(p.glob("*.py"))]
+    return [
+        scan(p) for p in sorted((ROOT / "services").iterdir()) if (p / "__init__.py").exists() or list(p.glob("*.py"))
+    ]
 
 
 def publish(path: Path, text: str, *, check: bool) -> bool:

@@ -76,9 +76,7 @@ def module(service: str, model: dict[str, Any], operations: list[str]) -> str:
     types = Types(model, inputs)
     shapes = types.shapes
     names = sorted(inputs | outputs)
-    parts = [
-        f"{n} = Literal[{', '.join(repr(v) for v in shapes[n]['enum'])}]\n" for n in names if types.literal(n)
-    ]
+    parts = [f"{n} = Literal[{', '.join(repr(v) for v in shapes[n]['enum'])}]\n" for n in names if types.literal(n)]
     parts += [
         types.structure(n)
         for n in names

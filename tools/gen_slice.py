@@ -60,7 +60,9 @@ EXTRA: dict[str, dict[str, Any]] = {
                     "Redirect": {"shape": "Location", "location": "header", "locationName": "Location"},
                     "ETag": {"shape": "ETag", "location": "header", "locationName": "ETag"},
                     "VersionId": {
-                        "shape": "ObjectVersionId", "location": "header", "locationName": "x-amz-version-id",
+                        "shape": "ObjectVersionId",
+                        "location": "header",
+                        "locationName": "x-amz-version-id",
                     },
                     "PostResponse": {"shape": "PostResponse", "locationName": "PostResponse"},
                 },
@@ -84,10 +86,14 @@ EXTRA: dict[str, dict[str, Any]] = {
                     "Key": {"shape": "ObjectKey", "location": "uri", "locationName": "Key"},
                     "Origin": {"shape": "HeaderText", "location": "header", "locationName": "Origin"},
                     "RequestMethod": {
-                        "shape": "HeaderText", "location": "header", "locationName": "Access-Control-Request-Method",
+                        "shape": "HeaderText",
+                        "location": "header",
+                        "locationName": "Access-Control-Request-Method",
                     },
                     "RequestHeaders": {
-                        "shape": "HeaderText", "location": "header", "locationName": "Access-Control-Request-Headers",
+                        "shape": "HeaderText",
+                        "location": "header",
+                        "locationName": "Access-Control-Request-Headers",
                     },
                 },
             },
@@ -123,12 +129,14 @@ def load(service: str) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Without documentation; the members of a structure keep their names, whatever these are."""
     if isinstance(value, list):
-        return [plain(v) for v in value]
+        listed: list[Any] = value
+        return [plain(v) for v in listed]
     if not isinstance(value, dict):
         return value
-    out = {k: plain(v) for k, v in value.items() if k not in NOISE and k != "members"}
-    if "members" in value:
-        out["members"] = {k: plain(v) for k, v in value["members"].items()}
+    named: dict[str, Any] = value
+    out = {k: plain(v) for k, v in named.items() if k not in NOISE and k != "members"}
+    if "members" in named:
+        out["members"] = {k: plain(v) for k, v in named["members"].items()}
     return out
 
 

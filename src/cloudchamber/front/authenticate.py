@@ -31,12 +31,12 @@ UNSIGNED_ALLOWED = frozenset(("x-amz-content-sha256", "x-amz-user-agent"))
 """x-amz headers that need no signature: they say nothing that S3 would act on."""
 
 _ONE_MECHANISM = (
-    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
-    "Authorization header should be specified"
+    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or "
+    "the Authorization header should be specified"
 )
 _PARAMETERS_MISSING = (
-    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
-    "X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+    "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
 )
 
 
@@ -79,7 +79,9 @@ def authenticate(
     authorization = request.headers.get("authorization")
     if "X-Amz-Algorithm" in query or "X-Amz-Signature" in query or "X-Amz-Credential" in query:
         if authorization and words is S3:
-            raise errors.InvalidArgument(_ONE_MECHANISM, ArgumentName="Authorization", ArgumentValue=authorization[:256])
+            raise errors.InvalidArgument(
+                _ONE_MECHANISM, ArgumentName="Authorization", ArgumentValue=authorization[:256]
+            )
         return by_query(request, query, body, identities, now, words)
     if authorization.startswith(sigv4.ALGORITHM):
         return by_header(request, authorization, body, identities, now, words)
@@ -97,7 +99,9 @@ def authenticate(
         raise words.incomplete(f"Authorization header does not begin with {sigv4.ALGORITHM}.")
     if not wants_signature(routed):
         return Authenticated(ANONYMOUS, region, "")
-    raise words.unsigned("Missing Authentication Token" if words is say.JSON else "Request is missing Authentication Token")
+    raise words.unsigned(
+        "Missing Authentication Token" if words is say.JSON else "Request is missing Authentication Token"
+    )
 
 
 def wants_signature(routed: Routed) -> bool:
@@ -114,7 +118,7 @@ def by_header(
     """Signature Version 4 in the Authorization header."""
     try:
         claim = sigv4.read_header(authorization)
-    except sigv4.BadSignature as error:
+    except sigv4.SignatureFormError as error:
         if words is S3:
             raise words.incomplete(f"The authorization header is malformed; {error}") from None
         raise words.incomplete(str(error)) from None
@@ -125,16 +129,19 @@ def by_header(
     if abs((now - signed).total_seconds()) > say.SKEW_S:
         raise say.skewed(words, signed, now)
     payload = payload_of(request, body, words)
-    credential = credential_of(
-        claim.access_key_id, request.headers.get("x-amz-security-token"), identities, now, words
-    )
+    credential = credential_of(claim.access_key_id, request.headers.get("x-amz-security-token"), identities, now, words)
     verify(request, claim, timestamp, payload, credential, words)
     rule = payload_rule(request, payload, claim, timestamp, credential) if words is S3 else NO_RULE
     return Authenticated(credential.principal, claim.region, "header", credential, rule)
 
 
 def by_query(
-    request: HttpRequest, query: Mapping[str, str], body: bytes | None, identities: Identities, now: datetime, words: Words
+    request: HttpRequest,
+    query: Mapping[str, str],
+    body: bytes | None,
+    identities: Identities,
+    now: datetime,
+    words: Words,
 ) -> Authenticated:
     """Signature Version 4 in the query: a presigned URL."""
     malformed = errors.AuthorizationQueryParametersError if words is S3 else words.incomplete
@@ -145,15 +152,18 @@ def by_query(
         raise malformed('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256"')
     try:
         scope = sigv4.read_scope(query["X-Amz-Credential"])
-    except sigv4.BadSignature as error:
+    except sigv4.SignatureFormError as error:
         raise malformed(f"Error parsing the X-Amz-Credential parameter; {error}") from None
     names = sigv4.header_names(query["X-Amz-SignedHeaders"])
     claim = sigv4.Claim("query", *scope, names, query["X-Amz-Signature"])
     signed = parse_stamp(query["X-Amz-Date"])
     if signed is None:
-        raise malformed('X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd\'T\'HHmmss\'Z\'"')
+        raise malformed("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if query["X-Amz-Date"][:8] != claim.date:
-        raise malformed(f'Invalid credential date "{claim.date}". This date is not the same as X-Amz-Date: "{query["X-Amz-Date"][:8]}".')
+        raise malformed(
+            f'Invalid credential date "{claim.date}". '
+            f'This date is not the same as X-Amz-Date: "{query["X-Amz-Date"][:8]}".'
+        )
     check_expiry(query.get("X-Amz-Expires", str(say.SKEW_S)), signed, now, malformed, words)
     check_signed_headers(request, claim, words)
     sent = request.headers.get("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256", "")
@@ -227,7 +237,9 @@ def check_signed_headers(request: HttpRequest, claim: sigv4.Claim, words: Words)
     """The host must be signed, and for S3 every x-amz header."""
     if "host" not in claim.signed_headers:
         if words is S3:
-            raise AccessDenied("There were headers present in the request which were not signed", HeadersNotSigned="host")
+            raise AccessDenied(
+                "There were headers present in the request which were not signed", HeadersNotSigned="host"
+            )
         raise words.mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     if words is not S3:
         return
@@ -265,9 +277,7 @@ def is_sha256(text: str) -> bool:
     return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
 
 
-def credential_of(
-    access_key_id: str, token: str, identities: Identities, now: datetime, words: Words
-) -> Credential:
+def credential_of(access_key_id: str, token: str, identities: Identities, now: datetime, words: Words) -> Credential:
     """The key's owner, or the service's own error."""
     try:
         return identities.credential(access_key_id, token, now)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -94,7 +93,11 @@ def octets(text: str) -> str:
 def not_known(words: Words, access_key_id: str, error: ServiceError) -> ServiceError:
     """The family's own error for what the identities said of an access key."""
     if error.code.startswith(("ExpiredToken", "RequestExpired")):
-        text = "The provided token has expired." if words is S3 else "The security token included in the request is expired"
+        text = (
+            "The provided token has expired."
+            if words is S3
+            else "The security token included in the request is expired"
+        )
         return words.expired_token(error.message or text)
     if error.code == "InvalidToken":
         return words.bad_token(error.message or "The provided token is malformed or otherwise invalid.")
@@ -111,13 +114,11 @@ def not_known(words: Words, access_key_id: str, error: ServiceError) -> ServiceE
 def skewed(words: Words, signed: datetime, now: datetime) -> ServiceError:
     """The request's time is too far from ours."""
     if words is S3:
-        members: Mapping[str, str] = {
-            "RequestTime": stamp(signed),
-            "ServerTime": seconds(now),
-            "MaxAllowedSkewMilliseconds": str(SKEW_S * 1000),
-        }
         return errors.RequestTimeTooSkewed(
-            "The difference between the request time and the current time is too large.", **members
+            "The difference between the request time and the current time is too large.",
+            RequestTime=stamp(signed),
+            ServerTime=seconds(now),
+            MaxAllowedSkewMilliseconds=str(SKEW_S * 1000),
         )
     edge = stamp_of(now, -SKEW_S if signed < now else SKEW_S)
     sign = "-" if signed < now else "+"
@@ -143,7 +144,7 @@ def expired(request_expires: datetime, now: datetime, expires_s: str = "") -> Se
     """A presigned URL's time is over."""
     members = {"X-Amz-Expires": expires_s} if expires_s else {}
     members |= {"Expires": seconds(request_expires), "ServerTime": seconds(now)}
-    return AccessDenied("Request has expired", **members)
+    return AccessDenied("Request has expired", headers=None, **members)
 
 
 def seconds(moment: datetime) -> str:

@@ -23,7 +23,9 @@ LINE_MAX = 1024
 TRAILERS_MAX = 16 * 1024
 
 _BAD_BODY = "The request body terminated unexpectedly"
-_BAD_TRAILER = "The request contained trailing data that was not well-formed or did not conform to our published schema."
+_BAD_TRAILER = (
+    "The request contained trailing data that was not well-formed or did not conform to our published schema."
+)
 _BAD_SIGNATURE = (
     "The request signature we calculated does not match the signature you provided. Check your key and signing method."
 )
@@ -107,7 +109,7 @@ class Decoder:
     def _end_of_data(self) -> bool:
         if len(self._buffer) < 2:
             return False
-        if self._buffer[:2] != b"\r\n":
+        if not self._buffer.startswith(b"\r\n"):
             raise IncompleteBody(_BAD_BODY)
         del self._buffer[:2]
         self._state = _DONE if self._last else _HEADER
@@ -146,7 +148,9 @@ class Decoder:
         self._state = _TRAILERS if self._with_trailers else _DATA_END
 
     def _take(self, data: bytes, out: list[bytes]) -> bytes:
-        part, rest = (data, b"") if len(data) <= self._chunk_left else (data[: self._chunk_left], data[self._chunk_left :])
+        part, rest = (
+            (data, b"") if len(data) <= self._chunk_left else (data[: self._chunk_left], data[self._chunk_left :])
+        )
         if part:
             out.append(part)
             self._chunk_left -= len(part)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudchamber.base.body import Body, Held
-from cloudchamber.wire import errors, json, query, s3, scalars, validate, xml
+from cloudchamber.wire import errors, json, query, s3, validate, xml
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 from cloudchamber.wire.model import OperationModel, Shape
 from cloudchamber.wire.rest import Bindings, ReplyBindings
@@ -336,7 +336,11 @@ def reply_members(operation: OperationModel, elsewhere: frozenset[str]) -> BodyW
     if service.name == "s3" and operation.name in s3.SPECIAL:
         return s3.SPECIAL[operation.name]
     content = xml.Writers(service).structure(operation.output, skip=elsewhere)
-    tag = s3.root(operation) if service.name == "s3" else operation.output.get("locationName", operation.name + "Response")
+    tag = (
+        s3.root(operation)
+        if service.name == "s3"
+        else operation.output.get("locationName", operation.name + "Response")
+    )
     space = operation.output.get("xmlNamespace") or (s3.NAMESPACE if service.name == "s3" else service.namespace)
     start = PROLOG + xml.open_tag(tag, {"xmlNamespace": space})
     return lambda response: (f"{start}{content(response)}</{tag}>".encode(), "application/xml")

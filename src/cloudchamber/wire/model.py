@@ -7,8 +7,8 @@ codecs compile closures from them, once for each operation.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
-from importlib.resources import files
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import orjson
@@ -100,12 +100,12 @@ class ServiceModel:
         return merged
 
 
-@lru_cache(maxsize=None)  # bounded by the services that exist
+@cache  # bounded by the services that exist
 def load(service: str) -> ServiceModel:
     """The model of a service that we have.
 
     Raises:
         FileNotFoundError: there is no slice of that name; run ``python -m tools gen``.
     """
-    data = files("cloudchamber.wire").joinpath("models", f"{service}.json").read_bytes()
+    data = (Path(__file__).parent / "models" / f"{service}.json").read_bytes()
     return ServiceModel(service, orjson.loads(data))

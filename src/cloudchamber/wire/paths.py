@@ -39,11 +39,9 @@ def candidate(service: ServiceModel, operation: OperationModel) -> Candidate:
     flags = operation.uri.partition("?")[2]
     listed = tuple((n, v) for n, _, v in (f.partition("=") for f in flags.split("&") if f))
     # Why: botocore names the operation in x-id; other SDKs leave it out.
-    return Candidate(
-        operation,
-        tuple(f for f in listed if f[0] != "x-id"),
-        tuple(must(operation.described, service.shapes)),
-    )
+    flags_kept = tuple(f for f in listed if f[0] != "x-id")
+    needed = tuple(must(operation.described, service.shapes))
+    return Candidate(operation, flags_kept, needed)
 
 
 class Table:
@@ -75,15 +73,17 @@ class Table:
         if method == "POST" and path == "/{Bucket}" and not query:
             form = headers.get("content-type").lower().startswith("multipart/form-data")
             return self._service.operations["PostObject"] if form else None
-        incomplete: OperationModel | None = None
+        incomplete: Candidate | None = None
         for one in known:
-            if one.operation.name == "PostObject" or not one.flagged(query):
+            if (one.flags and not query) or one.operation.name == "PostObject" or not one.flagged(query):
                 continue
+            if incomplete is not None and len(one.flags) < len(incomplete.flags):
+                break
             if one.complete(query, headers):
                 return one.operation
             if one.flags or self._service.name != "s3":
-                incomplete = one.operation
-        return incomplete
+                incomplete = one
+        return None if incomplete is None else incomplete.operation
 
     def match(
         self, method: str, path: str, query: Mapping[str, str], headers: Headers

@@ -27,6 +27,8 @@ def tree(form: Mapping[str, str]) -> Tree:
         parts = name.split(".")
         if len(parts) > MAX_DEPTH:
             raise MalformedQueryString("A parameter's name is nested too deep.")
+        if "" in parts:  # no member is named so
+            continue
         node = root
         for part in parts:
             node = node.setdefault(part, {})

@@ -130,9 +130,7 @@ class Bindings:
             scalar = service.resolve(shape["member"]) if shape["type"] == "list" else shape
             self.query[wire_name] = Bound(name, shape["type"] == "list", scalars.reader(scalar), shape)
 
-    def read(
-        self, labels: Mapping[str, str], query: tuple[tuple[str, str], ...], headers: Headers
-    ) -> dict[str, Any]:
+    def read(self, labels: Mapping[str, str], query: tuple[tuple[str, str], ...], headers: Headers) -> dict[str, Any]:
         """The members that do not travel in the body."""
         out: dict[str, Any] = {}
         for name, text in labels.items():

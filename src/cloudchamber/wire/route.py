@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 from cloudchamber.base.errors import ServiceError
@@ -108,7 +109,10 @@ def pairs(query: str) -> tuple[tuple[str, str], ...]:
         if part:
             name, _, value = part.partition("=")
             if "%" in part or "+" in part:
-                name, value = unquote_plus(name, errors="surrogateescape"), unquote_plus(value, errors="surrogateescape")
+                name, value = (
+                    unquote_plus(name, errors="surrogateescape"),
+                    unquote_plus(value, errors="surrogateescape"),
+                )
             out.append((name, value))
     return tuple(out)
 
@@ -169,9 +173,9 @@ def find_service(
     if "Action" in values and "AWSAccessKeyId" not in query:
         version = values.get("Version", "")
         for service in offered.models():
-            if service.protocol in ("query", "ec2") and values["Action"] in service.operations:
-                if version in ("", service.metadata.get("apiVersion")):
-                    return service
+            by_action = service.protocol in ("query", "ec2") and values["Action"] in service.operations
+            if by_action and version in ("", service.metadata.get("apiVersion")):
+                return service
         return not_offered(host, protocol, values["Action"], scope, offered)
     named = _SERVICE_HOST.fullmatch(host)
     if named and (service := offered.find(named["service"])):
@@ -252,10 +256,12 @@ def route_rest(
 
 
 def host_of(request: HttpRequest) -> str:
-    """Host name without the port, in lower case."""
-    return request.headers.get("host").rpartition("@")[2].partition(":")[0].lower()
+    """Host name without the port, in lower case; longer than DNS has is no name."""
+    host = request.headers.get("host").rpartition("@")[2].partition(":")[0].lower()
+    return host if len(host) < 256 else ""
 
 
+@lru_cache(maxsize=512)
 def bucket_of_host(host: str, *, signed_for_s3: bool) -> str | None:
     """Bucket of a virtual-hosted request; None for path style."""
     known = _S3_HOST.fullmatch(host)

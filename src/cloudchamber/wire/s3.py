@@ -51,7 +51,13 @@ _ENCODED = {
     "ListObjectVersions": ("Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"),
     "ListMultipartUploads": ("Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"),
 }
-_ENCODED_LISTS = {"Contents": "Key", "CommonPrefixes": "Prefix", "Versions": "Key", "DeleteMarkers": "Key", "Uploads": "Key"}
+_ENCODED_LISTS = {
+    "Contents": "Key",
+    "CommonPrefixes": "Prefix",
+    "Versions": "Key",
+    "DeleteMarkers": "Key",
+    "Uploads": "Key",
+}
 
 
 def root(operation: OperationModel) -> str:
@@ -88,8 +94,8 @@ def url_encoder(operation: OperationModel) -> Callable[[Mapping[str, Any]], Mapp
 def location(response: Mapping[str, Any]) -> tuple[bytes, str]:
     """GetBucketLocation: the root itself holds the text, and is empty for us-east-1."""
     text = response.get("LocationConstraint") or ""
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<LocationConstraint xmlns="{NAMESPACE}">{xml.escape(text)}</LocationConstraint>'
-    return body.encode(), "application/xml"
+    element = f'<LocationConstraint xmlns="{NAMESPACE}">{xml.escape(text)}</LocationConstraint>'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{element}'.encode(), "application/xml"
 
 
 SPECIAL: dict[str, Callable[[Mapping[str, Any]], tuple[Any, str]]] = {"GetBucketLocation": location}

@@ -15,7 +15,8 @@ from cloudchamber.wire.http import Headers
 SUBRESOURCES = frozenset(
     (
         "accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "encryption", "inventory", "lifecycle",
-        "location", "logging", "metrics", "notification", "object-lock", "legal-hold", "ownershipControls", "partNumber",
+        "location", "logging", "metrics", "notification", "object-lock", "legal-hold", "ownershipControls",
+        "partNumber",
         "policy", "policyStatus", "publicAccessBlock", "replication", "requestPayment", "restore", "retention",
         "response-cache-control", "response-content-disposition", "response-content-encoding",
         "response-content-language", "response-content-type", "response-expires", "select", "select-type", "tagging",

@@ -28,7 +28,7 @@ Pads = tuple[Any, Any]
 """SHA-256 states after the inner and the outer pad: copying them is twice as quick as `hmac.new`."""
 
 
-class BadSignature(ValueError):
+class SignatureFormError(ValueError):
     """What a request says of its signature has a wrong form; the text says what."""
 
 
@@ -87,7 +87,7 @@ def read_header(text: str) -> Claim:
     """The Authorization header.
 
     Raises:
-        BadSignature: a part is missing or has a wrong form.
+        SignatureFormError: a part is missing or has a wrong form.
     """
     prefix, mark, signature = text.rpartition("Signature=")
     if mark and len(prefix) < HEADER_CACHED_MAX:
@@ -97,7 +97,7 @@ def read_header(text: str) -> Claim:
     scope = read_scope(parts.get("Credential", ""))
     for name in ("Credential", "Signature", "SignedHeaders"):
         if not parts.get(name):
-            raise BadSignature(f"Authorization header requires '{name}' parameter.")
+            raise SignatureFormError(f"Authorization header requires '{name}' parameter.")
     return Claim("header", *scope, header_names(parts["SignedHeaders"]), parts["Signature"])
 
 
@@ -111,7 +111,7 @@ def _read_prefix(prefix: str) -> tuple[str, str, str, str, tuple[str, ...]]:
     parts = _parts(prefix)
     for name in ("Credential", "SignedHeaders"):
         if not parts.get(name):
-            raise BadSignature(f"Authorization header requires '{name}' parameter.")
+            raise SignatureFormError(f"Authorization header requires '{name}' parameter.")
     return (*read_scope(parts["Credential"]), header_names(parts["SignedHeaders"]))
 
 
@@ -119,12 +119,16 @@ def read_scope(text: str) -> tuple[str, str, str, str]:
     """``AKIA.../20261123/us-east-1/s3/aws4_request`` as key id, date, region, service."""
     parts = text.rsplit("/", 4)
     if len(parts) != 5 or not parts[0]:
-        raise BadSignature("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term")
+        raise SignatureFormError(
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term"
+        )
     key_id, date, region, service, term = parts
     if term != "aws4_request":
-        raise BadSignature(f"Credential should be scoped with a valid terminator: 'aws4_request', not {term[:64]!r}.")
+        raise SignatureFormError(
+            f"Credential should be scoped with a valid terminator: 'aws4_request', not {term[:32]!r}"
+        )
     if not (len(date) == 8 and date.isascii() and date.isdigit()):
-        raise BadSignature(f"Invalid credential date {date[:32]!r}. This date is not in the form YYYYMMDD.")
+        raise SignatureFormError(f"Invalid credential date {date[:32]!r}. This date is not in the form YYYYMMDD.")
     return key_id, date, region, service
 
 
@@ -173,7 +177,9 @@ def canonical_query(query: str, *, without: Iterable[str] = ()) -> str:
 
 
 def _again(text: str) -> str:
-    return text if text.isalnum() and text.isascii() else quote(text.encode("utf-8", "surrogateescape"), safe=UNRESERVED)
+    return (
+        text if text.isalnum() and text.isascii() else quote(text.encode("utf-8", "surrogateescape"), safe=UNRESERVED)
+    )
 
 
 def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
@@ -222,7 +228,7 @@ def policy_matches(secret: str, policy: str, credential: str, signature: str) ->
     """Whether the signature of an HTML form's policy (base64, as sent) is right.
 
     Raises:
-        BadSignature: `credential` has a wrong form.
+        SignatureFormError: `credential` has a wrong form.
     """
     _, date, region, service = read_scope(credential)
     return same(hmac_hex(signing_pads(secret, date, region, service), policy.encode()), signature)

@@ -55,7 +55,9 @@ def check(operation: OperationModel, values: Mapping[str, Any]) -> None:
     if service.name == "s3":
         raise s3_error(operation, values)
     plural = "error" if len(failures) == 1 else "errors"
-    kind = CODES.get(service.name, errors.ValidationError if service.protocol == "query" else errors.ValidationException)
+    kind = CODES.get(
+        service.name, errors.ValidationError if service.protocol == "query" else errors.ValidationException
+    )
     raise kind(f"{len(failures)} validation {plural} detected: {'; '.join(failures[:FAILURES_MAX])}")
 
 

@@ -21,7 +21,7 @@ _SPECIAL_ATTRIBUTE = re.compile(r'[&<>"\n\t\r\x00-\x08\x0b\x0c\x0e-\x1f]')
 _NAMES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
-class BadXML(ValueError):
+class XMLError(ValueError):
     """The text is not XML that we take."""
 
 
@@ -48,7 +48,7 @@ def read(data: bytes) -> Node:
     """The root of a document.
 
     Raises:
-        BadXML: not well formed, nested too deep, too many elements, or with a document type (entities).
+        XMLError: not well formed, nested too deep, too many elements, or with a document type (entities).
     """
     top = Node("", {})
     stack = [top]
@@ -59,7 +59,7 @@ def read(data: bytes) -> Node:
         nonlocal count
         count += 1
         if len(stack) > MAX_DEPTH or count > NODES_MAX:
-            raise BadXML("nested too deep or too long")
+            raise XMLError("nested too deep or too long")
         node = Node(tag.rpartition(":")[2], attributes)
         stack[-1].children.append(node)
         stack.append(node)
@@ -68,8 +68,8 @@ def read(data: bytes) -> Node:
     def end(_tag: str) -> None:
         stack.pop().text = "".join(texts.pop())
 
-    def refuse(*_what: object) -> None:
-        raise BadXML("document types are not allowed")
+    def refuse(*_what: object) -> int:
+        raise XMLError("document types are not allowed")
 
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -82,7 +82,7 @@ def read(data: bytes) -> Node:
     try:
         parser.Parse(data, True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise BadXML(str(error)) from None
+        raise XMLError(str(error)) from None
     return top.children[0]
 
 
@@ -145,7 +145,7 @@ class Readers:
             for node in nodes:
                 parts = node.groups()
                 if key_tag not in parts:
-                    raise BadXML("an entry without a key")
+                    raise XMLError("an entry without a key")
                 if value_tag in parts:
                     out[parts[key_tag][0].text] = item(parts[value_tag][0])
             return out
@@ -220,7 +220,15 @@ class Writers:
             return self.map_element(shape, tag, start, end)
         text = scalars.writer(shape, "iso8601", self._times)
         if kind in ("string", "character"):
-            return lambda v: f"{start}{escape(v if v.__class__ is str else str(v))}{end}"
+            special = _SPECIAL.search
+
+            def write(value: Any) -> str:
+                plain = value if value.__class__ is str else str(value)
+                return f"{start}{plain if special(plain) is None else escape(plain)}{end}"
+
+            return write
+        if kind in ("integer", "long"):
+            return lambda v: f"{start}{v}{end}"
         return lambda v: f"{start}{text(v)}{end}"
 
     def structure_element(self, shape: Shape, tag: str) -> Write:
@@ -234,7 +242,9 @@ class Writers:
 
         def write(value: Any) -> str:
             # Why: a prefixed attribute (xsi:type) needs its namespace, which the structure's own trait declares.
-            more = "".join(f' {a}="{escape_attribute(str(value[n]))}"' for n, a in attributes if value.get(n) is not None)
+            more = "".join(
+                f' {a}="{escape_attribute(str(value[n]))}"' for n, a in attributes if value.get(n) is not None
+            )
             return f"{start[:-1]}{more}>{content(value)}{end}"
 
         return write

@@ -53,7 +53,11 @@ def value(shape: Any, depth: int = 0, location: str | None = None, *, output: bo
         high = max(low, 0 if depth > DEPTH_MAX and not location else 2)
         return st.lists(value(shape.member, depth + 1, location, output=output), min_size=low, max_size=high)
     if kind == "map":
-        keys = HEADER.map(lambda k: k.replace(" ", "").lower()).filter(bool) if location == "headers" else TEXT.filter(bool)
+        keys = (
+            HEADER.map(lambda k: k.replace(" ", "").lower()).filter(bool)
+            if location == "headers"
+            else TEXT.filter(bool)
+        )
         item = HEADER if location == "headers" else value(shape.value, depth + 1, output=output)
         return st.dictionaries(keys, item, min_size=1, max_size=2 if depth < DEPTH_MAX else 1)
     return scalar(shape, location)

@@ -43,7 +43,13 @@ def now() -> datetime:
 
 
 def signed(
-    signer: Any, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None, *, trailer: bool = False
+    signer: Any,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+    *,
+    trailer: bool = False,
 ) -> tuple[HttpRequest, bytes]:
     request = AWSRequest(method=method, url=HOST + target, data=body, headers=headers or {})
     if trailer:
@@ -118,7 +124,9 @@ def test_s3_presigned_v2(path: str, query: dict[str, str]) -> None:
 
 
 @settings(deadline=None)
-@given(path=st.text(st.sampled_from("ab/.:%é "), max_size=10).map(lambda p: f"/2015-03-31/functions/x{p}x"), query=QUERIES)
+@given(
+    path=st.text(st.sampled_from("ab/.:%é "), max_size=10).map(lambda p: f"/2015-03-31/functions/x{p}x"), query=QUERIES
+)
 def test_other_service_header(path: str, query: dict[str, str]) -> None:
     body = b'{"a": 1}'
     request, _ = signed(SigV4Auth(credentials(), "lambda", "us-east-1"), "POST", quoted(path, query), body)
@@ -181,7 +189,11 @@ def test_unsigned() -> None:
 BAD = [
     ("/b/k", {"authorization": "AWS4-HMAC-SHA256 nonsense"}, "AuthorizationHeaderMalformed"),
     ("/b/k", {"authorization": "Bearer x"}, "InvalidArgument"),
-    ("/b/k", {"authorization": "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=x"}, "AuthorizationHeaderMalformed"),
+    (
+        "/b/k",
+        {"authorization": "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=x"},
+        "AuthorizationHeaderMalformed",
+    ),
     ("/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256", {}, "AuthorizationQueryParametersError"),
     ("/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256", {"authorization": "AWS4-HMAC-SHA256 x"}, "InvalidArgument"),
     ("/b/k?AWSAccessKeyId=a", {}, "AccessDenied"),
@@ -196,7 +208,9 @@ def test_bad_claims(target: str, headers: dict[str, str], code: str) -> None:
     assert error.value.code == code
 
 
-@pytest.mark.parametrize(("expires", "text"), [("x", "should be a number"), ("-1", "non-negative"), ("604801", "less than a week")])
+@pytest.mark.parametrize(
+    ("expires", "text"), [("x", "should be a number"), ("-1", "non-negative"), ("604801", "less than a week")]
+)
 def test_presigned_expiry(expires: str, text: str) -> None:
     request, _ = signed(S3SigV4QueryAuth(credentials(), "s3", "us-east-1", expires=60), "GET", "/b/k")
     query = request.query.replace("X-Amz-Expires=60", f"X-Amz-Expires={expires}")

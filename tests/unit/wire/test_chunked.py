@@ -36,7 +36,9 @@ def encode(chunks: list[bytes], sign: Signer | None, trailers: dict[str, str] | 
     text = "".join(f"{n}:{v}\n" for n, v in trailers.items())
     out += text.replace("\n", "\r\n").encode()
     if sign:
-        out += f"x-amz-trailer-signature:{sign.trailer(previous, hashlib.sha256(text.encode()).hexdigest())}\r\n".encode()
+        out += (
+            f"x-amz-trailer-signature:{sign.trailer(previous, hashlib.sha256(text.encode()).hexdigest())}\r\n".encode()
+        )
     return out + b"\r\n"
 
 
@@ -125,7 +127,9 @@ def test_cut_short_is_refused(chunks: list[bytes], cut: int) -> None:
         decode(decoder(sum(map(len, chunks)), sign), data, 50)
 
 
-@pytest.mark.parametrize("data", [b"zz\r\n", b"-1\r\nx", b"1" * 2000, b"fffffffffffff\r\n", b"5\r\nabcdeXX0\r\n\r\n", b"6\r\nabcdef\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"zz\r\n", b"-1\r\nx", b"1" * 2000, b"fffffffffffff\r\n", b"5\r\nabcdeXX0\r\n\r\n", b"6\r\nabcdef\r\n"]
+)
 def test_bad_framing(data: bytes) -> None:
     with pytest.raises(ServiceError):
         decode(decoder(5, None, frozenset()), data, 3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every operation of every model, ours or not yet: botocore writes a request and we read it, and the other way round."""
+"""Every operation of every model: botocore writes a request and we read it; we write a reply and botocore reads it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from botocore.awsrequest import AWSRequest, AWSRequestPreparer, prepare_request_
 from botocore.compat import HTTPHeaders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.wire import shapes
+from tools import gen_slice
 
 from cloudchamber.wire.codec import decode, serialize_operation
 from cloudchamber.wire.http import Headers, HttpRequest
 from cloudchamber.wire.model import ServiceModel
 from cloudchamber.wire.route import Offered, Routed, is_form, route
-from tests.unit.wire import shapes
-from tools import gen_slice
 
 SERVICES = [
     "cloudformation", "ec2", "iam", "kms", "lambda", "logs", "rds", "s3", "secretsmanager", "ssm", "sts",
@@ -28,7 +28,13 @@ OURS_ALONE = {"PostObject", "OptionsObject"}
 ELSEWHERE = {"CreateSession", "ListDirectoryBuckets"}
 SUCCEEDED = {f"{verb}Bucket{what}" for verb in ("Get", "Put") for what in ("Notification", "Lifecycle")}
 """Deprecated operations whose successors have the same method and path."""
-NOT_PLAIN = {"SelectObjectContent", "InvokeWithResponseStream", "StartLiveTail", "GetLogObject", "WriteGetObjectResponse"}
+NOT_PLAIN = {
+    "SelectObjectContent",
+    "InvokeWithResponseStream",
+    "StartLiveTail",
+    "GetLogObject",
+    "WriteGetObjectResponse",
+}
 
 
 @cache
@@ -52,9 +58,7 @@ def operations(service: str) -> list[str]:
 def as_http(service: str, written: dict[str, Any]) -> tuple[HttpRequest, bytes]:
     """What goes over the wire: URL, headers and octets as botocore would send them."""
     prepare_request_dict(written, "http://127.0.0.1:4566")
-    request = AWSRequest(
-        method=written["method"], url=written["url"], data=written["body"], headers=written["headers"]
-    )
+    request = AWSRequest(method=written["method"], url=written["url"], data=written["body"], headers=written["headers"])
     sent = AWSRequestPreparer().prepare(request)
     path, _, query = sent.url.removeprefix("http://127.0.0.1:4566").partition("?")
     body = sent.body or b""
