@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cloudchamber.base.errors import ChamberError, ServiceError
+from cloudchamber.services.cloudformation.kinds import is_map
 from cloudchamber.services.cloudformation.reading import read
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Package:
                 properties[_PATHS[reference.kind]] = place
             else:
                 parameters |= {reference.bucket_parameter: bucket, reference.key_parameter: key}
-        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=120), parameters
+        return yaml.safe_dump(body, sort_keys=False, width=120), parameters
 
 
 def digest(data: bytes) -> str:
@@ -132,16 +133,16 @@ def references(template: Path) -> list[Reference]:
     body = _body(template)
     found: list[Reference] = []
     for name, resource in (body.get("Resources") or {}).items():
-        kind = resource.get("Type", "") if isinstance(resource, dict) else ""
+        kind = resource.get("Type", "") if is_map(resource) else ""
         value = (resource.get("Properties") or {}).get(_PATHS.get(kind, ""), None) if kind in _PATHS else None
         value = value if value is not None else _from_globals(body, kind, resource)
         if isinstance(value, str) and not value.startswith("s3://"):
             found.append(Reference(name, _inside(template, name, value), name, kind))
     assets = (body.get("Metadata") or {}).get("Assets") or {}
-    if not isinstance(assets, dict):
+    if not is_map(assets):
         raise ChamberError(f"{template}: Metadata.Assets must be a map of assets")
     for name, asset in assets.items():
-        if not isinstance(asset, dict) or not {"Path", "BucketParameter", "KeyParameter"} <= set(asset):
+        if not is_map(asset) or not {"Path", "BucketParameter", "KeyParameter"} <= set(asset):
             raise ChamberError(f"{template}: asset {name} must have Path, BucketParameter and KeyParameter")
         path = _inside(template, name, str(asset["Path"]))
         found.append(Reference(name, path, "", "", str(asset["BucketParameter"]), str(asset["KeyParameter"])))

@@ -94,7 +94,11 @@ async def test_on_failure_delete(house: Any) -> None:
 
 async def test_a_failed_update_restores_everything(house: Any) -> None:
     old = "Resources: {A: {Type: Test::Thing, Properties: {Value: x}}, R: {Type: Test::Thing, Properties: {Fixed: x}}, Z: {Type: Test::Thing, DependsOn: [A, R], Properties: {Value: x}}}"
-    new = old.replace(": x}", ": y}").replace("Resources: {", "Resources: {N: {Type: Test::Thing}, ").replace("R]", "R, N]")
+    new = (
+        old.replace(": x}", ": y}")
+        .replace("Resources: {", "Resources: {N: {Type: Test::Thing}, ")
+        .replace("R]", "R, N]")
+    )
     await house.do("CreateStack", StackName="s", TemplateBody=old)
     await house.settled("s")
     before = {name: dict(thing) for name, thing in house.world.things.items()}

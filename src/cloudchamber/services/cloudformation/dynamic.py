@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,9 +47,9 @@ async def fill(value: Any, ask: Ask) -> Any:
 def _references(value: Any) -> list[str]:
     if isinstance(value, str):
         return [match.group(0) for match in _REFERENCE.finditer(value)]
-    if isinstance(value, dict):
+    if is_map(value):
         return [text for item in value.values() for text in _references(item)]
-    if isinstance(value, list):
+    if is_list(value):
         return [text for item in value for text in _references(item)]
     return []
 
@@ -56,9 +57,9 @@ def _references(value: Any) -> list[str]:
 def _replace(value: Any, found: dict[str, str]) -> Any:
     if isinstance(value, str):
         return _REFERENCE.sub(lambda match: found[match.group(0)], value)
-    if isinstance(value, dict):
+    if is_map(value):
         return {key: _replace(item, found) for key, item in value.items()}
-    if isinstance(value, list):
+    if is_list(value):
         return [_replace(item, found) for item in value]
     return value
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation.intrinsics import PSEUDO, condition, function_of, getatt_names, sub_names
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,10 +21,10 @@ def names_in(value: Any, scope: Scope | None = None) -> Iterator[tuple[str, str]
 
     With a `scope`, only the branch of each `Fn::If` that is taken counts.
     """
-    if isinstance(value, list):
+    if is_list(value):
         for item in value:
             yield from names_in(item, scope)
-    if not isinstance(value, dict):
+    if not is_map(value):
         return
     name = function_of(value)
     argument = value.get(name)
@@ -37,8 +38,8 @@ def names_in(value: Any, scope: Scope | None = None) -> Iterator[tuple[str, str]
         for text in sub_names(argument):
             first, _, attribute = text.partition(".")
             yield (text, "") if "::" in text else (first, attribute)
-        yield from names_in(argument[1:] if isinstance(argument, list) else None, scope)
-    elif name == "Fn::If" and scope is not None and isinstance(argument, list) and len(argument) == 3:
+        yield from names_in(argument[1:] if is_list(argument) else None, scope)
+    elif name == "Fn::If" and scope is not None and is_list(argument) and len(argument) == 3:
         yield from names_in(argument[1] if condition(str(argument[0]), scope) else argument[2], scope)
     else:
         for item in value.values():

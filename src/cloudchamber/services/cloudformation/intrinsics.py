@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -88,13 +89,13 @@ def resolve(value: Any, scope: Scope) -> Any:
     Raises:
         ValidationError: a function is wrong, unknown or not supported.
     """
-    if isinstance(value, dict):
+    if is_map(value):
         name = function_of(value)
         if name:
             return _call(name, value[name], scope)
         resolved = {key: resolve(item, scope) for key, item in value.items()}
         return {key: item for key, item in resolved.items() if item is not NO_VALUE}
-    if isinstance(value, list):
+    if is_list(value):
         items = [resolve(item, scope) for item in value]
         return [item for item in items if item is not NO_VALUE]
     if value is None:
@@ -117,9 +118,9 @@ def knows(value: Any) -> bool:
     """Whether a resolved value has nothing unknown in it."""
     if isinstance(value, str):
         return UNKNOWN not in value
-    if isinstance(value, dict):
+    if is_map(value):
         return all(knows(item) for item in value.values())
-    if isinstance(value, list):
+    if is_list(value):
         return all(knows(item) for item in value)
     return True
 
@@ -134,7 +135,7 @@ def holds(value: Any, scope: Scope, busy: tuple[str, ...] = ()) -> bool:
         return value
     if isinstance(value, str) and value in ("true", "false"):
         return value == "true"
-    name = function_of(value) if isinstance(value, dict) else ""
+    name = function_of(value) if is_map(value) else ""
     argument = value[name] if name else None
     if name == "Condition":
         return condition(str(argument), scope, busy)
@@ -145,7 +146,7 @@ def holds(value: Any, scope: Scope, busy: tuple[str, ...] = ()) -> bool:
         (inner,) = _arguments(name, argument, 1)
         return not holds(inner, scope, busy)
     if name in ("Fn::And", "Fn::Or"):
-        if not isinstance(argument, list) or not 2 <= len(argument) <= 10:
+        if not is_list(argument) or not 2 <= len(argument) <= 10:
             raise ValidationError(
                 f"Template error: every {name} object requires a list of 2 to 10 condition parameters"
             )
@@ -180,7 +181,7 @@ def check_rules(rules: Mapping[str, Any], scope: Scope) -> None:
         if "RuleCondition" in rule and not holds(rule["RuleCondition"], scope):
             continue
         for assertion in rule.get("Assertions") or ():
-            if not isinstance(assertion, dict) or "Assert" not in assertion:
+            if not is_map(assertion) or "Assert" not in assertion:
                 raise ValidationError(f"Template format error: every assertion of rule {name} must contain an Assert")
             if not holds(assertion["Assert"], scope):
                 failed.append(f"{assertion.get('AssertDescription') or 'Assertion failed'} (rule {name})")
@@ -190,17 +191,17 @@ def check_rules(rules: Mapping[str, Any], scope: Scope) -> None:
 
 def _among(name: str, argument: Any, scope: Scope) -> bool:
     left, right = (resolve(item, scope) for item in _arguments(name, argument, 2))
-    if not isinstance(left, list):
+    if not is_list(left):
         raise ValidationError(f"Template error: {name} requires a list as its first argument")
     if name == "Fn::Contains":
         return _text(right) in [_text(item) for item in left]
     if name == "Fn::EachMemberEquals":
         return all(_text(item) == _text(right) for item in left)
-    return isinstance(right, list) and {_text(i) for i in left} <= {_text(i) for i in right}
+    return is_list(right) and {_text(i) for i in left} <= {_text(i) for i in right}
 
 
 def _arguments(name: str, value: Any, count: int) -> list[Any]:
-    if not isinstance(value, list) or len(value) != count:
+    if not is_list(value) or len(value) != count:
         raise ValidationError(f"Template error: every {name} object requires a list of {count} parameters")
     return value
 
@@ -254,7 +255,7 @@ def _get_att(argument: Any, scope: Scope) -> Any:
 def getatt_names(argument: Any) -> tuple[str, Any]:
     """Logical id and attribute of a GetAtt, from its text or its list."""
     parts = argument.split(".", 1) if isinstance(argument, str) else argument
-    if not isinstance(parts, list) or len(parts) < 2 or not isinstance(parts[0], str):
+    if not is_list(parts) or len(parts) < 2 or not isinstance(parts[0], str):
         raise ValidationError(
             "Template error: every Fn::GetAtt object requires two non-empty parameters, the resource name and the "
             "resource attribute"
@@ -276,9 +277,9 @@ def _sub(argument: Any, scope: Scope) -> str:
             value = _get_att(name, scope)
         else:
             value = _ref(name, scope)
-        if isinstance(value, list):
+        if is_list(value):
             value = ",".join(str(_text(item)) for item in value)
-        if isinstance(value, dict) or value is NO_VALUE:
+        if is_map(value) or value is NO_VALUE:
             raise ValidationError(f"Template error: variable {name} in Fn::Sub expression does not resolve to a string")
         return str(_text(value))
 
@@ -289,12 +290,7 @@ def sub_parts(argument: Any) -> tuple[str, Mapping[str, Any]]:
     """Text and own variables of a Sub, from either form."""
     if isinstance(argument, str):
         return argument, {}
-    if (
-        isinstance(argument, list)
-        and len(argument) == 2
-        and isinstance(argument[0], str)
-        and isinstance(argument[1], dict)
-    ):
+    if is_list(argument) and len(argument) == 2 and isinstance(argument[0], str) and is_map(argument[1]):
         return argument[0], argument[1]
     raise ValidationError(
         "Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. Specify a string "
@@ -316,7 +312,7 @@ def _join(argument: Any, scope: Scope) -> Any:
     resolved = resolve(items, scope)
     if resolved == UNKNOWN:
         return UNKNOWN
-    if not isinstance(separator, str) or not isinstance(resolved, list):
+    if not isinstance(separator, str) or not is_list(resolved):
         raise ValidationError(
             "Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of "
             "strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined."
@@ -335,7 +331,7 @@ def _select(argument: Any, scope: Scope) -> Any:
     index, items = resolve(index, scope), resolve(items, scope)
     if items == UNKNOWN or index == UNKNOWN:
         return UNKNOWN
-    if not isinstance(items, list):
+    if not is_list(items):
         raise ValidationError("Template error: Fn::Select requires a list argument with two elements")
     try:
         number = int(index)
@@ -400,7 +396,7 @@ def _import_value(argument: Any, scope: Scope) -> Any:
 
 def _cidr(argument: Any, scope: Scope) -> Any:
     values = resolve(argument, scope)
-    if not isinstance(values, list) or len(values) not in (2, 3):
+    if not is_list(values) or len(values) not in (2, 3):
         raise ValidationError("Template error: Fn::Cidr requires an ipBlock, a count and optionally cidrBits")
     if not knows(values):
         return UNKNOWN

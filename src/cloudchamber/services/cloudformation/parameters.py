@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
+from cloudchamber.services.cloudformation.kinds import is_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -161,7 +162,7 @@ def _problem(declared: Mapping[str, Any], text: str) -> str:
                 return problem
     allowed = declared.get("AllowedValues")
     if allowed is not None:
-        if not isinstance(allowed, list):
+        if not is_list(allowed):
             raise ValidationError("Template format error: AllowedValues must be a list.")
         names = [_scalar(item) for item in allowed]
         if any(item not in names for item in items):

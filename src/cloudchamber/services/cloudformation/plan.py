@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation.graph import names_in, order
 from cloudchamber.services.cloudformation.intrinsics import UNKNOWN, knows, resolve
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 from cloudchamber.services.cloudformation.shapes import check_properties
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def _same(old: Any, new: Any) -> bool:
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
+    if is_map(value):
         return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if is_list(value):
         return [_canonical(item) for item in value]
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -106,14 +107,14 @@ def _canonical(value: Any) -> Any:
 def _update(member: Property, old: Any, new: Any) -> Update:
     if member.shape is None or member.update == "replace":
         return member.update
-    if isinstance(old, dict) and isinstance(new, dict):
+    if is_map(old) and is_map(new):
         kinds = [
             _update(member.shape[name], old.get(name), new.get(name))
             for name in set(old) | set(new)
             if name in member.shape and not _same(old.get(name), new.get(name))
         ]
         return max(kinds, key=_STRENGTH.__getitem__, default=member.update)
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+    if is_list(old) and is_list(new) and len(old) == len(new):
         pairs = [(a, b) for a, b in zip(old, new, strict=True) if not _same(a, b)]
         return max((_update(member, a, b) for a, b in pairs), key=_STRENGTH.__getitem__, default=member.update)
     return member.update
@@ -129,7 +130,7 @@ def lookup(attributes: Mapping[str, Any], name: str) -> Any:
         return attributes[name]
     value: Any = attributes
     for part in name.split("."):
-        if not isinstance(value, dict):
+        if not is_map(value):
             raise KeyError(name)
         value = value[part]
     return value

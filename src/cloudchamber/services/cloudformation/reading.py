@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from cloudchamber.base.errors import ValidationError
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 
 DEPTH_MAX = 100
 NODES_MAX = 200_000
@@ -24,7 +25,33 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
 }
 _FUNCTIONS = frozenset(
-    ["Base64", "Cidr", "FindInMap", "GetAZs", "GetAtt", "If", "ImportValue", "Join", "Select", "Split", "Sub", "Transform", "And", "Equals", "Not", "Or", "Contains", "EachMemberEquals", "EachMemberIn", "RefAll", "ValueOf", "ValueOfAll", "Length", "ToJsonString", "ForEach"]
+    [
+        "Base64",
+        "Cidr",
+        "FindInMap",
+        "GetAZs",
+        "GetAtt",
+        "If",
+        "ImportValue",
+        "Join",
+        "Select",
+        "Split",
+        "Sub",
+        "Transform",
+        "And",
+        "Equals",
+        "Not",
+        "Or",
+        "Contains",
+        "EachMemberEquals",
+        "EachMemberIn",
+        "RefAll",
+        "ValueOf",
+        "ValueOfAll",
+        "Length",
+        "ToJsonString",
+        "ForEach",
+    ]
 )
 
 
@@ -35,7 +62,7 @@ def read(text: str) -> dict[str, Any]:
         ValidationError: the text is no YAML or JSON mapping, has an alias, or a key twice in one mapping.
     """
     value = _read_json(text) if text.lstrip()[:1] == "{" else _read_yaml(text)
-    if not isinstance(value, dict):
+    if not is_map(value):
         raise ValidationError("Template format error: unsupported structure.")
     return value
 
@@ -65,9 +92,9 @@ def _refuse_depth(value: Any) -> None:
     for _ in range(DEPTH_MAX):
         following: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
+            if is_map(item):
                 following.extend(item.values())
-            elif isinstance(item, list):
+            elif is_list(item):
                 following.extend(item)
         if not following:
             return
@@ -103,7 +130,7 @@ class _Builder:
             self.result = value
             return
         holder = self._stack[-1][0]
-        if isinstance(holder, list):
+        if is_list(holder):
             holder.append(value)
         elif self._keys[-1] is _NO_KEY:
             self._keys[-1] = _key(value, holder, mark)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation.graph import names_in
 from cloudchamber.services.cloudformation.intrinsics import UNKNOWN, knows
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +85,7 @@ def check_properties(logical_id: str, kind: ResourceType, properties: Mapping[st
 
 
 def _problems(path: str, shape: Mapping[str, Property], value: Any) -> Iterator[str]:
-    if not isinstance(value, dict):
+    if not is_map(value):
         if value != UNKNOWN:
             yield f"{path}: expected type: JSONObject, found: {type(value).__name__}"
         return
@@ -97,7 +98,7 @@ def _problems(path: str, shape: Mapping[str, Property], value: Any) -> Iterator[
                 yield f"{path}: required key [{name}] not found"
         elif member.shape is not None:
             inner = value[name]
-            items = enumerate(inner) if isinstance(inner, list) else [(-1, inner)]
+            items = enumerate(inner) if is_list(inner) else [(-1, inner)]
             for index, item in items:
                 yield from _problems(f"{path}/{name}" + (f"/{index}" if index >= 0 else ""), member.shape, item)
 

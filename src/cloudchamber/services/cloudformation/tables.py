@@ -145,7 +145,7 @@ def values_from_json(text: str) -> dict[str, Value]:
 
 def settings_from(body: Mapping[str, Any]) -> Settings:
     """Settings from JSON-able values."""
-    known = dict(body)
+    known: dict[str, Any] = dict(body)
     for name in ("capabilities", "notification_arns"):
         known[name] = tuple(known.get(name, ()))
     return Settings(**known)
@@ -153,7 +153,8 @@ def settings_from(body: Mapping[str, Any]) -> Settings:
 
 def body_from(values: Mapping[str, Any]) -> Body:
     """A resource's body from JSON-able values."""
-    return Body(**{**values, "needs": tuple(values.get("needs", ()))})
+    known: dict[str, Any] = {**values, "needs": tuple(values.get("needs", ()))}
+    return Body(**known)
 
 
 def _stack(row: sqlite3.Row) -> Stack:

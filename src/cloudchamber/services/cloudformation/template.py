@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 from cloudchamber.services.cloudformation.reading import read
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _section(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name)
     if value is None:
         return {}
-    if not isinstance(value, dict):
+    if not is_map(value):
         raise ValidationError(f"Template format error: [/{name}] must be an object.")
     for key in value:
         # Why: Globals and the like never get here; logical ids are letters and digits only.
@@ -147,7 +148,7 @@ def _section(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _entry(section: str, name: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
+    if not is_map(value):
         raise ValidationError(f"Template format error: [/{section}/{name}] must be an object.")
     return value
 
@@ -155,7 +156,7 @@ def _entry(section: str, name: str, value: Any) -> Mapping[str, Any]:
 def _transforms(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    names = value if isinstance(value, list) else [value]
+    names = value if is_list(value) else [value]
     for name in names:
         if not isinstance(name, str):
             raise ValidationError("Template format error: a Transform with parameters is not supported here")
@@ -164,7 +165,7 @@ def _transforms(value: Any) -> tuple[str, ...]:
 
 def _mappings(section: Mapping[str, Any]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     for name, levels in section.items():
-        if not isinstance(levels, dict) or not all(isinstance(level, dict) for level in levels.values()):
+        if not is_map(levels) or not all(is_map(level) for level in levels.values()):
             raise ValidationError(f"Template format error: Every Mappings member {name} must be a map of maps.")
     return section
 
@@ -186,7 +187,7 @@ def _declared(name: str, value: Any, *, serverless: bool) -> Declared:
             f"Invalid template resource property '{unknown[0]}'",
         )
     properties = entry.get("Properties") or {}
-    if not isinstance(properties, dict):
+    if not is_map(properties):
         raise ValidationError(f"Template format error: [/Resources/{name}/Properties] must be an object.")
     deletion = _policy(name, entry, "DeletionPolicy")
     replace = _policy(name, entry, "UpdateReplacePolicy")
@@ -203,7 +204,7 @@ def _declared(name: str, value: Any, *, serverless: bool) -> Declared:
 
 
 def _names(name: str, value: Any) -> tuple[str, ...]:
-    found = [] if value is None else value if isinstance(value, list) else [value]
+    found = [] if value is None else value if is_list(value) else [value]
     if not all(isinstance(item, str) for item in found):
         raise ValidationError(f"Template format error: DependsOn of {name} must be a string or a list of strings.")
     return tuple(found)
@@ -234,7 +235,7 @@ def _output(name: str, value: Any) -> Output:
         raise ValidationError(f"Template format error: Unknown member {unknown[0]} of output {name}")
     export = entry.get("Export")
     if export is not None:
-        if not isinstance(export, dict) or set(export) != {"Name"}:
+        if not is_map(export) or set(export) != {"Name"}:
             raise ValidationError(f"Template format error: Output {name} must have exactly a Name in its Export.")
         export = export["Name"]
     return Output(
