@@ -264,6 +264,8 @@ def serialize_rest(operation: OperationModel) -> Serialize:
             headers.append(("Content-Type", content_type))
         headers += request_id_headers(request_id, s3=is_s3)
         status = response.get(bindings.status) if bindings.status else None
+        if is_s3 and "ContentRange" in response:  # Why: the model does not say it; RFC 9110, section 15.3.7
+            status = 206
         return HttpReply(int(status or operation.status), headers, body)
 
     return write
