@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import pty
 import signal
@@ -65,7 +66,8 @@ def traces(folder: Path) -> list[str]:
         with contextlib.suppress(OSError):
             if str(folder).encode() in cmdline.read_bytes():
                 found.append(f"process {cmdline.parent.name}")
-    found += [f"group {path}" for path in Path("/sys/fs/cgroup").glob(f"**/cc-{folder.name}-*")]
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    found += [f"group {path}" for path in Path("/sys/fs/cgroup").glob(f"**/cc-{folder.name}-{digest}")]
     return found
 
 

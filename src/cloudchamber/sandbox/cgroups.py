@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from cloudchamber.base.clock import SystemClock
+
 if TYPE_CHECKING:
     from cloudchamber.sandbox.spec import Limits
 
 LimitsBy = Literal["cgroup2", "cgroup1", "rlimits"]
 _WANTED = ("memory", "pids", "cpu")
 _PERIOD_US = 100_000
+_YOUNG_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +253,10 @@ class Group:
 
 
 def sweep(hierarchy: Hierarchy) -> None:
-    """Remove empty groups that a killed shim left behind."""
+    """Remove empty groups that a killed shim left behind; young ones may be another chamber's, about to be filled."""
+    young = SystemClock().now().timestamp() - _YOUNG_S
     for parent in set(hierarchy.folders.values()):
         for left in Path(parent).glob("cc-*"):
             with contextlib.suppress(OSError):
-                left.rmdir()
+                if left.stat().st_mtime < young:
+                    left.rmdir()

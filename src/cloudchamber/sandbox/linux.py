@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 from functools import cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ def libc() -> ctypes.CDLL:
 def supported() -> bool:
     """Whether this kernel and machine are ones whose call numbers are known here."""
     return sys.platform == "linux" and _MACHINE in _PIVOT_ROOT
+
+
+def release() -> tuple[int, int]:
+    """Version of the kernel: major and minor number."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(takewhile(str.isdigit, minor)) or 0)
 
 
 def check(result: int, what: str) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _INNER = linux.NEWUSER | linux.NEWNET | linux.NEWIPC | linux.NEWUTS | linux.NEWNS | linux.NEWCGROUP
 _MEMORY_SLACK_BYTES = 64 << 20
+_COUNTS_BY_NAMESPACE = (5, 14)
 
 
 class LaunchError(OSError):
@@ -49,6 +50,7 @@ class Namespaces:
         self._held = -1
         self._here = -1
         self._inside = -1
+        self._others = 0
         self._place = spec.folder / "root"
         self.addresses: dict[str, tuple[str, int]] = {}
 
@@ -59,6 +61,8 @@ class Namespaces:
             earlier = spec.volume.stat().st_uid if spec.volume and spec.volume.exists() else None
             self._first, self._held = uids.take(spec.folder, earlier)
         self._place.mkdir(mode=0o700, exist_ok=True)
+        if self._by_rlimits and linux.release() < _COUNTS_BY_NAMESPACE:
+            self._others = tasks_of_user()
         self._binds = (*self._own_folders(), *rootfs.interpreter_mounts(), *spec.mounts)
         outer = 0 if self._root else linux.NEWUSER
         uid, gid = os.geteuid(), os.getegid()
@@ -247,7 +251,7 @@ class Namespaces:
         rootfs.close_proc()
         os.umask(0o022)
         os.chdir(self._spec.workdir)
-        set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits)
+        set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits, others=self._others)
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nobody inside looks into PID 1; an exec makes the program visible again
         linux.drop_capabilities()
@@ -287,8 +291,21 @@ def with_defaults(env: Any) -> dict[str, str]:
     return {"HOME": "/root", "LANG": "C.UTF-8", **env, "PATH": path}
 
 
-def set_rlimits(limits: Limits, *, by_rlimits: bool) -> None:
-    """Open files and core dumps; memory and processes too where no control group does it."""
+def tasks_of_user() -> int:
+    """How many processes and threads this user has now: RLIMIT_NPROC counts them all."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid == os.getuid():
+                count += len(os.listdir(folder / "task"))
+    return count
+
+
+def set_rlimits(limits: Limits, *, by_rlimits: bool, others: int) -> None:
+    """Open files and core dumps; memory and processes too where no control group does it.
+
+    `others` are the user's tasks outside, where the kernel counts these too.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = limits.open_files if hard == resource.RLIM_INFINITY else min(limits.open_files, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
@@ -298,4 +315,7 @@ def set_rlimits(limits: Limits, *, by_rlimits: bool) -> None:
             size = limits.memory_bytes + _MEMORY_SLACK_BYTES
             resource.setrlimit(resource.RLIMIT_DATA, (size, size))
         if limits.pids:
-            resource.setrlimit(resource.RLIMIT_NPROC, (limits.pids, limits.pids))
+            _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+            tasks = limits.pids + others
+            tasks = tasks if hard == resource.RLIM_INFINITY else min(tasks, hard)
+            resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))

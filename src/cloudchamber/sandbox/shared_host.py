@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.sandbox import etc, init, landlock, linux, messages, netlink, rootfs, seccomp
-from cloudchamber.sandbox.namespaces import LaunchError, begin_connect, close_all_but, set_rlimits, with_defaults
+from cloudchamber.sandbox.namespaces import (
+    LaunchError,
+    begin_connect,
+    close_all_but,
+    set_rlimits,
+    tasks_of_user,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +164,8 @@ class SharedHost:
             spec = init.placed(self._spec, self._environment(), addresses, places)
             os.chdir(self._inside(self._spec.workdir))
             os.umask(0o022)
-            set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits)
+            others = tasks_of_user() if self._by_rlimits else 0
+            set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits, others=others)
             if sys.platform == "linux":
                 linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
                 linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
