@@ -48,6 +48,13 @@ class RequestEntityTooLarge(ServiceError):
     status = 413
 
 
+class NotOffered(ServiceError):
+    """The service or its operation is not built here."""
+
+    code = "NotImplemented"
+    status = 501
+
+
 class Inside(Protocol):
     """What answers the paths that are ours, not AWS's: everything below `/_`."""
 
@@ -166,8 +173,7 @@ class Pipeline:
             lineage=trace.lineage,
         )
         try:
-            found = doors.services[service]
-            chosen = found.operations[operation]
+            found, chosen = _offered(doors, service, operation)
             _decide(call, found, chosen, request)
             response = await chosen.run(call, request)
             segment.status = 200
@@ -239,6 +245,14 @@ class Front:
             segment.ended = doors.clock.now().timestamp()
             doors.recorder.record(segment)
         return segment.decisions[-1] if segment.decisions else {}
+
+
+def _offered(doors: Doors, service: str, operation: str) -> tuple[Service, AnyOperation]:
+    found = doors.services.get(service)
+    chosen = found.operations.get(operation) if found is not None else None
+    if found is None or chosen is None:
+        raise NotOffered(f"This chamber does not implement {service}:{operation}.")
+    return found, chosen
 
 
 def _decide(call: Call, service: Service, operation: AnyOperation, request: Mapping[str, Any]) -> None:
