@@ -290,3 +290,40 @@ def test_renaming_a_user_takes_everything_along(iam, user, name):
 
 def test_account_summary(iam):
     assert iam.get_account_summary()["SummaryMap"]["AccessKeysPerUserQuota"] == 2
+
+
+def test_the_simulator_decides_as_the_call_is_decided(iam, user):
+    who, _ = user
+    text = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "*"},
+                {
+                    "Effect": "Allow",
+                    "Action": "s3:*",
+                    "Resource": "arn:aws:s3:::b/${aws:username}/*",
+                    "Condition": {"Bool": {"aws:SecureTransport": "true"}},
+                },
+            ],
+        },
+        indent=2,
+    )
+    iam.put_user_policy(UserName=who, PolicyName="p", PolicyDocument=text)
+    request = {
+        "PolicySourceArn": f"arn:aws:iam::{ACCOUNT}:user/{who}",
+        "ActionNames": ["s3:GetObject", "s3:DeleteObject"],
+        "ResourceArns": [f"arn:aws:s3:::b/{who}/x"],
+    }
+    get, delete = iam.simulate_principal_policy(**request)["EvaluationResults"]
+    assert get["EvalDecision"] == "implicitDeny"
+    assert get["MissingContextValues"] == ["aws:securetransport"]
+    assert delete["EvalDecision"] == "explicitDeny"
+    assert delete["MatchedStatements"][0]["StartPosition"] == {"Line": 4, "Column": 5}
+    assert delete["MatchedStatements"][0]["EndPosition"]["Line"] == 8
+    secure = {"ContextKeyName": "aws:SecureTransport", "ContextKeyValues": ["true"], "ContextKeyType": "boolean"}
+    get = iam.simulate_principal_policy(**request, ContextEntries=[secure])["EvaluationResults"][0]
+    assert get["EvalDecision"] == "allowed"
+    assert get["MatchedStatements"][0]["StartPosition"]["Line"] == 9
+    custom = iam.simulate_custom_policy(PolicyInputList=[policy(allow("ec2:Run*"))], ActionNames=["ec2:RunInstances"])
+    assert custom["EvaluationResults"][0]["MatchedStatements"][0]["SourcePolicyId"] == "PolicyInputList.1"

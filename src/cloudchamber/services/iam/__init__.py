@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cloudchamber.contract.service import service
-from cloudchamber.services.iam import account, groups, inline, managed, profiles, roles, tags, users
+from cloudchamber.services.iam import account, groups, inline, managed, profiles, roles, simulate, tags, users
 from cloudchamber.services.iam.facts import facts
 from cloudchamber.services.iam.identities import identities
 from cloudchamber.services.iam.resources import RESOURCES
@@ -19,6 +19,7 @@ SERVICE = service(
     managed,
     tags,
     account,
+    simulate,
     resources=RESOURCES,
     facts=facts,
     identities=identities,

@@ -6,17 +6,76 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
-EntityType = Literal['User', 'Role', 'Group', 'LocalManagedPolicy', 'AWSManagedPolicy']
+AttachmentType = Literal["user", "group", "role"]
 
-PermissionsBoundaryAttachmentType = Literal['PermissionsBoundaryPolicy']
+ContextKeyTypeEnum = Literal[
+    "string",
+    "stringList",
+    "numeric",
+    "numericList",
+    "boolean",
+    "booleanList",
+    "ip",
+    "ipList",
+    "binary",
+    "binaryList",
+    "date",
+    "dateList",
+]
 
-PolicyUsageType = Literal['PermissionsPolicy', 'PermissionsBoundary']
+EntityType = Literal["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
 
-policyScopeType = Literal['All', 'AWS', 'Local']
+PermissionsBoundaryAttachmentType = Literal["PermissionsBoundaryPolicy"]
 
-statusType = Literal['Active', 'Inactive', 'Expired']
+PolicyEvaluationDecisionType = Literal["allowed", "explicitDeny", "implicitDeny"]
 
-summaryKeyType = Literal['Users', 'UsersQuota', 'Groups', 'GroupsQuota', 'ServerCertificates', 'ServerCertificatesQuota', 'UserPolicySizeQuota', 'GroupPolicySizeQuota', 'GroupsPerUserQuota', 'SigningCertificatesPerUserQuota', 'AccessKeysPerUserQuota', 'MFADevices', 'MFADevicesInUse', 'AccountMFAEnabled', 'AccountAccessKeysPresent', 'AccountPasswordPresent', 'AccountSigningCertificatesPresent', 'AttachedPoliciesPerGroupQuota', 'AttachedPoliciesPerRoleQuota', 'AttachedPoliciesPerUserQuota', 'Policies', 'PoliciesQuota', 'PolicySizeQuota', 'PolicyVersionsInUse', 'PolicyVersionsInUseQuota', 'VersionsPerPolicyQuota', 'GlobalEndpointTokenVersion', 'AssumeRolePolicySizeQuota', 'InstanceProfiles', 'InstanceProfilesQuota', 'Providers', 'RolePolicySizeQuota', 'Roles', 'RolesQuota']
+PolicyIdentifierPolicyType = Literal["inline", "aws-managed", "user-managed", "permission-boundary", "scp", "rcp"]
+
+PolicySourceType = Literal["user", "group", "role", "aws-managed", "user-managed", "resource", "none"]
+
+PolicyUsageType = Literal["PermissionsPolicy", "PermissionsBoundary"]
+
+policyScopeType = Literal["All", "AWS", "Local"]
+
+statusType = Literal["Active", "Inactive", "Expired"]
+
+summaryKeyType = Literal[
+    "Users",
+    "UsersQuota",
+    "Groups",
+    "GroupsQuota",
+    "ServerCertificates",
+    "ServerCertificatesQuota",
+    "UserPolicySizeQuota",
+    "GroupPolicySizeQuota",
+    "GroupsPerUserQuota",
+    "SigningCertificatesPerUserQuota",
+    "AccessKeysPerUserQuota",
+    "MFADevices",
+    "MFADevicesInUse",
+    "AccountMFAEnabled",
+    "AccountAccessKeysPresent",
+    "AccountPasswordPresent",
+    "AccountSigningCertificatesPresent",
+    "AttachedPoliciesPerGroupQuota",
+    "AttachedPoliciesPerRoleQuota",
+    "AttachedPoliciesPerUserQuota",
+    "Policies",
+    "PoliciesQuota",
+    "PolicySizeQuota",
+    "PolicyVersionsInUse",
+    "PolicyVersionsInUseQuota",
+    "VersionsPerPolicyQuota",
+    "GlobalEndpointTokenVersion",
+    "AssumeRolePolicySizeQuota",
+    "InstanceProfiles",
+    "InstanceProfilesQuota",
+    "Providers",
+    "RolePolicySizeQuota",
+    "Roles",
+    "RolesQuota",
+]
+
 
 class AccessKey(TypedDict):
     UserName: str
@@ -25,60 +84,81 @@ class AccessKey(TypedDict):
     SecretAccessKey: str
     CreateDate: NotRequired[datetime]
 
+
 class AccessKeyMetadata(TypedDict):
     UserName: NotRequired[str]
     AccessKeyId: NotRequired[str]
     Status: NotRequired[statusType]
     CreateDate: NotRequired[datetime]
 
+
 class AddRoleToInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
     RoleName: str
+
 
 class AddUserToGroupRequest(TypedDict):
     GroupName: str
     UserName: str
 
+
 class AttachGroupPolicyRequest(TypedDict):
     GroupName: str
     PolicyArn: str
+
 
 class AttachRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyArn: str
 
+
 class AttachUserPolicyRequest(TypedDict):
     UserName: str
     PolicyArn: str
+
 
 class AttachedPermissionsBoundary(TypedDict):
     PermissionsBoundaryType: NotRequired[PermissionsBoundaryAttachmentType]
     PermissionsBoundaryArn: NotRequired[str]
 
+
 class AttachedPolicy(TypedDict):
     PolicyName: NotRequired[str]
     PolicyArn: NotRequired[str]
 
+
+class ContextEntry(TypedDict):
+    ContextKeyName: NotRequired[str]
+    ContextKeyValues: NotRequired[list[str]]
+    ContextKeyType: NotRequired[ContextKeyTypeEnum]
+
+
 class CreateAccessKeyRequest(TypedDict):
     UserName: NotRequired[str]
 
+
 class CreateAccessKeyResponse(TypedDict):
     AccessKey: AccessKey
+
 
 class CreateGroupRequest(TypedDict):
     Path: NotRequired[str]
     GroupName: str
 
+
 class CreateGroupResponse(TypedDict):
     Group: Group
+
 
 class CreateInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
     Path: NotRequired[str]
     Tags: NotRequired[list[Tag]]
 
+
 class CreateInstanceProfileResponse(TypedDict):
     InstanceProfile: InstanceProfile
+
 
 class CreatePolicyRequest(TypedDict):
     PolicyName: str
@@ -87,16 +167,20 @@ class CreatePolicyRequest(TypedDict):
     Description: NotRequired[str]
     Tags: NotRequired[list[Tag]]
 
+
 class CreatePolicyResponse(TypedDict):
     Policy: NotRequired[Policy]
+
 
 class CreatePolicyVersionRequest(TypedDict):
     PolicyArn: str
     PolicyDocument: str
     SetAsDefault: NotRequired[bool]
 
+
 class CreatePolicyVersionResponse(TypedDict):
     PolicyVersion: NotRequired[PolicyVersion]
+
 
 class CreateRoleRequest(TypedDict):
     Path: NotRequired[str]
@@ -107,8 +191,10 @@ class CreateRoleRequest(TypedDict):
     PermissionsBoundary: NotRequired[str]
     Tags: NotRequired[list[Tag]]
 
+
 class CreateRoleResponse(TypedDict):
     Role: Role
+
 
 class CreateUserRequest(TypedDict):
     Path: NotRequired[str]
@@ -116,78 +202,111 @@ class CreateUserRequest(TypedDict):
     PermissionsBoundary: NotRequired[str]
     Tags: NotRequired[list[Tag]]
 
+
 class CreateUserResponse(TypedDict):
     User: NotRequired[User]
+
 
 class DeleteAccessKeyRequest(TypedDict):
     UserName: NotRequired[str]
     AccessKeyId: str
 
+
 class DeleteGroupPolicyRequest(TypedDict):
     GroupName: str
     PolicyName: str
 
+
 class DeleteGroupRequest(TypedDict):
     GroupName: str
+
 
 class DeleteInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
 
+
 class DeletePolicyRequest(TypedDict):
     PolicyArn: str
+
 
 class DeletePolicyVersionRequest(TypedDict):
     PolicyArn: str
     VersionId: str
 
+
 class DeleteRolePermissionsBoundaryRequest(TypedDict):
     RoleName: str
+
 
 class DeleteRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyName: str
 
+
 class DeleteRoleRequest(TypedDict):
     RoleName: str
 
+
 class DeleteUserPermissionsBoundaryRequest(TypedDict):
     UserName: str
+
 
 class DeleteUserPolicyRequest(TypedDict):
     UserName: str
     PolicyName: str
 
+
 class DeleteUserRequest(TypedDict):
     UserName: str
+
 
 class DetachGroupPolicyRequest(TypedDict):
     GroupName: str
     PolicyArn: str
 
+
 class DetachRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyArn: str
+
 
 class DetachUserPolicyRequest(TypedDict):
     UserName: str
     PolicyArn: str
 
+
+class EvaluationResult(TypedDict):
+    EvalActionName: str
+    EvalResourceName: NotRequired[str]
+    EvalDecision: PolicyEvaluationDecisionType
+    MatchedStatements: NotRequired[list[Statement]]
+    MissingContextValues: NotRequired[list[str]]
+    OrganizationsDecisionDetail: NotRequired[OrganizationsDecisionDetail]
+    PermissionsBoundaryDecisionDetail: NotRequired[PermissionsBoundaryDecisionDetail]
+    EvalDecisionDetails: NotRequired[dict[str, PolicyEvaluationDecisionType]]
+    ResourceSpecificResults: NotRequired[list[ResourceSpecificResult]]
+
+
 class GetAccountSummaryResponse(TypedDict):
     SummaryMap: NotRequired[dict[str, int]]
+
 
 class GetGroupPolicyRequest(TypedDict):
     GroupName: str
     PolicyName: str
+
 
 class GetGroupPolicyResponse(TypedDict):
     GroupName: str
     PolicyName: str
     PolicyDocument: str
 
+
 class GetGroupRequest(TypedDict):
     GroupName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class GetGroupResponse(TypedDict):
     Group: Group
@@ -195,54 +314,69 @@ class GetGroupResponse(TypedDict):
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class GetInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
+
 
 class GetInstanceProfileResponse(TypedDict):
     InstanceProfile: InstanceProfile
 
+
 class GetPolicyRequest(TypedDict):
     PolicyArn: str
 
+
 class GetPolicyResponse(TypedDict):
     Policy: NotRequired[Policy]
+
 
 class GetPolicyVersionRequest(TypedDict):
     PolicyArn: str
     VersionId: str
 
+
 class GetPolicyVersionResponse(TypedDict):
     PolicyVersion: NotRequired[PolicyVersion]
+
 
 class GetRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyName: str
+
 
 class GetRolePolicyResponse(TypedDict):
     RoleName: str
     PolicyName: str
     PolicyDocument: str
 
+
 class GetRoleRequest(TypedDict):
     RoleName: str
+
 
 class GetRoleResponse(TypedDict):
     Role: Role
 
+
 class GetUserPolicyRequest(TypedDict):
     UserName: str
     PolicyName: str
+
 
 class GetUserPolicyResponse(TypedDict):
     UserName: str
     PolicyName: str
     PolicyDocument: str
 
+
 class GetUserRequest(TypedDict):
     UserName: NotRequired[str]
 
+
 class GetUserResponse(TypedDict):
     User: User
+
 
 class Group(TypedDict):
     Path: str
@@ -250,6 +384,13 @@ class Group(TypedDict):
     GroupId: str
     Arn: str
     CreateDate: datetime
+
+
+class InlinePolicyIdentifierType(TypedDict):
+    PolicyName: str
+    AttachmentType: AttachmentType
+    AttachmentName: str
+
 
 class InstanceProfile(TypedDict):
     Path: str
@@ -260,24 +401,29 @@ class InstanceProfile(TypedDict):
     Roles: list[Role]
     Tags: NotRequired[list[Tag]]
 
+
 class ListAccessKeysRequest(TypedDict):
     UserName: NotRequired[str]
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListAccessKeysResponse(TypedDict):
     AccessKeyMetadata: list[AccessKeyMetadata]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListAccountAliasesRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListAccountAliasesResponse(TypedDict):
     AccountAliases: list[str]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListAttachedGroupPoliciesRequest(TypedDict):
     GroupName: str
@@ -285,10 +431,12 @@ class ListAttachedGroupPoliciesRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListAttachedGroupPoliciesResponse(TypedDict):
     AttachedPolicies: NotRequired[list[AttachedPolicy]]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListAttachedRolePoliciesRequest(TypedDict):
     RoleName: str
@@ -296,10 +444,12 @@ class ListAttachedRolePoliciesRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListAttachedRolePoliciesResponse(TypedDict):
     AttachedPolicies: NotRequired[list[AttachedPolicy]]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListAttachedUserPoliciesRequest(TypedDict):
     UserName: str
@@ -307,10 +457,12 @@ class ListAttachedUserPoliciesRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListAttachedUserPoliciesResponse(TypedDict):
     AttachedPolicies: NotRequired[list[AttachedPolicy]]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListEntitiesForPolicyRequest(TypedDict):
     PolicyArn: str
@@ -320,6 +472,7 @@ class ListEntitiesForPolicyRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListEntitiesForPolicyResponse(TypedDict):
     PolicyGroups: NotRequired[list[PolicyGroup]]
     PolicyUsers: NotRequired[list[PolicyUser]]
@@ -327,65 +480,78 @@ class ListEntitiesForPolicyResponse(TypedDict):
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListGroupPoliciesRequest(TypedDict):
     GroupName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListGroupPoliciesResponse(TypedDict):
     PolicyNames: list[str]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListGroupsForUserRequest(TypedDict):
     UserName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListGroupsForUserResponse(TypedDict):
     Groups: list[Group]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListGroupsRequest(TypedDict):
     PathPrefix: NotRequired[str]
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListGroupsResponse(TypedDict):
     Groups: list[Group]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListInstanceProfileTagsRequest(TypedDict):
     InstanceProfileName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListInstanceProfileTagsResponse(TypedDict):
     Tags: list[Tag]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListInstanceProfilesForRoleRequest(TypedDict):
     RoleName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
+
 
 class ListInstanceProfilesForRoleResponse(TypedDict):
     InstanceProfiles: list[InstanceProfile]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
 
+
 class ListInstanceProfilesRequest(TypedDict):
     PathPrefix: NotRequired[str]
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListInstanceProfilesResponse(TypedDict):
     InstanceProfiles: list[InstanceProfile]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListPoliciesRequest(TypedDict):
     Scope: NotRequired[policyScopeType]
@@ -395,90 +561,120 @@ class ListPoliciesRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListPoliciesResponse(TypedDict):
     Policies: NotRequired[list[Policy]]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListPolicyTagsRequest(TypedDict):
     PolicyArn: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListPolicyTagsResponse(TypedDict):
     Tags: list[Tag]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListPolicyVersionsRequest(TypedDict):
     PolicyArn: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListPolicyVersionsResponse(TypedDict):
     Versions: NotRequired[list[PolicyVersion]]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListRolePoliciesRequest(TypedDict):
     RoleName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListRolePoliciesResponse(TypedDict):
     PolicyNames: list[str]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListRoleTagsRequest(TypedDict):
     RoleName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListRoleTagsResponse(TypedDict):
     Tags: list[Tag]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListRolesRequest(TypedDict):
     PathPrefix: NotRequired[str]
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListRolesResponse(TypedDict):
     Roles: list[Role]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListUserPoliciesRequest(TypedDict):
     UserName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListUserPoliciesResponse(TypedDict):
     PolicyNames: list[str]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListUserTagsRequest(TypedDict):
     UserName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListUserTagsResponse(TypedDict):
     Tags: list[Tag]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
 
 class ListUsersRequest(TypedDict):
     PathPrefix: NotRequired[str]
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListUsersResponse(TypedDict):
     Users: list[User]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
+
+class OrderedOrganizationPolicyType(TypedDict):
+    ServiceControlPolicyInputList: NotRequired[list[str]]
+
+
+class OrganizationsDecisionDetail(TypedDict):
+    AllowedByOrganizations: NotRequired[bool]
+
+
+class PermissionsBoundaryDecisionDetail(TypedDict):
+    AllowedByPermissionsBoundary: NotRequired[bool]
+
 
 class Policy(TypedDict):
     PolicyName: NotRequired[str]
@@ -494,17 +690,27 @@ class Policy(TypedDict):
     UpdateDate: NotRequired[datetime]
     Tags: NotRequired[list[Tag]]
 
+
 class PolicyGroup(TypedDict):
     GroupName: NotRequired[str]
     GroupId: NotRequired[str]
+
+
+class PolicyIdentifier(TypedDict):
+    PolicyType: NotRequired[PolicyIdentifierPolicyType]
+    PolicyArn: NotRequired[str]
+    InlinePolicyIdentifier: NotRequired[InlinePolicyIdentifierType]
+
 
 class PolicyRole(TypedDict):
     RoleName: NotRequired[str]
     RoleId: NotRequired[str]
 
+
 class PolicyUser(TypedDict):
     UserName: NotRequired[str]
     UserId: NotRequired[str]
+
 
 class PolicyVersion(TypedDict):
     Document: NotRequired[str]
@@ -512,36 +718,58 @@ class PolicyVersion(TypedDict):
     IsDefaultVersion: NotRequired[bool]
     CreateDate: NotRequired[datetime]
 
+
+class Position(TypedDict):
+    Line: NotRequired[int]
+    Column: NotRequired[int]
+
+
 class PutGroupPolicyRequest(TypedDict):
     GroupName: str
     PolicyName: str
     PolicyDocument: str
 
+
 class PutRolePermissionsBoundaryRequest(TypedDict):
     RoleName: str
     PermissionsBoundary: str
+
 
 class PutRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyName: str
     PolicyDocument: str
 
+
 class PutUserPermissionsBoundaryRequest(TypedDict):
     UserName: str
     PermissionsBoundary: str
+
 
 class PutUserPolicyRequest(TypedDict):
     UserName: str
     PolicyName: str
     PolicyDocument: str
 
+
 class RemoveRoleFromInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
     RoleName: str
 
+
 class RemoveUserFromGroupRequest(TypedDict):
     GroupName: str
     UserName: str
+
+
+class ResourceSpecificResult(TypedDict):
+    EvalResourceName: str
+    EvalResourceDecision: PolicyEvaluationDecisionType
+    MatchedStatements: NotRequired[list[Statement]]
+    MissingContextValues: NotRequired[list[str]]
+    EvalDecisionDetails: NotRequired[dict[str, PolicyEvaluationDecisionType]]
+    PermissionsBoundaryDecisionDetail: NotRequired[PermissionsBoundaryDecisionDetail]
+
 
 class Role(TypedDict):
     Path: str
@@ -557,87 +785,152 @@ class Role(TypedDict):
     RoleLastUsed: NotRequired[RoleLastUsed]
     SourceRoleTemplate: NotRequired[SourceRoleTemplate]
 
+
 class RoleLastUsed(TypedDict):
     LastUsedDate: NotRequired[datetime]
     Region: NotRequired[str]
+
 
 class SetDefaultPolicyVersionRequest(TypedDict):
     PolicyArn: str
     VersionId: str
 
+
+class SimulateCustomPolicyRequest(TypedDict):
+    PolicyInputList: list[str]
+    PermissionsBoundaryPolicyInputList: NotRequired[list[str]]
+    OrderedOrganizationPolicyInputList: NotRequired[list[OrderedOrganizationPolicyType]]
+    ActionNames: list[str]
+    ResourceArns: NotRequired[list[str]]
+    ResourcePolicy: NotRequired[str]
+    ResourceOwner: NotRequired[str]
+    CallerArn: NotRequired[str]
+    ContextEntries: NotRequired[list[ContextEntry]]
+    ResourceHandlingOption: NotRequired[str]
+    MaxItems: NotRequired[int]
+    Marker: NotRequired[str]
+
+
+class SimulatePolicyResponse(TypedDict):
+    EvaluationResults: NotRequired[list[EvaluationResult]]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
+class SimulatePrincipalPolicyRequest(TypedDict):
+    PolicySourceArn: str
+    PolicyInputList: NotRequired[list[str]]
+    PermissionsBoundaryPolicyInputList: NotRequired[list[str]]
+    PolicyExclusionList: NotRequired[list[PolicyIdentifier]]
+    ActionNames: list[str]
+    ResourceArns: NotRequired[list[str]]
+    ResourcePolicy: NotRequired[str]
+    ResourceOwner: NotRequired[str]
+    CallerArn: NotRequired[str]
+    ContextEntries: NotRequired[list[ContextEntry]]
+    ResourceHandlingOption: NotRequired[str]
+    MaxItems: NotRequired[int]
+    Marker: NotRequired[str]
+
+
 class SourceRoleTemplate(TypedDict):
     TemplateArn: str
     TemplateMinorVersion: int
+
+
+class Statement(TypedDict):
+    SourcePolicyId: NotRequired[str]
+    SourcePolicyType: NotRequired[PolicySourceType]
+    StartPosition: NotRequired[Position]
+    EndPosition: NotRequired[Position]
+
 
 class Tag(TypedDict):
     Key: str
     Value: str
 
+
 class TagInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
     Tags: list[Tag]
+
 
 class TagPolicyRequest(TypedDict):
     PolicyArn: str
     Tags: list[Tag]
 
+
 class TagRoleRequest(TypedDict):
     RoleName: str
     Tags: list[Tag]
+
 
 class TagUserRequest(TypedDict):
     UserName: str
     Tags: list[Tag]
 
+
 class UntagInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
     TagKeys: list[str]
+
 
 class UntagPolicyRequest(TypedDict):
     PolicyArn: str
     TagKeys: list[str]
 
+
 class UntagRoleRequest(TypedDict):
     RoleName: str
     TagKeys: list[str]
 
+
 class UntagUserRequest(TypedDict):
     UserName: str
     TagKeys: list[str]
+
 
 class UpdateAccessKeyRequest(TypedDict):
     UserName: NotRequired[str]
     AccessKeyId: str
     Status: statusType
 
+
 class UpdateAssumeRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyDocument: str
+
 
 class UpdateGroupRequest(TypedDict):
     GroupName: str
     NewPath: NotRequired[str]
     NewGroupName: NotRequired[str]
 
+
 class UpdateRoleDescriptionRequest(TypedDict):
     RoleName: str
     Description: str
 
+
 class UpdateRoleDescriptionResponse(TypedDict):
     Role: NotRequired[Role]
+
 
 class UpdateRoleRequest(TypedDict):
     RoleName: str
     Description: NotRequired[str]
     MaxSessionDuration: NotRequired[int]
 
+
 class UpdateRoleResponse(TypedDict):
     pass
+
 
 class UpdateUserRequest(TypedDict):
     UserName: str
     NewPath: NotRequired[str]
     NewUserName: NotRequired[str]
+
 
 class User(TypedDict):
     Path: str

@@ -78,7 +78,7 @@ class IamIdentities:
         key = (principal.entity_arn or principal.arn, principal.session_policies)
         found = self._policies.get(key)
         if found is None:
-            found = self._database.read(lambda db: _policies(db, *key))
+            found = self._database.read(lambda db: policies_of(db, *key))
             if len(self._policies) >= _CACHED_MAX:
                 self._policies.clear()
             self._policies[key] = found
@@ -252,8 +252,8 @@ def _kept(path: Path, make: Callable[[], str]) -> str:
     return text
 
 
-def _policies(db: Reader, entity_arn: str, session: tuple[str, ...]) -> IdentityPolicies:
-    """The policies of a user or role; an entity that is gone has none, and so nothing is allowed."""
+def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> IdentityPolicies:
+    """The policies of a user, group or role; an entity that is gone has none, and so nothing is allowed."""
     limits = tuple(policy(f"session policy {i + 1}", "session", text) for i, text in enumerate(session)) or None
     entity = tables.by_arn(db, entity_arn)
     if entity is None:
