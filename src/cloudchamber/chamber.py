@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from cloudchamber.settings import Settings
 
 _log = logging.getLogger(__name__)
+_LOCK_WAITS_S = (0.01, 0.04, 0.2)
+"""Who only looks whether a chamber runs holds the lock for a moment."""
 
 
 class Chamber:
@@ -59,7 +61,7 @@ class Chamber:
         folder = self.settings.state
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        self._take_lock()
+        await self._take_lock()
         # INVARIANT: the spawner starts before any secret is read into this process.
         self._sandboxes = open_sandboxes(folder / "sandbox", self.settings.mode or None)  # pyright: ignore[reportArgumentType] - checked there
         await self._sandboxes.start()
@@ -104,16 +106,20 @@ class Chamber:
         if self._lock is not None:
             os.close(self._lock)
 
-    def _take_lock(self) -> None:
-        descriptor = os.open(self.settings.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise ChamberError(
-                f"a chamber runs on {self.settings.state} already", "'cloudchamber status' shows it, 'stop' ends it"
-            ) from error
-        self._lock = descriptor
+    async def _take_lock(self) -> None:
+        self._lock = os.open(self.settings.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for wait_s in (*_LOCK_WAITS_S, None):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if wait_s is None:
+                    raise ChamberError(
+                        f"a chamber runs on {self.settings.state} already",
+                        "'cloudchamber status' shows it, 'stop' ends it",
+                    ) from error
+                await asyncio.sleep(wait_s)
+            else:
+                return
 
     async def _listen(self) -> None:
         try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import signal
@@ -117,10 +118,9 @@ def find(state: Path) -> Client | None:
     """The chamber that runs on a state folder, if one does."""
     try:
         about = json.loads((state / "chamber.json").read_text(encoding="utf-8"))
-        os.kill(about["pid"], 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return None
-    return Client(state, about)
+    return Client(state, about) if _held(state) else None
 
 
 def need(state: Path) -> Client:
@@ -178,14 +178,27 @@ def stop(client: Client) -> None:
     os.kill(pid, signal.SIGTERM)
     ends = time.monotonic() + STOP_WITHIN_S
     while time.monotonic() < ends:
-        try:
-            os.kill(pid, 0)
-        except OSError:
+        if not _held(client.state):
             return
         time.sleep(0.02)
     raise ChamberError(
         f"process {pid} does not end", f"see {client.state / 'chamber.log'}; 'kill -9 {pid}' loses nothing"
     )
+
+
+def _held(state: Path) -> bool:
+    """Whether a living chamber holds the state folder's lock; it is gone with its process, however that ended."""
+    try:
+        descriptor = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _octets(value: object) -> Any:
