@@ -132,13 +132,18 @@ def references(template: Path) -> list[Reference]:
     """
     body = _body(template)
     found: list[Reference] = []
-    for name, resource in (body.get("Resources") or {}).items():
-        kind = resource.get("Type", "") if is_map(resource) else ""
-        value = (resource.get("Properties") or {}).get(_PATHS.get(kind, ""), None) if kind in _PATHS else None
-        value = value if value is not None else _from_globals(body, kind, resource)
+    resources: dict[str, Any] = body.get("Resources") or {}
+    for name, resource in resources.items():
+        if not is_map(resource) or resource.get("Type") not in _PATHS:
+            continue
+        kind = str(resource["Type"])
+        properties: dict[str, Any] = resource.get("Properties") or {}
+        value = properties.get(_PATHS[kind])
+        value = value if value is not None else _from_globals(body, kind, properties)
         if isinstance(value, str) and not value.startswith("s3://"):
             found.append(Reference(name, _inside(template, name, value), name, kind))
-    assets = (body.get("Metadata") or {}).get("Assets") or {}
+    metadata: dict[str, Any] = body.get("Metadata") or {}
+    assets: Any = metadata.get("Assets") or {}
     if not is_map(assets):
         raise ChamberError(f"{template}: Metadata.Assets must be a map of assets")
     for name, asset in assets.items():
@@ -149,11 +154,12 @@ def references(template: Path) -> list[Reference]:
     return found
 
 
-def _from_globals(body: Mapping[str, Any], kind: str, resource: Mapping[str, Any]) -> Any:
-    properties = resource.get("Properties") or {}
+def _from_globals(body: Mapping[str, Any], kind: str, properties: Mapping[str, Any]) -> Any:
     if kind != "AWS::Serverless::Function" or {"InlineCode", "CodeUri", "ImageUri"} & set(properties):
         return None
-    return ((body.get("Globals") or {}).get("Function") or {}).get("CodeUri")
+    everywhere: dict[str, Any] = body.get("Globals") or {}
+    functions: dict[str, Any] = everywhere.get("Function") or {}
+    return functions.get("CodeUri")
 
 
 def _body(template: Path) -> dict[str, Any]:
@@ -227,7 +233,7 @@ def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> bytes:
 
 
 def _files(folder: Path, excluded: frozenset[str]) -> dict[str, Path]:
-    return {name: file for name, file in _walk(folder, excluded)}
+    return dict(_walk(folder, excluded))
 
 
 def _walk(folder: Path, excluded: frozenset[str]) -> Iterator[tuple[str, Path]]:

@@ -6,74 +6,146 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
-AfterValueFrom = Literal['TEMPLATE']
+AfterValueFrom = Literal["TEMPLATE"]
 
-AttributeChangeType = Literal['Add', 'Remove', 'Modify', 'SyncWithActual']
+AttributeChangeType = Literal["Add", "Remove", "Modify", "SyncWithActual"]
 
-BeforeValueFrom = Literal['PREVIOUS_DEPLOYMENT_STATE', 'ACTUAL_STATE']
+BeforeValueFrom = Literal["PREVIOUS_DEPLOYMENT_STATE", "ACTUAL_STATE"]
 
-CallAs = Literal['SELF', 'DELEGATED_ADMIN']
+CallAs = Literal["SELF", "DELEGATED_ADMIN"]
 
-Capability = Literal['CAPABILITY_IAM', 'CAPABILITY_NAMED_IAM', 'CAPABILITY_AUTO_EXPAND']
+Capability = Literal["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
-ChangeAction = Literal['Add', 'Modify', 'Remove', 'Import', 'Dynamic', 'SyncWithActual']
+ChangeAction = Literal["Add", "Modify", "Remove", "Import", "Dynamic", "SyncWithActual"]
 
-ChangeSetStatus = Literal['CREATE_PENDING', 'CREATE_IN_PROGRESS', 'CREATE_COMPLETE', 'DELETE_PENDING', 'DELETE_IN_PROGRESS', 'DELETE_COMPLETE', 'DELETE_FAILED', 'FAILED']
+ChangeSetStatus = Literal[
+    "CREATE_PENDING",
+    "CREATE_IN_PROGRESS",
+    "CREATE_COMPLETE",
+    "DELETE_PENDING",
+    "DELETE_IN_PROGRESS",
+    "DELETE_COMPLETE",
+    "DELETE_FAILED",
+    "FAILED",
+]
 
-ChangeSetType = Literal['CREATE', 'UPDATE', 'IMPORT']
+ChangeSetType = Literal["CREATE", "UPDATE", "IMPORT"]
 
-ChangeSource = Literal['ResourceReference', 'ParameterReference', 'ResourceAttribute', 'DirectModification', 'Automatic', 'NoModification']
+ChangeSource = Literal[
+    "ResourceReference", "ParameterReference", "ResourceAttribute", "DirectModification", "Automatic", "NoModification"
+]
 
-ChangeType = Literal['Resource']
+ChangeType = Literal["Resource"]
 
-DeletionMode = Literal['STANDARD', 'FORCE_DELETE_STACK']
+DeletionMode = Literal["STANDARD", "FORCE_DELETE_STACK"]
 
-DeploymentConfigMode = Literal['STANDARD', 'EXPRESS']
+DeploymentConfigMode = Literal["STANDARD", "EXPRESS"]
 
-DeploymentMode = Literal['REVERT_DRIFT']
+DeploymentMode = Literal["REVERT_DRIFT"]
 
-DetailedStatus = Literal['CONFIGURATION_COMPLETE', 'VALIDATION_FAILED']
+DetailedStatus = Literal["CONFIGURATION_COMPLETE", "VALIDATION_FAILED"]
 
-DriftIgnoredReason = Literal['MANAGED_BY_AWS', 'WRITE_ONLY_PROPERTY', 'SENSITIVE_PROPERTY']
+DriftIgnoredReason = Literal["MANAGED_BY_AWS", "WRITE_ONLY_PROPERTY", "SENSITIVE_PROPERTY"]
 
-EvaluationType = Literal['Static', 'Dynamic']
+EvaluationType = Literal["Static", "Dynamic"]
 
-ExecutionStatus = Literal['UNAVAILABLE', 'AVAILABLE', 'EXECUTE_IN_PROGRESS', 'EXECUTE_COMPLETE', 'EXECUTE_FAILED', 'OBSOLETE']
+ExecutionStatus = Literal[
+    "UNAVAILABLE", "AVAILABLE", "EXECUTE_IN_PROGRESS", "EXECUTE_COMPLETE", "EXECUTE_FAILED", "OBSOLETE"
+]
 
-HookFailureMode = Literal['FAIL', 'WARN']
+HookFailureMode = Literal["FAIL", "WARN"]
 
-HookInvocationPoint = Literal['PRE_PROVISION']
+HookInvocationPoint = Literal["PRE_PROVISION"]
 
-HookStatus = Literal['HOOK_IN_PROGRESS', 'HOOK_COMPLETE_SUCCEEDED', 'HOOK_COMPLETE_FAILED', 'HOOK_FAILED']
+HookStatus = Literal["HOOK_IN_PROGRESS", "HOOK_COMPLETE_SUCCEEDED", "HOOK_COMPLETE_FAILED", "HOOK_FAILED"]
 
-OnFailure = Literal['DO_NOTHING', 'ROLLBACK', 'DELETE']
+OnFailure = Literal["DO_NOTHING", "ROLLBACK", "DELETE"]
 
-OnStackFailure = Literal['DO_NOTHING', 'ROLLBACK', 'DELETE']
+OnStackFailure = Literal["DO_NOTHING", "ROLLBACK", "DELETE"]
 
-OperationType = Literal['CREATE_STACK', 'UPDATE_STACK', 'DELETE_STACK', 'CONTINUE_ROLLBACK', 'ROLLBACK', 'CREATE_CHANGESET']
+OperationType = Literal[
+    "CREATE_STACK", "UPDATE_STACK", "DELETE_STACK", "CONTINUE_ROLLBACK", "ROLLBACK", "CREATE_CHANGESET"
+]
 
-PolicyAction = Literal['Delete', 'Retain', 'Snapshot', 'ReplaceAndDelete', 'ReplaceAndRetain', 'ReplaceAndSnapshot']
+PolicyAction = Literal["Delete", "Retain", "Snapshot", "ReplaceAndDelete", "ReplaceAndRetain", "ReplaceAndSnapshot"]
 
-Replacement = Literal['True', 'False', 'Conditional']
+Replacement = Literal["True", "False", "Conditional"]
 
-RequiresRecreation = Literal['Never', 'Conditionally', 'Always']
+RequiresRecreation = Literal["Never", "Conditionally", "Always"]
 
-ResourceAttribute = Literal['Properties', 'Metadata', 'CreationPolicy', 'UpdatePolicy', 'DeletionPolicy', 'UpdateReplacePolicy', 'Tags']
+ResourceAttribute = Literal[
+    "Properties", "Metadata", "CreationPolicy", "UpdatePolicy", "DeletionPolicy", "UpdateReplacePolicy", "Tags"
+]
 
-ResourceStatus = Literal['CREATE_IN_PROGRESS', 'CREATE_FAILED', 'CREATE_COMPLETE', 'DELETE_IN_PROGRESS', 'DELETE_FAILED', 'DELETE_COMPLETE', 'DELETE_SKIPPED', 'UPDATE_IN_PROGRESS', 'UPDATE_FAILED', 'UPDATE_COMPLETE', 'IMPORT_FAILED', 'IMPORT_COMPLETE', 'IMPORT_IN_PROGRESS', 'IMPORT_ROLLBACK_IN_PROGRESS', 'IMPORT_ROLLBACK_FAILED', 'IMPORT_ROLLBACK_COMPLETE', 'EXPORT_FAILED', 'EXPORT_COMPLETE', 'EXPORT_IN_PROGRESS', 'EXPORT_ROLLBACK_IN_PROGRESS', 'EXPORT_ROLLBACK_FAILED', 'EXPORT_ROLLBACK_COMPLETE', 'UPDATE_ROLLBACK_IN_PROGRESS', 'UPDATE_ROLLBACK_COMPLETE', 'UPDATE_ROLLBACK_FAILED', 'ROLLBACK_IN_PROGRESS', 'ROLLBACK_COMPLETE', 'ROLLBACK_FAILED']
+ResourceStatus = Literal[
+    "CREATE_IN_PROGRESS",
+    "CREATE_FAILED",
+    "CREATE_COMPLETE",
+    "DELETE_IN_PROGRESS",
+    "DELETE_FAILED",
+    "DELETE_COMPLETE",
+    "DELETE_SKIPPED",
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_FAILED",
+    "UPDATE_COMPLETE",
+    "IMPORT_FAILED",
+    "IMPORT_COMPLETE",
+    "IMPORT_IN_PROGRESS",
+    "IMPORT_ROLLBACK_IN_PROGRESS",
+    "IMPORT_ROLLBACK_FAILED",
+    "IMPORT_ROLLBACK_COMPLETE",
+    "EXPORT_FAILED",
+    "EXPORT_COMPLETE",
+    "EXPORT_IN_PROGRESS",
+    "EXPORT_ROLLBACK_IN_PROGRESS",
+    "EXPORT_ROLLBACK_FAILED",
+    "EXPORT_ROLLBACK_COMPLETE",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "UPDATE_ROLLBACK_FAILED",
+    "ROLLBACK_IN_PROGRESS",
+    "ROLLBACK_COMPLETE",
+    "ROLLBACK_FAILED",
+]
 
-StackDriftStatus = Literal['DRIFTED', 'IN_SYNC', 'UNKNOWN', 'NOT_CHECKED']
+StackDriftStatus = Literal["DRIFTED", "IN_SYNC", "UNKNOWN", "NOT_CHECKED"]
 
-StackResourceDriftStatus = Literal['IN_SYNC', 'MODIFIED', 'DELETED', 'NOT_CHECKED', 'UNKNOWN', 'UNSUPPORTED']
+StackResourceDriftStatus = Literal["IN_SYNC", "MODIFIED", "DELETED", "NOT_CHECKED", "UNKNOWN", "UNSUPPORTED"]
 
-StackStatus = Literal['CREATE_IN_PROGRESS', 'CREATE_FAILED', 'CREATE_COMPLETE', 'ROLLBACK_IN_PROGRESS', 'ROLLBACK_FAILED', 'ROLLBACK_COMPLETE', 'DELETE_IN_PROGRESS', 'DELETE_FAILED', 'DELETE_COMPLETE', 'UPDATE_IN_PROGRESS', 'UPDATE_COMPLETE_CLEANUP_IN_PROGRESS', 'UPDATE_COMPLETE', 'UPDATE_FAILED', 'UPDATE_ROLLBACK_IN_PROGRESS', 'UPDATE_ROLLBACK_FAILED', 'UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS', 'UPDATE_ROLLBACK_COMPLETE', 'REVIEW_IN_PROGRESS', 'IMPORT_IN_PROGRESS', 'IMPORT_COMPLETE', 'IMPORT_ROLLBACK_IN_PROGRESS', 'IMPORT_ROLLBACK_FAILED', 'IMPORT_ROLLBACK_COMPLETE']
+StackStatus = Literal[
+    "CREATE_IN_PROGRESS",
+    "CREATE_FAILED",
+    "CREATE_COMPLETE",
+    "ROLLBACK_IN_PROGRESS",
+    "ROLLBACK_FAILED",
+    "ROLLBACK_COMPLETE",
+    "DELETE_IN_PROGRESS",
+    "DELETE_FAILED",
+    "DELETE_COMPLETE",
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+    "UPDATE_COMPLETE",
+    "UPDATE_FAILED",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_FAILED",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "REVIEW_IN_PROGRESS",
+    "IMPORT_IN_PROGRESS",
+    "IMPORT_COMPLETE",
+    "IMPORT_ROLLBACK_IN_PROGRESS",
+    "IMPORT_ROLLBACK_FAILED",
+    "IMPORT_ROLLBACK_COMPLETE",
+]
 
-TemplateStage = Literal['Original', 'Processed']
+TemplateStage = Literal["Original", "Processed"]
+
 
 class Change(TypedDict):
     Type: NotRequired[ChangeType]
     HookInvocationCount: NotRequired[int]
     ResourceChange: NotRequired[ResourceChange]
+
 
 class ChangeSetSummary(TypedDict):
     StackId: NotRequired[str]
@@ -90,6 +162,7 @@ class ChangeSetSummary(TypedDict):
     RootChangeSetId: NotRequired[str]
     ImportExistingResources: NotRequired[bool]
 
+
 class ContinueUpdateRollbackInput(TypedDict):
     StackName: str
     RoleARN: NotRequired[str]
@@ -97,8 +170,10 @@ class ContinueUpdateRollbackInput(TypedDict):
     ClientRequestToken: NotRequired[str]
     ForceRollback: NotRequired[bool]
 
+
 class ContinueUpdateRollbackOutput(TypedDict):
     pass
+
 
 class CreateChangeSetInput(TypedDict):
     StackName: str
@@ -124,9 +199,11 @@ class CreateChangeSetInput(TypedDict):
     DeploymentConfig: NotRequired[DeploymentConfig]
     DisableValidation: NotRequired[bool]
 
+
 class CreateChangeSetOutput(TypedDict):
     Id: NotRequired[str]
     StackId: NotRequired[str]
+
 
 class CreateStackInput(TypedDict):
     StackName: str
@@ -150,16 +227,20 @@ class CreateStackInput(TypedDict):
     DeploymentConfig: NotRequired[DeploymentConfig]
     DisableValidation: NotRequired[bool]
 
+
 class CreateStackOutput(TypedDict):
     StackId: NotRequired[str]
     OperationId: NotRequired[str]
+
 
 class DeleteChangeSetInput(TypedDict):
     ChangeSetName: str
     StackName: NotRequired[str]
 
+
 class DeleteChangeSetOutput(TypedDict):
     pass
+
 
 class DeleteStackInput(TypedDict):
     StackName: str
@@ -169,15 +250,18 @@ class DeleteStackInput(TypedDict):
     DeletionMode: NotRequired[DeletionMode]
     DeploymentConfig: NotRequired[DeploymentConfig]
 
+
 class DeploymentConfig(TypedDict):
     Mode: NotRequired[DeploymentConfigMode]
     DisableRollback: NotRequired[bool]
+
 
 class DescribeChangeSetInput(TypedDict):
     ChangeSetName: str
     StackName: NotRequired[str]
     NextToken: NotRequired[str]
     IncludePropertyValues: NotRequired[bool]
+
 
 class DescribeChangeSetOutput(TypedDict):
     ChangeSetName: NotRequired[str]
@@ -205,36 +289,45 @@ class DescribeChangeSetOutput(TypedDict):
     DeploymentMode: NotRequired[DeploymentMode]
     DeploymentConfig: NotRequired[DeploymentConfig]
 
+
 class DescribeStackEventsInput(TypedDict):
     StackName: str
     NextToken: NotRequired[str]
+
 
 class DescribeStackEventsOutput(TypedDict):
     StackEvents: NotRequired[list[StackEvent]]
     NextToken: NotRequired[str]
 
+
 class DescribeStackResourceInput(TypedDict):
     StackName: str
     LogicalResourceId: str
 
+
 class DescribeStackResourceOutput(TypedDict):
     StackResourceDetail: NotRequired[StackResourceDetail]
+
 
 class DescribeStackResourcesInput(TypedDict):
     StackName: NotRequired[str]
     LogicalResourceId: NotRequired[str]
     PhysicalResourceId: NotRequired[str]
 
+
 class DescribeStackResourcesOutput(TypedDict):
     StackResources: NotRequired[list[StackResource]]
+
 
 class DescribeStacksInput(TypedDict):
     StackName: NotRequired[str]
     NextToken: NotRequired[str]
 
+
 class DescribeStacksOutput(TypedDict):
     Stacks: NotRequired[list[Stack]]
     NextToken: NotRequired[str]
+
 
 class ExecuteChangeSetInput(TypedDict):
     ChangeSetName: str
@@ -243,22 +336,27 @@ class ExecuteChangeSetInput(TypedDict):
     DisableRollback: NotRequired[bool]
     RetainExceptOnCreate: NotRequired[bool]
 
+
 class ExecuteChangeSetOutput(TypedDict):
     pass
+
 
 class Export(TypedDict):
     ExportingStackId: NotRequired[str]
     Name: NotRequired[str]
     Value: NotRequired[str]
 
+
 class GetTemplateInput(TypedDict):
     StackName: NotRequired[str]
     ChangeSetName: NotRequired[str]
     TemplateStage: NotRequired[TemplateStage]
 
+
 class GetTemplateOutput(TypedDict):
     TemplateBody: NotRequired[str]
     StagesAvailable: NotRequired[list[TemplateStage]]
+
 
 class GetTemplateSummaryInput(TypedDict):
     TemplateBody: NotRequired[str]
@@ -267,6 +365,7 @@ class GetTemplateSummaryInput(TypedDict):
     StackSetName: NotRequired[str]
     CallAs: NotRequired[CallAs]
     TemplateSummaryConfig: NotRequired[TemplateSummaryConfig]
+
 
 class GetTemplateSummaryOutput(TypedDict):
     Parameters: NotRequired[list[ParameterDeclaration]]
@@ -280,57 +379,71 @@ class GetTemplateSummaryOutput(TypedDict):
     ResourceIdentifierSummaries: NotRequired[list[ResourceIdentifierSummary]]
     Warnings: NotRequired[Warnings]
 
+
 class ListChangeSetsInput(TypedDict):
     StackName: str
     NextToken: NotRequired[str]
+
 
 class ListChangeSetsOutput(TypedDict):
     Summaries: NotRequired[list[ChangeSetSummary]]
     NextToken: NotRequired[str]
 
+
 class ListExportsInput(TypedDict):
     NextToken: NotRequired[str]
+
 
 class ListExportsOutput(TypedDict):
     Exports: NotRequired[list[Export]]
     NextToken: NotRequired[str]
 
+
 class ListImportsInput(TypedDict):
     ExportName: str
     NextToken: NotRequired[str]
+
 
 class ListImportsOutput(TypedDict):
     Imports: NotRequired[list[str]]
     NextToken: NotRequired[str]
 
+
 class ListStackResourcesInput(TypedDict):
     StackName: str
     NextToken: NotRequired[str]
+
 
 class ListStackResourcesOutput(TypedDict):
     StackResourceSummaries: NotRequired[list[StackResourceSummary]]
     NextToken: NotRequired[str]
 
+
 class ListStacksInput(TypedDict):
     NextToken: NotRequired[str]
     StackStatusFilter: NotRequired[list[StackStatus]]
 
+
 class ListStacksOutput(TypedDict):
     StackSummaries: NotRequired[list[StackSummary]]
     NextToken: NotRequired[str]
+
 
 class LiveResourceDrift(TypedDict):
     PreviousValue: NotRequired[str]
     ActualValue: NotRequired[str]
     DriftDetectionTimestamp: NotRequired[datetime]
 
+
 class ModuleInfo(TypedDict):
     TypeHierarchy: NotRequired[str]
     LogicalIdHierarchy: NotRequired[str]
 
+
 class OperationEntry(TypedDict):
     OperationType: NotRequired[OperationType]
     OperationId: NotRequired[str]
+
 
 class Output(TypedDict):
     OutputKey: NotRequired[str]
@@ -338,14 +451,17 @@ class Output(TypedDict):
     Description: NotRequired[str]
     ExportName: NotRequired[str]
 
+
 class Parameter(TypedDict):
     ParameterKey: NotRequired[str]
     ParameterValue: NotRequired[str]
     UsePreviousValue: NotRequired[bool]
     ResolvedValue: NotRequired[str]
 
+
 class ParameterConstraints(TypedDict):
     AllowedValues: NotRequired[list[str]]
+
 
 class ParameterDeclaration(TypedDict):
     ParameterKey: NotRequired[str]
@@ -354,6 +470,7 @@ class ParameterDeclaration(TypedDict):
     NoEcho: NotRequired[bool]
     Description: NotRequired[str]
     ParameterConstraints: NotRequired[ParameterConstraints]
+
 
 class ResourceChange(TypedDict):
     PolicyAction: NotRequired[PolicyAction]
@@ -372,20 +489,24 @@ class ResourceChange(TypedDict):
     AfterContext: NotRequired[str]
     PreviousDeploymentContext: NotRequired[str]
 
+
 class ResourceChangeDetail(TypedDict):
     Target: NotRequired[ResourceTargetDefinition]
     Evaluation: NotRequired[EvaluationType]
     ChangeSource: NotRequired[ChangeSource]
     CausingEntity: NotRequired[str]
 
+
 class ResourceDriftIgnoredAttribute(TypedDict):
     Path: NotRequired[str]
     Reason: NotRequired[DriftIgnoredReason]
+
 
 class ResourceIdentifierSummary(TypedDict):
     ResourceType: NotRequired[str]
     LogicalResourceIds: NotRequired[list[str]]
     ResourceIdentifiers: NotRequired[list[str]]
+
 
 class ResourceTargetDefinition(TypedDict):
     Attribute: NotRequired[ResourceAttribute]
@@ -399,18 +520,22 @@ class ResourceTargetDefinition(TypedDict):
     Drift: NotRequired[LiveResourceDrift]
     AttributeChangeType: NotRequired[AttributeChangeType]
 
+
 class ResourceToImport(TypedDict):
     ResourceType: str
     LogicalResourceId: str
     ResourceIdentifier: dict[str, str]
 
+
 class RollbackConfiguration(TypedDict):
     RollbackTriggers: NotRequired[list[RollbackTrigger]]
     MonitoringTimeInMinutes: NotRequired[int]
 
+
 class RollbackTrigger(TypedDict):
     Arn: str
     Type: str
+
 
 class Stack(TypedDict):
     StackId: NotRequired[str]
@@ -442,13 +567,16 @@ class Stack(TypedDict):
     LastOperations: NotRequired[list[OperationEntry]]
     AliasName: NotRequired[str]
 
+
 class StackDriftInformation(TypedDict):
     StackDriftStatus: StackDriftStatus
     LastCheckTimestamp: NotRequired[datetime]
 
+
 class StackDriftInformationSummary(TypedDict):
     StackDriftStatus: StackDriftStatus
     LastCheckTimestamp: NotRequired[datetime]
+
 
 class StackEvent(TypedDict):
     StackId: str
@@ -471,6 +599,7 @@ class StackEvent(TypedDict):
     HookFailureMode: NotRequired[HookFailureMode]
     DetailedStatus: NotRequired[DetailedStatus]
 
+
 class StackResource(TypedDict):
     StackName: NotRequired[str]
     StackId: NotRequired[str]
@@ -483,6 +612,7 @@ class StackResource(TypedDict):
     Description: NotRequired[str]
     DriftInformation: NotRequired[StackResourceDriftInformation]
     ModuleInfo: NotRequired[ModuleInfo]
+
 
 class StackResourceDetail(TypedDict):
     StackName: NotRequired[str]
@@ -498,13 +628,16 @@ class StackResourceDetail(TypedDict):
     DriftInformation: NotRequired[StackResourceDriftInformation]
     ModuleInfo: NotRequired[ModuleInfo]
 
+
 class StackResourceDriftInformation(TypedDict):
     StackResourceDriftStatus: StackResourceDriftStatus
     LastCheckTimestamp: NotRequired[datetime]
 
+
 class StackResourceDriftInformationSummary(TypedDict):
     StackResourceDriftStatus: StackResourceDriftStatus
     LastCheckTimestamp: NotRequired[datetime]
+
 
 class StackResourceSummary(TypedDict):
     LogicalResourceId: str
@@ -515,6 +648,7 @@ class StackResourceSummary(TypedDict):
     ResourceStatusReason: NotRequired[str]
     DriftInformation: NotRequired[StackResourceDriftInformationSummary]
     ModuleInfo: NotRequired[ModuleInfo]
+
 
 class StackSummary(TypedDict):
     StackId: NotRequired[str]
@@ -530,9 +664,11 @@ class StackSummary(TypedDict):
     DriftInformation: NotRequired[StackDriftInformationSummary]
     LastOperations: NotRequired[list[OperationEntry]]
 
+
 class Tag(TypedDict):
     Key: str
     Value: str
+
 
 class TemplateParameter(TypedDict):
     ParameterKey: NotRequired[str]
@@ -540,8 +676,10 @@ class TemplateParameter(TypedDict):
     NoEcho: NotRequired[bool]
     Description: NotRequired[str]
 
+
 class TemplateSummaryConfig(TypedDict):
     TreatUnrecognizedResourceTypesAsWarnings: NotRequired[bool]
+
 
 class UpdateStackInput(TypedDict):
     StackName: str
@@ -565,20 +703,25 @@ class UpdateStackInput(TypedDict):
     DeploymentConfig: NotRequired[DeploymentConfig]
     DisableValidation: NotRequired[bool]
 
+
 class UpdateStackOutput(TypedDict):
     StackId: NotRequired[str]
     OperationId: NotRequired[str]
+
 
 class UpdateTerminationProtectionInput(TypedDict):
     EnableTerminationProtection: bool
     StackName: str
 
+
 class UpdateTerminationProtectionOutput(TypedDict):
     StackId: NotRequired[str]
+
 
 class ValidateTemplateInput(TypedDict):
     TemplateBody: NotRequired[str]
     TemplateURL: NotRequired[str]
+
 
 class ValidateTemplateOutput(TypedDict):
     Parameters: NotRequired[list[TemplateParameter]]
@@ -586,6 +729,7 @@ class ValidateTemplateOutput(TypedDict):
     Capabilities: NotRequired[list[Capability]]
     CapabilitiesReason: NotRequired[str]
     DeclaredTransforms: NotRequired[list[str]]
+
 
 class Warnings(TypedDict):
     UnrecognizedResourceTypes: NotRequired[list[str]]

@@ -49,7 +49,8 @@ def refuse_unsupported(request: Mapping[str, Any]) -> None:
     for name in _REFUSED:
         if request.get(name):
             raise ValidationError(f"{name} is not supported here")
-    if (request.get("RollbackConfiguration") or {}).get("RollbackTriggers"):
+    watched: Mapping[str, Any] = request.get("RollbackConfiguration") or {}
+    if watched.get("RollbackTriggers"):
         raise ValidationError("RollbackConfiguration.RollbackTriggers is not supported here")
 
 
@@ -70,7 +71,7 @@ def settings_of(request: Mapping[str, Any], before: Settings, description: str =
             raise ValidationError("aws: prefixed tag key names are not allowed for external use.")
     if "DisableRollback" in request and "OnFailure" in request:
         raise ValidationError("You can specify either DisableRollback or OnFailure, but not both.")
-    deployment = request.get("DeploymentConfig") or {}
+    deployment: Mapping[str, Any] = request.get("DeploymentConfig") or {}
     return replace(
         before,
         description=description,

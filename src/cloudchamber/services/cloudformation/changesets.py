@@ -102,9 +102,8 @@ def _stack_for(call: Call, request: Mapping[str, Any]) -> Stack:
     if kind == "CREATE":
         if stack is not None and not stack.deleted:
             if stack.status != "REVIEW_IN_PROGRESS":
-                raise AlreadyExistsException(
-                    f"Stack [{stack.name}] already exists and cannot be created again with the changeSet [{request['ChangeSetName']}]."
-                )
+                again = f"cannot be created again with the changeSet [{request['ChangeSetName']}]."
+                raise AlreadyExistsException(f"Stack [{stack.name}] already exists and {again}")
             return stack
         stack_id = stack_arn(call.region, call.account, check_stack_name(name), ids.request_id())
         return Stack(stack_id, name, call.account, call.region, "REVIEW_IN_PROGRESS", iso(call.now))

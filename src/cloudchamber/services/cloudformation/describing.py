@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ async def describe_stacks(call: Call, request: Mapping[str, Any]) -> dict[str, A
 
 def _stack(stack: Stack) -> dict[str, Any]:
     settings = stack.settings
-    declared = parse(stack.template).parameters if stack.template else {}
+    declared: Mapping[str, Any] = parse(stack.template).parameters if stack.template else {}
     return _filled(
         {
             "StackId": stack.stack_id,
@@ -208,8 +209,6 @@ async def describe_stack_resource(call: Call, request: Mapping[str, Any]) -> dic
 
     Source: AWS CloudFormation API Reference, DescribeStackResource.
     """
-    import json
-
     stack, rows = _resources(call, request)
     row = rows.get(request["LogicalResourceId"])
     if row is None:

@@ -110,7 +110,7 @@ class Engine:
             await work
         except asyncio.CancelledError:
             raise
-        except Exception:  # the edge of an operation: the stack must say that it failed, whatever happened
+        except Exception:  # noqa: BLE001 - the edge of an operation: the stack must say that it failed
             _log.exception("the operation on %s failed", stack_id)
             stack = self._doors.database.read(lambda db: tables.stack_by_id(db, stack_id))
             if stack is not None:
@@ -118,7 +118,7 @@ class Engine:
                 await run.say(_failed_status(stack.status), "Internal Failure", **ended())
 
     def _execution(self, stack: Stack) -> Execution:
-        known = json.loads(stack.operation) if stack.operation else {}
+        known: dict[str, Any] = json.loads(stack.operation)
         principal = principal_from_json(known["principal"])
         trace = Trace.parse(known.get("trace", "")) or Trace.begin(int(self._doors.clock.now().timestamp()))
         caller = Caller(self._doors, principal, stack.settings.role_arn, stack.stack_id, trace)

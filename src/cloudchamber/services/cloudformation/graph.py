@@ -68,7 +68,8 @@ def check_names(template: Template) -> None:
         missing.update(dict.fromkeys(name for name in declared.depends_on if name not in template.resources))
         if declared.condition and declared.condition not in template.conditions:
             raise ValidationError(
-                f"Template format error: Condition {declared.condition} of resource {declared.logical_id} is not defined"
+                f"Template format error: Condition {declared.condition} of resource {declared.logical_id} is not "
+                "defined"
             )
     _refuse_missing(missing, "Resources")
     missing = {}

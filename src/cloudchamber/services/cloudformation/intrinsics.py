@@ -33,7 +33,8 @@ PSEUDO = frozenset(
         "AWS::URLSuffix",
     }
 )
-_IN_SUB = re.compile(r"\$\{(!?)([^${}]+)\}")
+# Why `$` only after the mark: ``${!name:-$(command)}`` is a shell's text, kept as it is but for the mark.
+_IN_SUB = re.compile(r"\$\{(?:!(?P<literal>[^{}]*)|(?P<name>[^${}]+))\}")
 _REFUSED = {
     "Fn::Transform": "macros",
     "Fn::ForEach": "AWS::LanguageExtensions",
@@ -136,7 +137,7 @@ def holds(value: Any, scope: Scope, busy: tuple[str, ...] = ()) -> bool:
     if isinstance(value, str) and value in ("true", "false"):
         return value == "true"
     name = function_of(value) if is_map(value) else ""
-    argument = value[name] if name else None
+    argument: Any = value[name] if is_map(value) and name else None
     if name == "Condition":
         return condition(str(argument), scope, busy)
     if name == "Fn::Equals":
@@ -268,9 +269,9 @@ def _sub(argument: Any, scope: Scope) -> str:
     local = {name: resolve(value, scope) for name, value in names.items()}
 
     def one(match: re.Match[str]) -> str:
-        literal, name = match.group(1), match.group(2).strip()
-        if literal:
-            return "${" + match.group(2) + "}"
+        if match["literal"] is not None:
+            return "${" + match["literal"] + "}"
+        name = match["name"].strip()
         if name in local:
             value = local[name]
         elif "." in name and name not in scope.parameters:
@@ -302,8 +303,8 @@ def sub_names(argument: Any) -> Iterator[str]:
     """Names that a Sub takes from the template: ``Bucket``, ``Db.Endpoint.Address``."""
     text, names = sub_parts(argument)
     for match in _IN_SUB.finditer(text):
-        name = match.group(2).strip()
-        if not match.group(1) and name not in names:
+        name = (match["name"] or "").strip()
+        if name and name not in names:
             yield name
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cloudchamber.services.cloudformation.template import Declared
 
 Update = Literal["in-place", "interrupt", "replace"]
-_STRENGTH: dict[str, int] = {"in-place": 0, "interrupt": 1, "replace": 2}
+_STRENGTH: dict[Update, int] = {"in-place": 0, "interrupt": 1, "replace": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +104,23 @@ def _canonical(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
+def _strength(update: Update) -> int:
+    return _STRENGTH[update]
+
+
 def _update(member: Property, old: Any, new: Any) -> Update:
     if member.shape is None or member.update == "replace":
         return member.update
     if is_map(old) and is_map(new):
-        kinds = [
+        kinds: list[Update] = [
             _update(member.shape[name], old.get(name), new.get(name))
             for name in set(old) | set(new)
             if name in member.shape and not _same(old.get(name), new.get(name))
         ]
-        return max(kinds, key=_STRENGTH.__getitem__, default=member.update)
+        return max(kinds, key=_strength, default=member.update)
     if is_list(old) and is_list(new) and len(old) == len(new):
         pairs = [(a, b) for a, b in zip(old, new, strict=True) if not _same(a, b)]
-        return max((_update(member, a, b) for a, b in pairs), key=_STRENGTH.__getitem__, default=member.update)
+        return max((_update(member, a, b) for a, b in pairs), key=_strength, default=member.update)
     return member.update
 
 
@@ -180,7 +184,7 @@ def plan(
         masked = resolve(declared.properties, shown)
         fates[name] = _fate(declared, kind, properties, masked, current.get(name), tags_changed=tags_changed)
     changes = [change for change in fates.values() if change is not None]
-    for name, existing in reversed(current.items()):
+    for name, existing in reversed(list(current.items())):
         if name not in goal.resources:
             changes.append(
                 Change(

@@ -8,6 +8,7 @@ Source: AWS CloudFormation User Guide, "CloudFormation template format".
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from typing import Any
@@ -25,33 +26,33 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
 }
 _FUNCTIONS = frozenset(
-    [
+    (
+        "And",
         "Base64",
         "Cidr",
+        "Contains",
+        "EachMemberEquals",
+        "EachMemberIn",
+        "Equals",
         "FindInMap",
+        "ForEach",
         "GetAZs",
         "GetAtt",
         "If",
         "ImportValue",
         "Join",
+        "Length",
+        "Not",
+        "Or",
+        "RefAll",
         "Select",
         "Split",
         "Sub",
+        "ToJsonString",
         "Transform",
-        "And",
-        "Equals",
-        "Not",
-        "Or",
-        "Contains",
-        "EachMemberEquals",
-        "EachMemberIn",
-        "RefAll",
         "ValueOf",
         "ValueOfAll",
-        "Length",
-        "ToJsonString",
-        "ForEach",
-    ]
+    )
 )
 
 
@@ -152,8 +153,7 @@ def _key(value: Any, holder: dict[str, Any], mark: Any) -> str:
 
 
 def _read_yaml(text: str) -> Any:
-    import yaml  # Why: only those who send YAML pay for it.
-
+    yaml: Any = importlib.import_module("yaml")  # Why here: only those who send YAML pay for it.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder()
     try:

@@ -186,7 +186,7 @@ def _declared(name: str, value: Any, *, serverless: bool) -> Declared:
         raise ValidationError(
             f"Invalid template resource property '{unknown[0]}'",
         )
-    properties = entry.get("Properties") or {}
+    properties: Any = entry.get("Properties") or {}
     if not is_map(properties):
         raise ValidationError(f"Template format error: [/Resources/{name}/Properties] must be an object.")
     deletion = _policy(name, entry, "DeletionPolicy")

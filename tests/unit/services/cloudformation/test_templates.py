@@ -45,6 +45,7 @@ def scope(**more: Any) -> Scope:
         ("!GetAtt [Db, Endpoint.Address]", "Db:Endpoint.Address"),
         ('!Sub "${AWS::StackName}/${Web}/${Db.Endpoint.Address}/${!Lit}/${Size}"', "s/Web-id/Db:Endpoint.Address/${Lit}/20"),
         ('!Sub ["${x}-${Stage}", {x: !Select [1, !Ref List]}]', "b-prod"),
+        ("!Sub 'python=${!python:-$(command -v python3)} $x'", "python=${python:-$(command -v python3)} $x"),
         ('!Join [":", [a, !Ref Stage, 1, true]]', "a:prod:1:true"),
         ('!Join [",", !Ref List]', "a,b"),
         ('!Split ["/", "a/b"]', ["a", "b"]),
