@@ -129,11 +129,11 @@ def load(service: str) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Without documentation; the members of a structure keep their names, whatever these are."""
     if isinstance(value, list):
-        listed: list[Any] = value
+        listed: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
         return [plain(v) for v in listed]
     if not isinstance(value, dict):
         return value
-    named: dict[str, Any] = value
+    named: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
     out = {k: plain(v) for k, v in named.items() if k not in NOISE and k != "members"}
     if "members" in named:
         out["members"] = {k: plain(v) for k, v in named["members"].items()}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our Signature Version 4 behind the function that the vector run calls: ``verify``.
 
-    python sigv4_vectors.py SUITE --impl tools.oracle:verify
+python sigv4_vectors.py SUITE --impl tools.oracle:verify
 """
 
 from __future__ import annotations

@@ -100,7 +100,9 @@ def authenticate(
     if not wants_signature(routed):
         return Authenticated(ANONYMOUS, region, "")
     raise words.unsigned(
-        "Missing Authentication Token" if words is say.JSON else "Request is missing Authentication Token"
+        "Missing Authentication Token"
+        if words in (say.JSON, say.REST_JSON)
+        else "Request is missing Authentication Token"
     )
 
 
@@ -166,11 +168,22 @@ def by_query(
         )
     check_expiry(query.get("X-Amz-Expires", str(say.SKEW_S)), signed, now, malformed, words)
     check_signed_headers(request, claim, words)
-    sent = request.headers.get("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256", "")
-    payload = (sent or sigv4.UNSIGNED) if words is S3 else hashlib.sha256(body or b"").hexdigest()
+    payload = hashlib.sha256(body or b"").hexdigest() if words is not S3 else sigv4.UNSIGNED
+    if words is S3 and "x-amz-content-sha256" in claim.signed_headers:
+        payload = payload_of(request, body, words)
+    elif words is S3 and "X-Amz-Content-Sha256" in query:
+        payload = query["X-Amz-Content-Sha256"]
     credential = credential_of(claim.access_key_id, query.get("X-Amz-Security-Token", ""), identities, now, words)
     verify(request, claim, query["X-Amz-Date"], payload, credential, words)
-    rule = payload_rule(request, payload, claim, query["X-Amz-Date"], credential) if words is S3 else NO_RULE
+    rule = NO_RULE
+    if words is S3:
+        # Why: a hash that was not signed still says what the client means to send.
+        signed_payload = payload != sigv4.UNSIGNED
+        rule = (
+            payload_rule(request, payload, claim, query["X-Amz-Date"], credential)
+            if signed_payload
+            else unsigned_rule(request)
+        )
     return Authenticated(credential.principal, claim.region, "query", credential, rule)
 
 

@@ -57,6 +57,14 @@ EC2 = Words(
     errors.MissingAuthenticationToken,
 )
 JSON = Words(
+    errors.JsonInvalidSignatureException,
+    errors.JsonUnrecognizedClientException,
+    errors.JsonExpiredTokenException,
+    errors.JsonUnrecognizedClientException,
+    errors.IncompleteSignatureException,
+    errors.JsonMissingAuthenticationTokenException,
+)
+REST_JSON = Words(
     errors.InvalidSignatureException,
     errors.UnrecognizedClientException,
     errors.ExpiredTokenException,
@@ -64,7 +72,22 @@ JSON = Words(
     errors.IncompleteSignatureException,
     errors.MissingAuthenticationTokenException,
 )
-BY_PROTOCOL = {"rest-xml": S3, "query": QUERY, "ec2": EC2, "json": JSON, "rest-json": JSON}
+UNKNOWN_KEY: dict[type[ServiceError], str] = {
+    errors.InvalidAccessKeyId: "The AWS Access Key Id you provided does not exist in our records.",
+    errors.InvalidClientTokenId: "The security token included in the request is invalid.",
+    errors.JsonUnrecognizedClientException: "The security token included in the request is invalid.",
+    errors.UnrecognizedClientException: "The security token included in the request is invalid.",
+    errors.AuthFailure: "AWS was not able to validate the provided access credentials",
+}
+EXPIRED: dict[type[ServiceError], str] = {
+    errors.S3ExpiredToken: "The provided token has expired.",
+    errors.ExpiredToken: "The security token included in the request is expired",
+    errors.JsonExpiredTokenException: "The security token included in the request is expired",
+    errors.ExpiredTokenException: "The security token included in the request is expired",
+    errors.RequestExpired: "Request has expired.",
+}
+BAD_TOKEN = "The provided token is malformed or otherwise invalid."
+BY_PROTOCOL = {"rest-xml": S3, "query": QUERY, "ec2": EC2, "json": JSON, "rest-json": REST_JSON}
 
 
 def mismatch(words: Words, claim: Claim, expected: Expected) -> ServiceError:
@@ -93,22 +116,13 @@ def octets(text: str) -> str:
 def not_known(words: Words, access_key_id: str, error: ServiceError) -> ServiceError:
     """The family's own error for what the identities said of an access key."""
     if error.code.startswith(("ExpiredToken", "RequestExpired")):
-        text = (
-            "The provided token has expired."
-            if words is S3
-            else "The security token included in the request is expired"
-        )
-        return words.expired_token(error.message or text)
+        return words.expired_token(EXPIRED[words.expired_token])
     if error.code == "InvalidToken":
-        return words.bad_token(error.message or "The provided token is malformed or otherwise invalid.")
+        return words.bad_token(BAD_TOKEN if words is S3 else UNKNOWN_KEY[words.unknown_key])
     if error.code not in ("InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException", "AuthFailure"):
         return error
-    if words is S3:
-        return words.unknown_key(
-            error.message or "The AWS Access Key Id you provided does not exist in our records.",
-            AWSAccessKeyId=access_key_id[:128],
-        )
-    return words.unknown_key(error.message or "The security token included in the request is invalid.")
+    text = UNKNOWN_KEY[words.unknown_key]
+    return words.unknown_key(text, AWSAccessKeyId=access_key_id[:128]) if words is S3 else words.unknown_key(text)
 
 
 def skewed(words: Words, signed: datetime, now: datetime) -> ServiceError:

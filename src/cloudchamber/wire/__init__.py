@@ -16,7 +16,7 @@ One request, step by step (`front/pipeline.py` does this)::
         ...authorize; answer = await operation.run(call, values)...
         reply = serialize(routed, request, answer, request_id)                     # wire.codec
     except ServiceError as error:
-        reply = fault(routed, request, error, request_id)                          # wire.faults
+        reply = fault(error, routed, request, request_id)                          # wire.faults
 
 `routed.operation` is AWS's name; `routed.model` is None where `routed.error` is set. `streams(routed)`: the operation
 takes its payload as a `Body` (PutObject, UploadPart, Invoke), which `parse` puts into the request dict untouched.

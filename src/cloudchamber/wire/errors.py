@@ -273,6 +273,30 @@ class RequestExpired(ServiceError):
     status = 400
 
 
+class JsonInvalidSignatureException(InvalidSignatureException):
+    """As `InvalidSignatureException`, in services of JSON 1.0 and 1.1, which answer 400."""
+
+    status = 400
+
+
+class JsonUnrecognizedClientException(UnrecognizedClientException):
+    """As `UnrecognizedClientException`, in services of JSON 1.0 and 1.1, which answer 400."""
+
+    status = 400
+
+
+class JsonExpiredTokenException(ExpiredTokenException):
+    """As `ExpiredTokenException`, in services of JSON 1.0 and 1.1, which answer 400."""
+
+    status = 400
+
+
+class JsonMissingAuthenticationTokenException(MissingAuthenticationTokenException):
+    """As `MissingAuthenticationTokenException`, in services of JSON 1.0 and 1.1, which answer 400."""
+
+    status = 400
+
+
 class InvalidToken(ServiceError):
     """S3: the session token is not one of ours."""
 
@@ -299,6 +323,10 @@ __all__ = [
     "InvalidSignatureException",
     "InvalidToken",
     "InvalidURI",
+    "JsonExpiredTokenException",
+    "JsonInvalidSignatureException",
+    "JsonMissingAuthenticationTokenException",
+    "JsonUnrecognizedClientException",
     "MalformedInput",
     "MalformedQueryString",
     "MalformedTrailerError",

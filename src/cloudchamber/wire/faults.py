@@ -41,20 +41,25 @@ def elements(values: dict[str, str]) -> str:
     return "".join(f"<{name}>{xml.escape(str(value))}</{name}>" for name, value in values.items())
 
 
+def xml_code(error: ServiceError) -> str:
+    """S3 and EC2 have their own word for what broke on our side."""
+    return "InternalError" if error.code == "InternalFailure" else error.code
+
+
 def s3_fault(error: ServiceError, request: HttpRequest, request_id: str) -> HttpReply:
     """``<Error><Code>...``, members between message and ids."""
     headers = request_id_headers(request_id, s3=True)
     if error.status == NOT_MODIFIED:
         return HttpReply(error.status, headers)
     ids = {"RequestId": request_id, "HostId": host_id(request_id)}
-    members = {"Code": error.code, "Message": error.message, **error.members, **ids}
+    members = {"Code": xml_code(error), "Message": error.message, **error.members, **ids}
     body = f"{PROLOG}<Error>{elements(members)}</Error>"
     return HttpReply(error.status, [*headers, ("Content-Type", "application/xml")], body.encode())
 
 
 def ec2_fault(error: ServiceError, request_id: str) -> HttpReply:
     """``<Response><Errors><Error>...``."""
-    members = elements({"Code": error.code, "Message": error.message, **error.members})
+    members = elements({"Code": xml_code(error), "Message": error.message, **error.members})
     body = f"{PROLOG}<Response><Errors><Error>{members}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
     headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml;charset=UTF-8")]
     return HttpReply(error.status, headers, body.encode())

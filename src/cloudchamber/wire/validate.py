@@ -24,6 +24,8 @@ _SIMPLE = re.compile(r"\^?\[(?:[^\]\\]|\\.)*\][*+]?\$?")
 _UNKNOWN = re.compile(r"\\[pPX]\{|\[\[:|&&|\(\?[^:=!]|[*+?}]\+")
 """Java's syntax that `re` does not have, or reads otherwise."""
 
+IAM_NAME = r"[\w+=,.@-]+"
+
 CODES: Mapping[str, type[ServiceError]] = {
     "logs": errors.InvalidParameterException,
     "ssm": errors.ValidationException,
@@ -54,6 +56,12 @@ def check(operation: OperationModel, values: Mapping[str, Any]) -> None:
         raise ec2_error(failures[0])
     if service.name == "s3":
         raise s3_error(operation, values)
+    if service.name == "iam" and failures[0].endswith(f"pattern: {IAM_NAME}"):
+        path = failures[0].partition(" at '")[2].partition("'")[0]
+        raise errors.ValidationError(
+            f"The specified value for {path} is invalid. "
+            "It must contain only alphanumeric characters and/or the following: +=,.@_-"
+        )
     plural = "error" if len(failures) == 1 else "errors"
     kind = CODES.get(
         service.name, errors.ValidationError if service.protocol == "query" else errors.ValidationException

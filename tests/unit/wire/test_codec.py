@@ -102,7 +102,10 @@ def test_constraints() -> None:
     assert code == "ValidationError"
     assert text.endswith("at 'roleName' failed to satisfy constraint: Member must have length less than or equal to 64")
     code, text = refusal("iam", "GetRole", {"RoleName": "a/b"})
-    assert text.endswith("satisfy regular expression pattern: [\\w+=,.@-]+")
+    assert text == (
+        "The specified value for roleName is invalid. "
+        "It must contain only alphanumeric characters and/or the following: +=,.@_-"
+    )
     assert refusal("ec2", "TerminateInstances", {}) == (
         "MissingParameter",
         "The request must contain the parameter InstanceIds",
