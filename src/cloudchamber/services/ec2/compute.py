@@ -15,6 +15,8 @@ import logging
 import os
 import platform
 import shutil
+import socket
+import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +28,6 @@ from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.web import Web
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Doors
@@ -64,6 +65,29 @@ class _Open:
         for one in self.served.values():
             one.close()
         self.served.clear()
+
+
+class _Closed:
+    """Ends each connection to a database that is not there, so that nobody waits for it."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._refuse)
+
+    def _refuse(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def close(self) -> None:
+        """Stop."""
+        if self._listener.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
 
 
 class Compute:
@@ -215,6 +239,9 @@ class Compute:
             served = opened.served.pop(name, None)
             if served is not None:
                 served.close()
+            listener = opened.sandbox.listeners.get(name)
+            if listener is not None and listener.fileno() >= 0:
+                opened.served[f"{name} closed"] = _Closed(listener.dup())
 
     # Reality
 
@@ -382,10 +409,14 @@ class Compute:
             return
         try:
             listener: socket.socket | None = opened.sandbox.listeners.get(name)
-            if listener is None or listener.fileno() < 0:
+            if listener is None:
                 listener = await opened.sandbox.listen(_listener(endpoint))
+            closed = opened.served.pop(f"{name} closed", None)
+            if closed is not None:
+                closed.close()
+            # Why a copy: the database closes what it serves, and the listener must be there when it comes back.
             opened.served[name] = await _called(
-                serve(listener, endpoint, peer_ip=row.private_ip, instance_id=instance_id)
+                serve(listener.dup(), endpoint, peer_ip=row.private_ip, instance_id=instance_id)
             )
         except OSError as error:
             _log.error("%s cannot have a listener for %s:%s: %s", instance_id, endpoint.address, endpoint.port, error)

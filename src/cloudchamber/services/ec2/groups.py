@@ -150,6 +150,8 @@ async def describe_security_groups(call: Call, request: Mapping[str, Any]) -> di
     Source: Amazon EC2 API Reference, DescribeSecurityGroups.
     """
 
+    await call.doors.part("ec2", Compute).ensure_default_group(call.account, call.region)
+
     def look(db: Reader) -> list[dict[str, Any]]:
         given = [_group(db, call, {"GroupId": one}) for one in many(request, "GroupIds")]
         given += [_group(db, call, {"GroupName": one}) for one in many(request, "GroupNames")]

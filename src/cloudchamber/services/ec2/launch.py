@@ -75,6 +75,8 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
     Source: Amazon EC2 API Reference, RunInstances; Ensuring idempotency.
     """
+    compute = call.doors.part("ec2", Compute)
+    await compute.ensure_default_group(call.account, call.region)
     least, most = int(request["MinCount"]), int(request["MaxCount"])
     if least < 1 or most < least:
         raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
@@ -111,7 +113,6 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     made = [row for row in seen.instances if row.reservation_id == reservation_id]
     if not made:
         raise errors.InvalidInstanceIDNotFound("The instances of this client token were terminated.")
-    compute = call.doors.part("ec2", Compute)
     for row in made:
         compute.wake(row.id)
     call.note(instances=[row.id for row in made])

@@ -28,9 +28,8 @@ WANTS = "/etc/systemd/system/multi-user.target.wants"
 _NAME = re.compile(r"[A-Za-z0-9:_.@\\-]{1,200}\.service")
 _CARRIED_OUT = {
     "Type", "ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload", "Environment", "EnvironmentFile",
-    "WorkingDirectory", "User", "Group", "Restart", "RestartSec", "TimeoutStopSec", "KillSignal", "RemainAfterExit", "UMask",
-    "StandardOutput", "StandardError", "StandardInput", "SyslogIdentifier", "TimeoutStartSec", "KillMode",
-    "AmbientCapabilities", "CapabilityBoundingSet",
+    "WorkingDirectory", "User", "Restart", "RestartSec", "TimeoutStopSec", "KillSignal", "RemainAfterExit", "UMask",
+    "StandardOutput", "StandardError", "AmbientCapabilities",
 }  # fmt: skip
 _TYPES = ("simple", "exec", "oneshot", "notify", "idle")
 _BURST, _BURST_S = 5, 10.0
@@ -477,9 +476,19 @@ class Services:
                 "--",
                 *argv,
             ]
-        process = subprocess.Popen(
-            argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=become,
-        )  # fmt: skip
+        output = _output(unit.one("StandardOutput"), 1)
+        failures = (
+            output if unit.one("StandardError", "inherit") == "inherit" else _output(unit.one("StandardError"), 2)
+        )
+        try:
+            process = subprocess.Popen(
+                argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=failures,
+                start_new_session=True, preexec_fn=become, umask=int(unit.one("UMask", "022"), 8),
+            )  # fmt: skip
+        finally:
+            for descriptor in {output, failures}:
+                if descriptor > 2:
+                    os.close(descriptor)
 
         def gone(code: int) -> None:
             process.returncode = code
@@ -535,6 +544,17 @@ class Services:
             os.setuid(who.pw_uid)
 
         return become, who
+
+
+def _output(where: str, console: int) -> int:
+    """A descriptor for StandardOutput= or StandardError=: the console stands for the journal."""
+    kind, _, path = where.partition(":")
+    if kind == "null":
+        return os.open("/dev/null", os.O_WRONLY)
+    if kind in ("append", "file", "truncate"):
+        flags = os.O_WRONLY | os.O_CREAT | {"append": os.O_APPEND, "file": 0, "truncate": os.O_TRUNC}[kind]
+        return os.open(path, flags, 0o644)
+    return console
 
 
 def _has_uid(uid: int) -> bool:
