@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ def folders() -> list[Folder]:
     ]
 
 
+def formatted(text: str, path: Path) -> str:
+    """Python text as the formatter leaves it, so that formatting a folder changes nothing."""
+    command = [f"{sys.prefix}/bin/ruff", "format", "--stdin-filename", str(path), "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+
+
 def publish(path: Path, text: str, *, check: bool) -> bool:
     """Replace a file as a whole if its text changed; says whether it did (or would)."""
     if path.exists() and path.read_text() == text:
@@ -104,7 +111,9 @@ def main(arguments: list[str]) -> int:
         operations = [o for o in folder.operations if o in model["operations"]]
         files = {
             MODELS / f"{folder.service}.json": gen_slice.text(gen_slice.cut(model, operations)),
-            folder.path / "_api.py": gen_api.module(folder.service, model, operations),
+            folder.path / "_api.py": formatted(
+                gen_api.module(folder.service, model, operations), folder.path / "_api.py"
+            ),
         }
         for path, text in files.items():
             if publish(path, text, check=check):
