@@ -6,29 +6,43 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
-ActivityStreamMode = Literal['sync', 'async']
+ActivityStreamMode = Literal["sync", "async"]
 
-ActivityStreamPolicyStatus = Literal['locked', 'unlocked', 'locking-policy', 'unlocking-policy']
+ActivityStreamPolicyStatus = Literal["locked", "unlocked", "locking-policy", "unlocking-policy"]
 
-ActivityStreamStatus = Literal['stopped', 'starting', 'started', 'stopping']
+ActivityStreamStatus = Literal["stopped", "starting", "started", "stopping"]
 
-AutomationMode = Literal['full', 'all-paused']
+AutomationMode = Literal["full", "all-paused"]
 
-DatabaseInsightsMode = Literal['standard', 'advanced']
+DatabaseInsightsMode = Literal["standard", "advanced"]
 
-MasterUserAuthenticationType = Literal['password', 'iam-db-auth']
+MasterUserAuthenticationType = Literal["password", "iam-db-auth"]
 
-ReplicaMode = Literal['open-read-only', 'mounted']
+ReplicaMode = Literal["open-read-only", "mounted"]
 
-SourceType = Literal['db-instance', 'db-parameter-group', 'db-security-group', 'db-snapshot', 'db-cluster', 'db-cluster-snapshot', 'custom-engine-version', 'db-proxy', 'blue-green-deployment', 'db-shard-group', 'zero-etl']
+SourceType = Literal[
+    "db-instance",
+    "db-parameter-group",
+    "db-security-group",
+    "db-snapshot",
+    "db-cluster",
+    "db-cluster-snapshot",
+    "custom-engine-version",
+    "db-proxy",
+    "blue-green-deployment",
+    "db-shard-group",
+    "zero-etl",
+]
 
-StorageEncryptionType = Literal['none', 'sse-kms', 'sse-rds']
+StorageEncryptionType = Literal["none", "sse-kms", "sse-rds"]
 
-UpgradeRolloutOrder = Literal['first', 'second', 'last']
+UpgradeRolloutOrder = Literal["first", "second", "last"]
+
 
 class AddTagsToResourceMessage(TypedDict):
     ResourceName: str
     Tags: list[Tag]
+
 
 class AdditionalStorageVolume(TypedDict):
     VolumeName: str
@@ -37,6 +51,7 @@ class AdditionalStorageVolume(TypedDict):
     MaxAllocatedStorage: NotRequired[int]
     StorageThroughput: NotRequired[int]
     StorageType: NotRequired[str]
+
 
 class AdditionalStorageVolumeOutput(TypedDict):
     VolumeName: NotRequired[str]
@@ -49,8 +64,10 @@ class AdditionalStorageVolumeOutput(TypedDict):
     StorageThroughput: NotRequired[int]
     StorageType: NotRequired[str]
 
+
 class AvailabilityZone(TypedDict):
     Name: NotRequired[str]
+
 
 class AvailableAdditionalStorageVolumesOption(TypedDict):
     SupportsStorageAutoscaling: NotRequired[bool]
@@ -66,22 +83,27 @@ class AvailableAdditionalStorageVolumesOption(TypedDict):
     MinStorageThroughput: NotRequired[int]
     MaxStorageThroughput: NotRequired[int]
 
+
 class AvailableProcessorFeature(TypedDict):
     Name: NotRequired[str]
     DefaultValue: NotRequired[str]
     AllowedValues: NotRequired[str]
 
+
 class CertificateDetails(TypedDict):
     CAIdentifier: NotRequired[str]
     ValidTill: NotRequired[datetime]
+
 
 class CharacterSet(TypedDict):
     CharacterSetName: NotRequired[str]
     CharacterSetDescription: NotRequired[str]
 
+
 class CloudwatchLogsExportConfiguration(TypedDict):
     EnableLogTypes: NotRequired[list[str]]
     DisableLogTypes: NotRequired[list[str]]
+
 
 class CreateDBInstanceMessage(TypedDict):
     DBName: NotRequired[str]
@@ -153,12 +175,15 @@ class CreateDBInstanceMessage(TypedDict):
     DBCapacityReservationIdentifier: NotRequired[str]
     MasterUserAuthenticationType: NotRequired[MasterUserAuthenticationType]
 
+
 class CreateDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
 
 class CustomDBEngineVersionAMI(TypedDict):
     ImageId: NotRequired[str]
     Status: NotRequired[str]
+
 
 class DBEngineVersion(TypedDict):
     Engine: NotRequired[str]
@@ -199,9 +224,11 @@ class DBEngineVersion(TypedDict):
     SupportsIntegrations: NotRequired[bool]
     ServerlessV2FeaturesSupport: NotRequired[ServerlessV2FeaturesSupport]
 
+
 class DBEngineVersionMessage(TypedDict):
     Marker: NotRequired[str]
     DBEngineVersions: NotRequired[list[DBEngineVersion]]
+
 
 class DBInstance(TypedDict):
     DBInstanceIdentifier: NotRequired[str]
@@ -299,17 +326,21 @@ class DBInstance(TypedDict):
     StorageOperationPercentProgress: NotRequired[int]
     DBCapacityReservationIdentifier: NotRequired[str]
 
+
 class DBInstanceAutomatedBackupsReplication(TypedDict):
     DBInstanceAutomatedBackupsArn: NotRequired[str]
+
 
 class DBInstanceMessage(TypedDict):
     Marker: NotRequired[str]
     DBInstances: NotRequired[list[DBInstance]]
 
+
 class DBInstanceRole(TypedDict):
     RoleArn: NotRequired[str]
     FeatureName: NotRequired[str]
     Status: NotRequired[str]
+
 
 class DBInstanceStatusInfo(TypedDict):
     StatusType: NotRequired[str]
@@ -317,23 +348,28 @@ class DBInstanceStatusInfo(TypedDict):
     Status: NotRequired[str]
     Message: NotRequired[str]
 
+
 class DBParameterGroup(TypedDict):
     DBParameterGroupName: NotRequired[str]
     DBParameterGroupFamily: NotRequired[str]
     Description: NotRequired[str]
     DBParameterGroupArn: NotRequired[str]
 
+
 class DBParameterGroupStatus(TypedDict):
     DBParameterGroupName: NotRequired[str]
     ParameterApplyStatus: NotRequired[str]
+
 
 class DBParameterGroupsMessage(TypedDict):
     Marker: NotRequired[str]
     DBParameterGroups: NotRequired[list[DBParameterGroup]]
 
+
 class DBSecurityGroupMembership(TypedDict):
     DBSecurityGroupName: NotRequired[str]
     Status: NotRequired[str]
+
 
 class DBSubnetGroup(TypedDict):
     DBSubnetGroupName: NotRequired[str]
@@ -344,9 +380,11 @@ class DBSubnetGroup(TypedDict):
     DBSubnetGroupArn: NotRequired[str]
     SupportedNetworkTypes: NotRequired[list[str]]
 
+
 class DBSubnetGroupMessage(TypedDict):
     Marker: NotRequired[str]
     DBSubnetGroups: NotRequired[list[DBSubnetGroup]]
+
 
 class DeleteDBInstanceMessage(TypedDict):
     DBInstanceIdentifier: str
@@ -354,8 +392,10 @@ class DeleteDBInstanceMessage(TypedDict):
     FinalDBSnapshotIdentifier: NotRequired[str]
     DeleteAutomatedBackups: NotRequired[bool]
 
+
 class DeleteDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
 
 class DescribeDBEngineVersionsMessage(TypedDict):
     Engine: NotRequired[str]
@@ -369,11 +409,13 @@ class DescribeDBEngineVersionsMessage(TypedDict):
     ListSupportedTimezones: NotRequired[bool]
     IncludeAll: NotRequired[bool]
 
+
 class DescribeDBInstancesMessage(TypedDict):
     DBInstanceIdentifier: NotRequired[str]
     Filters: NotRequired[list[Filter]]
     MaxRecords: NotRequired[int]
     Marker: NotRequired[str]
+
 
 class DescribeDBParameterGroupsMessage(TypedDict):
     DBParameterGroupName: NotRequired[str]
@@ -381,11 +423,13 @@ class DescribeDBParameterGroupsMessage(TypedDict):
     MaxRecords: NotRequired[int]
     Marker: NotRequired[str]
 
+
 class DescribeDBSubnetGroupsMessage(TypedDict):
     DBSubnetGroupName: NotRequired[str]
     Filters: NotRequired[list[Filter]]
     MaxRecords: NotRequired[int]
     Marker: NotRequired[str]
+
 
 class DescribeEventsMessage(TypedDict):
     SourceIdentifier: NotRequired[str]
@@ -398,6 +442,7 @@ class DescribeEventsMessage(TypedDict):
     MaxRecords: NotRequired[int]
     Marker: NotRequired[str]
 
+
 class DescribeOrderableDBInstanceOptionsMessage(TypedDict):
     Engine: str
     EngineVersion: NotRequired[str]
@@ -409,6 +454,7 @@ class DescribeOrderableDBInstanceOptionsMessage(TypedDict):
     MaxRecords: NotRequired[int]
     Marker: NotRequired[str]
 
+
 class DomainMembership(TypedDict):
     Domain: NotRequired[str]
     Status: NotRequired[str]
@@ -418,10 +464,12 @@ class DomainMembership(TypedDict):
     AuthSecretArn: NotRequired[str]
     DnsIps: NotRequired[list[str]]
 
+
 class Endpoint(TypedDict):
     Address: NotRequired[str]
     Port: NotRequired[int]
     HostedZoneId: NotRequired[str]
+
 
 class Event(TypedDict):
     SourceIdentifier: NotRequired[str]
@@ -431,22 +479,27 @@ class Event(TypedDict):
     Date: NotRequired[datetime]
     SourceArn: NotRequired[str]
 
+
 class EventsMessage(TypedDict):
     Marker: NotRequired[str]
     Events: NotRequired[list[Event]]
+
 
 class Filter(TypedDict):
     Name: str
     Values: list[str]
 
+
 class ListTagsForResourceMessage(TypedDict):
     ResourceName: str
     Filters: NotRequired[list[Filter]]
+
 
 class MasterUserSecret(TypedDict):
     SecretArn: NotRequired[str]
     SecretStatus: NotRequired[str]
     KmsKeyId: NotRequired[str]
+
 
 class ModifyAdditionalStorageVolume(TypedDict):
     VolumeName: str
@@ -456,6 +509,7 @@ class ModifyAdditionalStorageVolume(TypedDict):
     StorageThroughput: NotRequired[int]
     StorageType: NotRequired[str]
     SetForDelete: NotRequired[bool]
+
 
 class ModifyDBInstanceMessage(TypedDict):
     DBInstanceIdentifier: str
@@ -525,12 +579,15 @@ class ModifyDBInstanceMessage(TypedDict):
     MasterUserAuthenticationType: NotRequired[MasterUserAuthenticationType]
     EngineLifecycleSupport: NotRequired[str]
 
+
 class ModifyDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
 
 class OptionGroupMembership(TypedDict):
     OptionGroupName: NotRequired[str]
     Status: NotRequired[str]
+
 
 class OrderableDBInstanceOption(TypedDict):
     Engine: NotRequired[str]
@@ -573,16 +630,20 @@ class OrderableDBInstanceOption(TypedDict):
     SupportsHttpEndpoint: NotRequired[bool]
     AvailableAdditionalStorageVolumesOptions: NotRequired[list[AvailableAdditionalStorageVolumesOption]]
 
+
 class OrderableDBInstanceOptionsMessage(TypedDict):
     OrderableDBInstanceOptions: NotRequired[list[OrderableDBInstanceOption]]
     Marker: NotRequired[str]
 
+
 class Outpost(TypedDict):
     Arn: NotRequired[str]
+
 
 class PendingCloudwatchLogsExports(TypedDict):
     LogTypesToEnable: NotRequired[list[str]]
     LogTypesToDisable: NotRequired[list[str]]
+
 
 class PendingModifiedValues(TypedDict):
     DBInstanceClass: NotRequired[str]
@@ -610,39 +671,49 @@ class PendingModifiedValues(TypedDict):
     AdditionalStorageVolumes: NotRequired[list[AdditionalStorageVolume]]
     DBCapacityReservationIdentifier: NotRequired[str]
 
+
 class ProcessorFeature(TypedDict):
     Name: NotRequired[str]
     Value: NotRequired[str]
+
 
 class RebootDBInstanceMessage(TypedDict):
     DBInstanceIdentifier: str
     ForceFailover: NotRequired[bool]
 
+
 class RebootDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
 
 class RemoveTagsFromResourceMessage(TypedDict):
     ResourceName: str
     TagKeys: list[str]
 
+
 class ServerlessV2FeaturesSupport(TypedDict):
     MinCapacity: NotRequired[float]
     MaxCapacity: NotRequired[float]
+
 
 class StartDBInstanceMessage(TypedDict):
     DBInstanceIdentifier: str
     DBCapacityReservationIdentifier: NotRequired[str]
 
+
 class StartDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
 
 class StopDBInstanceMessage(TypedDict):
     DBInstanceIdentifier: str
     DBSnapshotIdentifier: NotRequired[str]
     DetachFromDBCapacityReservation: NotRequired[bool]
 
+
 class StopDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
 
 class Subnet(TypedDict):
     SubnetIdentifier: NotRequired[str]
@@ -650,19 +721,24 @@ class Subnet(TypedDict):
     SubnetOutpost: NotRequired[Outpost]
     SubnetStatus: NotRequired[str]
 
+
 class Tag(TypedDict):
     Key: NotRequired[str]
     Value: NotRequired[str]
 
+
 class TagListMessage(TypedDict):
     TagList: NotRequired[list[Tag]]
+
 
 class TagSpecification(TypedDict):
     ResourceType: NotRequired[str]
     Tags: NotRequired[list[Tag]]
 
+
 class Timezone(TypedDict):
     TimezoneName: NotRequired[str]
+
 
 class UpgradeTarget(TypedDict):
     Engine: NotRequired[str]
@@ -677,6 +753,7 @@ class UpgradeTarget(TypedDict):
     SupportsLimitlessDatabase: NotRequired[bool]
     SupportsLocalWriteForwarding: NotRequired[bool]
     SupportsIntegrations: NotRequired[bool]
+
 
 class VpcSecurityGroupMembership(TypedDict):
     VpcSecurityGroupId: NotRequired[str]

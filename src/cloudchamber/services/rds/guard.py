@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cloudchamber.services.rds.messages import Start
 
 _MEMBER = (
-    "SELECT rolsuper, {test} FROM pg_catalog.pg_roles r, pg_catalog.pg_roles g "
+    "SELECT r.rolsuper, {test} FROM pg_catalog.pg_roles r, pg_catalog.pg_roles g "
     "WHERE g.rolname = 'rds_iam' AND r.rolname = {user}"
 )
 # Why not MEMBER: rds_superuser's ADMIN OPTION on rds_iam is a membership that grants nothing.
@@ -75,8 +75,8 @@ class Guard:
                         self._control = await self._engine.control(self._id)
                     rows = await self._control.query(sql)
                     break
-                except SqlError:
-                    raise Refused("28000", f'authentication failed for user "{user}"', "the user's name is odd") from None
+                except SqlError as error:
+                    raise Refused("28000", f'authentication failed for user "{user}"', str(error)) from error
                 except (OSError, EOFError):
                     await self.close()
                     if last:

@@ -50,7 +50,7 @@ class Observer:
             sql = body
             if kind == _PARSE:
                 _, _, sql = body.partition(b"\0")
-            found = traced(sql)
+            found = traced(sql.partition(b"\0")[0])
             if found is None or len(self._open) >= _OPEN_MAX:
                 continue
             session = self._session

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -294,21 +295,21 @@ class LocalPostgres:
 
     async def _run(self, spec: dict[str, Any]) -> None:
         # Why a program of its own: it makes namespaces and forks, which a process with threads must not do itself.
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(spec),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            cwd="/", env={},
+        # Why not asyncio's subprocess: under uvloop the detached server keeps its pipe open, and the wait has no end.
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(spec)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={},
         )  # fmt: skip
-        said, _ = await process.communicate()
-        if process.returncode == 0:
+        if done.returncode == 0:
             return
+        said = done.stdout
         text = said.decode(errors="replace").strip()[-1000:]
         if "unshare:" in text:
             raise ChamberError(
                 f"cannot start PostgreSQL as root here: {text}",
                 "it needs a mount namespace (CAP_SYS_ADMIN); run the chamber as an ordinary user instead",
             )
-        raise EngineError(text or f"exit status {process.returncode}")
+        raise EngineError(text or f"exit status {done.returncode}")
 
     async def _launch(self, home: Path, argv: list[str], log: Path) -> None:
         log.unlink(missing_ok=True)
