@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from tests.services.lambda_.functions import allow, call, function, package, ready, role
 
 ONE = "def handler(event, context):\n    return 1\n"
@@ -78,7 +79,7 @@ def test_what_is_wrong_is_refused_by_name(chamber: Any, members: dict[str, Any],
 
 
 def test_names_are_taken_once(chamber: Any) -> None:
-    client = function(chamber, "taken", ONE)
+    function(chamber, "taken", ONE)
     with pytest.raises(ClientError, match="already exist"):
         function(chamber, "taken", ONE)
 

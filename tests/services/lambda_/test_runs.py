@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
 from tests.services.lambda_.functions import allow, call, function, messages, ready, role, until
 
 

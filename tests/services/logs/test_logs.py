@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Log groups, streams and events through boto3."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def test_groups(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    logs.create_log_group(logGroupName="/t/groups", tags={"a": "b"})
+    with pytest.raises(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName="/t/groups")
+    with pytest.raises(ClientError):
+        logs.create_log_group(logGroupName="no spaces please")
+    logs.put_retention_policy(logGroupName="/t/groups", retentionInDays=7)
+    with pytest.raises(ClientError):
+        logs.put_retention_policy(logGroupName="/t/groups", retentionInDays=8)
+    (group,) = logs.describe_log_groups(logGroupNamePrefix="/t/gro")["logGroups"]
+    assert group["retentionInDays"] == 7
+    assert group["arn"] == "arn:aws:logs:us-east-1:000000000000:log-group:/t/groups:*"
+    arn = group["logGroupArn"]
+    logs.tag_resource(resourceArn=arn, tags={"c": "d"})
+    logs.untag_resource(resourceArn=arn, tagKeys=["a"])
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"c": "d"}
+    logs.delete_retention_policy(logGroupName="/t/groups")
+    logs.delete_log_group(logGroupName="/t/groups")
+    assert logs.describe_log_groups(logGroupNamePrefix="/t/groups")["logGroups"] == []
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.delete_log_group(logGroupName="/t/groups")
+
+
+def test_events_of_a_stream(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    logs.create_log_group(logGroupName="/t/events")
+    target = {"logGroupName": "/t/events", "logStreamName": "s"}
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.put_log_events(**target, logEvents=[{"timestamp": now_ms(), "message": "m"}])
+    logs.create_log_stream(**target)
+    began = now_ms()
+    logs.put_log_events(**target, logEvents=[{"timestamp": began + n, "message": f"line {n}"} for n in range(25)])
+    first = logs.get_log_events(**target, startFromHead=True, limit=10)
+    assert [e["message"] for e in first["events"]] == [f"line {n}" for n in range(10)]
+    second = logs.get_log_events(**target, limit=10, nextToken=first["nextForwardToken"])
+    assert [e["message"] for e in second["events"]] == [f"line {n}" for n in range(10, 20)]
+    back = logs.get_log_events(**target, limit=10, nextToken=second["nextBackwardToken"])
+    assert back["events"] == first["events"]
+    last = logs.get_log_events(**target, limit=10)
+    assert last["events"][-1]["message"] == "line 24"
+    end = logs.get_log_events(**target, nextToken=last["nextForwardToken"])
+    assert end["events"] == []
+    assert end["nextForwardToken"] == last["nextForwardToken"]
+    (stream,) = logs.describe_log_streams(logGroupName="/t/events", orderBy="LastEventTime")["logStreams"]
+    assert (stream["firstEventTimestamp"], stream["lastEventTimestamp"]) == (began, began + 24)
+
+
+def test_what_may_not_be_put(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    logs.create_log_group(logGroupName="/t/put")
+    target = {"logGroupName": "/t/put", "logStreamName": "s"}
+    logs.create_log_stream(**target)
+    now, day = now_ms(), 86_400_000
+    for events in (
+        [{"timestamp": now, "message": "b"}, {"timestamp": now - 1, "message": "a"}],
+        [{"timestamp": now - day - 1, "message": "a"}, {"timestamp": now, "message": "b"}],
+        [{"timestamp": now, "message": "x" * 1_048_576}],
+    ):
+        with pytest.raises(logs.exceptions.InvalidParameterException):
+            logs.put_log_events(**target, logEvents=events)
+    old = logs.put_log_events(**target, logEvents=[{"timestamp": now - 15 * day, "message": "old"}])
+    assert old["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
+    assert logs.get_log_events(**target)["events"] == []
+
+
+def test_filters(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    logs.create_log_group(logGroupName="/t/filter")
+    began = now_ms()
+    for stream in ("a-1", "a-2", "b-1"):
+        logs.create_log_stream(logGroupName="/t/filter", logStreamName=stream)
+        events = [{"timestamp": began + n, "message": f"{stream} {n} {'odd' if n % 2 else 'even'}"} for n in range(20)]
+        logs.put_log_events(logGroupName="/t/filter", logStreamName=stream, logEvents=events)
+
+    def found(**members: Any) -> list[str]:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/t/filter", **members)
+        return [event["message"] for page in pages for event in page["events"]]
+
+    assert len(found()) == 60
+    assert len(found(filterPattern="odd", PaginationConfig={"PageSize": 7})) == 30
+    assert len(found(filterPattern="odd", logStreamNamePrefix="a-")) == 20
+    assert found(filterPattern='"a-1 3" odd', logStreamNames=["a-1"]) == ["a-1 3 odd"]
+    assert len(found(startTime=began + 5, endTime=began + 9)) == 15
+    with pytest.raises(ClientError, match="JSON"):
+        found(filterPattern="{ $.a = 1 }")
+
+
+def test_a_reader_needs_the_permission(chamber: Any) -> None:
+    iam = chamber.client("iam")
+    iam.create_user(UserName="log-reader")
+    key = iam.create_access_key(UserName="log-reader")["AccessKey"]
+    logs = chamber.client("logs", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    with pytest.raises(ClientError, match="logs:FilterLogEvents"):
+        logs.filter_log_events(logGroupName="/t/none")
