@@ -6,167 +6,214 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
-AmdSevSnpSpecification = Literal['enabled', 'disabled']
+AmdSevSnpSpecification = Literal["enabled", "disabled"]
 
-ArchitectureType = Literal['i386', 'x86_64', 'arm64', 'x86_64_mac', 'arm64_mac']
+ArchitectureType = Literal["i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"]
 
-ArchitectureValues = Literal['i386', 'x86_64', 'arm64', 'x86_64_mac', 'arm64_mac']
+ArchitectureValues = Literal["i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"]
 
-AttachmentLimitType = Literal['shared', 'dedicated']
+AttachmentLimitType = Literal["shared", "dedicated"]
 
-AttachmentStatus = Literal['attaching', 'attached', 'detaching', 'detached']
+AttachmentStatus = Literal["attaching", "attached", "detaching", "detached"]
 
-AvailabilityZoneOptInStatus = Literal['opt-in-not-required', 'opted-in', 'not-opted-in']
+AvailabilityZoneOptInStatus = Literal["opt-in-not-required", "opted-in", "not-opted-in"]
 
-AvailabilityZoneState = Literal['available', 'information', 'impaired', 'unavailable', 'constrained']
+AvailabilityZoneState = Literal["available", "information", "impaired", "unavailable", "constrained"]
 
-BandwidthWeightingType = Literal['default', 'vpc-1', 'ebs-1']
+BandwidthWeightingType = Literal["default", "vpc-1", "ebs-1"]
 
-BlockPublicAccessMode = Literal['off', 'block-bidirectional', 'block-ingress']
+BlockPublicAccessMode = Literal["off", "block-bidirectional", "block-ingress"]
 
-BootModeType = Literal['legacy-bios', 'uefi']
+BootModeType = Literal["legacy-bios", "uefi"]
 
-BootModeValues = Literal['legacy-bios', 'uefi', 'uefi-preferred']
+BootModeValues = Literal["legacy-bios", "uefi", "uefi-preferred"]
 
-CapacityReservationPreference = Literal['capacity-reservations-only', 'open', 'none']
+CapacityReservationPreference = Literal["capacity-reservations-only", "open", "none"]
 
-DeviceType = Literal['ebs', 'instance-store']
+DeviceType = Literal["ebs", "instance-store"]
 
-DiskType = Literal['hdd', 'ssd']
+DiskType = Literal["hdd", "ssd"]
 
-DomainType = Literal['vpc', 'standard']
+DomainType = Literal["vpc", "standard"]
 
-EbsEncryptionSupport = Literal['unsupported', 'supported']
+EbsEncryptionSupport = Literal["unsupported", "supported"]
 
-EbsNvmeSupport = Literal['unsupported', 'supported', 'required']
+EbsNvmeSupport = Literal["unsupported", "supported", "required"]
 
-EbsOptimizedSupport = Literal['unsupported', 'supported', 'default']
+EbsOptimizedSupport = Literal["unsupported", "supported", "default"]
 
-EnaSupport = Literal['unsupported', 'supported', 'required']
+EnaSupport = Literal["unsupported", "supported", "required"]
 
-EphemeralNvmeSupport = Literal['unsupported', 'supported', 'required']
+EphemeralNvmeSupport = Literal["unsupported", "supported", "required"]
 
-EventCode = Literal['instance-reboot', 'system-reboot', 'system-maintenance', 'instance-retirement', 'instance-stop']
+EventCode = Literal["instance-reboot", "system-reboot", "system-maintenance", "instance-retirement", "instance-stop"]
 
-FlexibleEnaQueuesSupport = Literal['unsupported', 'supported']
+FlexibleEnaQueuesSupport = Literal["unsupported", "supported"]
 
-HostnameType = Literal['ip-name', 'resource-name']
+HostnameType = Literal["ip-name", "resource-name"]
 
-HttpTokensState = Literal['optional', 'required']
+HttpTokensState = Literal["optional", "required"]
 
-HypervisorType = Literal['ovm', 'xen']
+HypervisorType = Literal["ovm", "xen"]
 
-IamInstanceProfileAssociationState = Literal['associating', 'associated', 'disassociating', 'disassociated']
+IamInstanceProfileAssociationState = Literal["associating", "associated", "disassociating", "disassociated"]
 
-ImageState = Literal['pending', 'available', 'invalid', 'deregistered', 'transient', 'failed', 'error', 'disabled']
+ImageState = Literal["pending", "available", "invalid", "deregistered", "transient", "failed", "error", "disabled"]
 
-ImageTypeValues = Literal['machine', 'kernel', 'ramdisk']
+ImageTypeValues = Literal["machine", "kernel", "ramdisk"]
 
-ImdsSupportValues = Literal['v2.0']
+ImdsSupportValues = Literal["v2.0"]
 
-InstanceAttributeName = Literal['instanceType', 'kernel', 'ramdisk', 'userData', 'disableApiTermination', 'instanceInitiatedShutdownBehavior', 'rootDeviceName', 'blockDeviceMapping', 'productCodes', 'sourceDestCheck', 'groupSet', 'ebsOptimized', 'sriovNetSupport', 'enaSupport', 'enclaveOptions', 'disableApiStop']
+InstanceAttributeName = Literal[
+    "instanceType",
+    "kernel",
+    "ramdisk",
+    "userData",
+    "disableApiTermination",
+    "instanceInitiatedShutdownBehavior",
+    "rootDeviceName",
+    "blockDeviceMapping",
+    "productCodes",
+    "sourceDestCheck",
+    "groupSet",
+    "ebsOptimized",
+    "sriovNetSupport",
+    "enaSupport",
+    "enclaveOptions",
+    "disableApiStop",
+]
 
-InstanceAutoRecoveryState = Literal['disabled', 'default']
+InstanceAutoRecoveryState = Literal["disabled", "default"]
 
-InstanceBandwidthWeighting = Literal['default', 'vpc-1', 'ebs-1']
+InstanceBandwidthWeighting = Literal["default", "vpc-1", "ebs-1"]
 
-InstanceBootModeValues = Literal['legacy-bios', 'uefi']
+InstanceBootModeValues = Literal["legacy-bios", "uefi"]
 
-InstanceInterruptionBehavior = Literal['hibernate', 'stop', 'terminate']
+InstanceInterruptionBehavior = Literal["hibernate", "stop", "terminate"]
 
-InstanceLifecycleType = Literal['spot', 'scheduled', 'capacity-block', 'interruptible-capacity-reservation']
+InstanceLifecycleType = Literal["spot", "scheduled", "capacity-block", "interruptible-capacity-reservation"]
 
-InstanceMetadataEndpointState = Literal['disabled', 'enabled']
+InstanceMetadataEndpointState = Literal["disabled", "enabled"]
 
-InstanceMetadataOptionsState = Literal['pending', 'applied']
+InstanceMetadataOptionsState = Literal["pending", "applied"]
 
-InstanceMetadataProtocolState = Literal['disabled', 'enabled']
+InstanceMetadataProtocolState = Literal["disabled", "enabled"]
 
-InstanceMetadataTagsState = Literal['disabled', 'enabled']
+InstanceMetadataTagsState = Literal["disabled", "enabled"]
 
-InstanceRebootMigrationState = Literal['disabled', 'default']
+InstanceRebootMigrationState = Literal["disabled", "default"]
 
-InstanceStateName = Literal['pending', 'running', 'shutting-down', 'terminated', 'stopping', 'stopped']
+InstanceStateName = Literal["pending", "running", "shutting-down", "terminated", "stopping", "stopped"]
 
-InstanceStorageEncryptionSupport = Literal['unsupported', 'required']
+InstanceStorageEncryptionSupport = Literal["unsupported", "required"]
 
-InstanceTypeHypervisor = Literal['nitro', 'xen']
+InstanceTypeHypervisor = Literal["nitro", "xen"]
 
-IpSource = Literal['amazon', 'byoip', 'none']
+IpSource = Literal["amazon", "byoip", "none"]
 
-Ipv6AddressAttribute = Literal['public', 'private']
+Ipv6AddressAttribute = Literal["public", "private"]
 
-MarketType = Literal['spot', 'capacity-block', 'interruptible-capacity-reservation', 'on-demand']
+MarketType = Literal["spot", "capacity-block", "interruptible-capacity-reservation", "on-demand"]
 
-MonitoringState = Literal['disabled', 'disabling', 'enabled', 'pending']
+MonitoringState = Literal["disabled", "disabling", "enabled", "pending"]
 
-NestedVirtualizationSpecification = Literal['enabled', 'disabled']
+NestedVirtualizationSpecification = Literal["enabled", "disabled"]
 
-NetworkCardInterfaceType = Literal['interface', 'efa', 'efa-only', 'secondary']
+NetworkCardInterfaceType = Literal["interface", "efa", "efa-only", "secondary"]
 
-NetworkInterfaceStatus = Literal['available', 'associated', 'attaching', 'in-use', 'detaching']
+NetworkInterfaceStatus = Literal["available", "associated", "attaching", "in-use", "detaching"]
 
-NetworkInterfaceType = Literal['interface', 'natGateway', 'efa', 'efa-only', 'trunk', 'load_balancer', 'network_load_balancer', 'vpc_endpoint', 'branch', 'transit_gateway', 'lambda', 'quicksight', 'global_accelerator_managed', 'api_gateway_managed', 'gateway_load_balancer', 'gateway_load_balancer_endpoint', 'iot_rules_managed', 'aws_codestar_connections_managed']
+NetworkInterfaceType = Literal[
+    "interface",
+    "natGateway",
+    "efa",
+    "efa-only",
+    "trunk",
+    "load_balancer",
+    "network_load_balancer",
+    "vpc_endpoint",
+    "branch",
+    "transit_gateway",
+    "lambda",
+    "quicksight",
+    "global_accelerator_managed",
+    "api_gateway_managed",
+    "gateway_load_balancer",
+    "gateway_load_balancer_endpoint",
+    "iot_rules_managed",
+    "aws_codestar_connections_managed",
+]
 
-NitroEnclavesSupport = Literal['unsupported', 'supported']
+NitroEnclavesSupport = Literal["unsupported", "supported"]
 
-NitroTpmSupport = Literal['unsupported', 'supported']
+NitroTpmSupport = Literal["unsupported", "supported"]
 
-PhcSupport = Literal['unsupported', 'supported']
+PhcSupport = Literal["unsupported", "supported"]
 
-PlacementGroupStrategy = Literal['cluster', 'partition', 'spread']
+PlacementGroupStrategy = Literal["cluster", "partition", "spread"]
 
-PlatformValues = Literal['Windows']
+PlatformValues = Literal["Windows"]
 
-ProductCodeValues = Literal['devpay', 'marketplace']
+ProductCodeValues = Literal["devpay", "marketplace"]
 
-RebootMigrationSupport = Literal['unsupported', 'supported']
+RebootMigrationSupport = Literal["unsupported", "supported"]
 
-RootDeviceType = Literal['ebs', 'instance-store']
+RootDeviceType = Literal["ebs", "instance-store"]
 
-SecondaryInterfaceStatus = Literal['available', 'in-use']
+SecondaryInterfaceStatus = Literal["available", "in-use"]
 
-SecondaryInterfaceType = Literal['secondary']
+SecondaryInterfaceType = Literal["secondary"]
 
-ServiceManaged = Literal['alb', 'nlb', 'rnat', 'rds']
+ServiceManaged = Literal["alb", "nlb", "rnat", "rds"]
 
-SeverityLabel = Literal['informational', 'low', 'medium', 'high', 'critical']
+SeverityLabel = Literal["informational", "low", "medium", "high", "critical"]
 
-ShutdownBehavior = Literal['stop', 'terminate']
+ShutdownBehavior = Literal["stop", "terminate"]
 
-SpotInstanceType = Literal['one-time', 'persistent']
+SpotInstanceType = Literal["one-time", "persistent"]
 
-StatusName = Literal['reachability']
+StatusName = Literal["reachability"]
 
-StatusType = Literal['passed', 'failed', 'insufficient-data', 'initializing']
+StatusType = Literal["passed", "failed", "insufficient-data", "initializing"]
 
-SubnetCidrBlockStateCode = Literal['associating', 'associated', 'disassociating', 'disassociated', 'failing', 'failed']
+SubnetCidrBlockStateCode = Literal["associating", "associated", "disassociating", "disassociated", "failing", "failed"]
 
-SubnetState = Literal['pending', 'available', 'unavailable', 'failed', 'failed-insufficient-capacity']
+SubnetState = Literal["pending", "available", "unavailable", "failed", "failed-insufficient-capacity"]
 
-SummaryStatus = Literal['ok', 'impaired', 'insufficient-data', 'not-applicable', 'initializing']
+SummaryStatus = Literal["ok", "impaired", "insufficient-data", "not-applicable", "initializing"]
 
-SupportedAdditionalProcessorFeature = Literal['amd-sev-snp', 'nested-virtualization']
+SupportedAdditionalProcessorFeature = Literal["amd-sev-snp", "nested-virtualization"]
 
-Tenancy = Literal['default', 'dedicated', 'host']
+Tenancy = Literal["default", "dedicated", "host"]
 
-TpmSupportValues = Literal['v2.0']
+TpmSupportValues = Literal["v2.0"]
 
-UsageClassType = Literal['spot', 'on-demand', 'capacity-block']
+UsageClassType = Literal["spot", "on-demand", "capacity-block"]
 
-VirtualizationType = Literal['hvm', 'paravirtual']
+VirtualizationType = Literal["hvm", "paravirtual"]
 
-VolumeType = Literal['standard', 'io1', 'io2', 'gp2', 'sc1', 'st1', 'gp3']
+VolumeType = Literal["standard", "io1", "io2", "gp2", "sc1", "st1", "gp3"]
 
-VpcCidrBlockStateCode = Literal['associating', 'associated', 'disassociating', 'disassociated', 'failing', 'failed']
+VpcCidrBlockStateCode = Literal["associating", "associated", "disassociating", "disassociated", "failing", "failed"]
 
-VpcEncryptionControlExclusionState = Literal['enabling', 'enabled', 'disabling', 'disabled']
+VpcEncryptionControlExclusionState = Literal["enabling", "enabled", "disabling", "disabled"]
 
-VpcEncryptionControlMode = Literal['monitor', 'enforce']
+VpcEncryptionControlMode = Literal["monitor", "enforce"]
 
-VpcEncryptionControlState = Literal['enforce-in-progress', 'monitor-in-progress', 'enforce-failed', 'monitor-failed', 'deleting', 'deleted', 'available', 'creating', 'delete-failed']
+VpcEncryptionControlState = Literal[
+    "enforce-in-progress",
+    "monitor-in-progress",
+    "enforce-failed",
+    "monitor-failed",
+    "deleting",
+    "deleted",
+    "available",
+    "creating",
+    "delete-failed",
+]
 
-VpcState = Literal['pending', 'available', 'deleting']
+VpcState = Literal["pending", "available", "deleting"]
+
 
 class Address(TypedDict):
     AllocationId: NotRequired[str]
@@ -186,29 +233,37 @@ class Address(TypedDict):
     InstanceId: NotRequired[str]
     PublicIp: NotRequired[str]
 
+
 class ApplicationStatusSummary(TypedDict):
     Status: NotRequired[SummaryStatus]
     ImpairedSince: NotRequired[datetime]
+
 
 class AssociateIamInstanceProfileRequest(TypedDict):
     IamInstanceProfile: IamInstanceProfileSpecification
     InstanceId: str
 
+
 class AssociateIamInstanceProfileResult(TypedDict):
     IamInstanceProfileAssociation: NotRequired[IamInstanceProfileAssociation]
+
 
 class AttachmentEnaSrdSpecification(TypedDict):
     EnaSrdEnabled: NotRequired[bool]
     EnaSrdUdpSpecification: NotRequired[AttachmentEnaSrdUdpSpecification]
 
+
 class AttachmentEnaSrdUdpSpecification(TypedDict):
     EnaSrdUdpEnabled: NotRequired[bool]
+
 
 class AttributeBooleanValue(TypedDict):
     Value: NotRequired[bool]
 
+
 class AttributeValue(TypedDict):
     Value: NotRequired[str]
+
 
 class AuthorizeSecurityGroupEgressRequest(TypedDict):
     TagSpecifications: NotRequired[list[TagSpecification]]
@@ -222,9 +277,11 @@ class AuthorizeSecurityGroupEgressRequest(TypedDict):
     CidrIp: NotRequired[str]
     IpPermissions: NotRequired[list[IpPermission]]
 
+
 class AuthorizeSecurityGroupEgressResult(TypedDict):
     Return: NotRequired[bool]
     SecurityGroupRules: NotRequired[list[SecurityGroupRule]]
+
 
 class AuthorizeSecurityGroupIngressRequest(TypedDict):
     CidrIp: NotRequired[str]
@@ -239,9 +296,11 @@ class AuthorizeSecurityGroupIngressRequest(TypedDict):
     TagSpecifications: NotRequired[list[TagSpecification]]
     DryRun: NotRequired[bool]
 
+
 class AuthorizeSecurityGroupIngressResult(TypedDict):
     Return: NotRequired[bool]
     SecurityGroupRules: NotRequired[list[SecurityGroupRule]]
+
 
 class AvailabilityZone(TypedDict):
     OptInStatus: NotRequired[AvailabilityZoneOptInStatus]
@@ -259,14 +318,18 @@ class AvailabilityZone(TypedDict):
     SubGeography: NotRequired[list[AvailabilityZoneSubGeography]]
     State: NotRequired[AvailabilityZoneState]
 
+
 class AvailabilityZoneGeography(TypedDict):
     Name: NotRequired[str]
+
 
 class AvailabilityZoneMessage(TypedDict):
     Message: NotRequired[str]
 
+
 class AvailabilityZoneSubGeography(TypedDict):
     Name: NotRequired[str]
+
 
 class BlockDeviceMapping(TypedDict):
     Ebs: NotRequired[EbsBlockDevice]
@@ -274,39 +337,48 @@ class BlockDeviceMapping(TypedDict):
     DeviceName: NotRequired[str]
     VirtualName: NotRequired[str]
 
+
 class BlockPublicAccessStates(TypedDict):
     InternetGatewayBlockMode: NotRequired[BlockPublicAccessMode]
+
 
 class CapacityReservationSpecification(TypedDict):
     CapacityReservationPreference: NotRequired[CapacityReservationPreference]
     CapacityReservationTarget: NotRequired[CapacityReservationTarget]
 
+
 class CapacityReservationSpecificationResponse(TypedDict):
     CapacityReservationPreference: NotRequired[CapacityReservationPreference]
     CapacityReservationTarget: NotRequired[CapacityReservationTargetResponse]
+
 
 class CapacityReservationTarget(TypedDict):
     CapacityReservationId: NotRequired[str]
     CapacityReservationResourceGroupArn: NotRequired[str]
 
+
 class CapacityReservationTargetResponse(TypedDict):
     CapacityReservationId: NotRequired[str]
     CapacityReservationResourceGroupArn: NotRequired[str]
+
 
 class ConnectionTrackingConfiguration(TypedDict):
     TcpEstablishedTimeout: NotRequired[int]
     UdpStreamTimeout: NotRequired[int]
     UdpTimeout: NotRequired[int]
 
+
 class ConnectionTrackingSpecificationRequest(TypedDict):
     TcpEstablishedTimeout: NotRequired[int]
     UdpStreamTimeout: NotRequired[int]
     UdpTimeout: NotRequired[int]
 
+
 class ConnectionTrackingSpecificationResponse(TypedDict):
     TcpEstablishedTimeout: NotRequired[int]
     UdpStreamTimeout: NotRequired[int]
     UdpTimeout: NotRequired[int]
+
 
 class CpuOptions(TypedDict):
     CoreCount: NotRequired[int]
@@ -314,11 +386,13 @@ class CpuOptions(TypedDict):
     AmdSevSnp: NotRequired[AmdSevSnpSpecification]
     NestedVirtualization: NotRequired[NestedVirtualizationSpecification]
 
+
 class CpuOptionsRequest(TypedDict):
     CoreCount: NotRequired[int]
     ThreadsPerCore: NotRequired[int]
     AmdSevSnp: NotRequired[AmdSevSnpSpecification]
     NestedVirtualization: NotRequired[NestedVirtualizationSpecification]
+
 
 class CreateSecurityGroupRequest(TypedDict):
     Description: str
@@ -327,37 +401,45 @@ class CreateSecurityGroupRequest(TypedDict):
     TagSpecifications: NotRequired[list[TagSpecification]]
     DryRun: NotRequired[bool]
 
+
 class CreateSecurityGroupResult(TypedDict):
     GroupId: NotRequired[str]
     Tags: NotRequired[list[Tag]]
     SecurityGroupArn: NotRequired[str]
+
 
 class CreateTagsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Resources: list[str]
     Tags: list[Tag]
 
+
 class CreditSpecificationRequest(TypedDict):
     CpuCredits: str
+
 
 class DefaultConnectionTrackingConfiguration(TypedDict):
     DefaultTcpEstablishedTimeout: NotRequired[int]
     DefaultUdpTimeout: NotRequired[int]
     DefaultUdpStreamTimeout: NotRequired[int]
 
+
 class DeleteSecurityGroupRequest(TypedDict):
     GroupId: NotRequired[str]
     GroupName: NotRequired[str]
     DryRun: NotRequired[bool]
 
+
 class DeleteSecurityGroupResult(TypedDict):
     Return: NotRequired[bool]
     GroupId: NotRequired[str]
+
 
 class DeleteTagsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Resources: list[str]
     Tags: NotRequired[list[Tag]]
+
 
 class DescribeAddressesRequest(TypedDict):
     PublicIps: NotRequired[list[str]]
@@ -365,8 +447,10 @@ class DescribeAddressesRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
     AllocationIds: NotRequired[list[str]]
 
+
 class DescribeAddressesResult(TypedDict):
     Addresses: NotRequired[list[Address]]
+
 
 class DescribeAvailabilityZonesRequest(TypedDict):
     ZoneNames: NotRequired[list[str]]
@@ -375,8 +459,10 @@ class DescribeAvailabilityZonesRequest(TypedDict):
     DryRun: NotRequired[bool]
     Filters: NotRequired[list[Filter]]
 
+
 class DescribeAvailabilityZonesResult(TypedDict):
     AvailabilityZones: NotRequired[list[AvailabilityZone]]
+
 
 class DescribeIamInstanceProfileAssociationsRequest(TypedDict):
     AssociationIds: NotRequired[list[str]]
@@ -384,9 +470,11 @@ class DescribeIamInstanceProfileAssociationsRequest(TypedDict):
     MaxResults: NotRequired[int]
     NextToken: NotRequired[str]
 
+
 class DescribeIamInstanceProfileAssociationsResult(TypedDict):
     IamInstanceProfileAssociations: NotRequired[list[IamInstanceProfileAssociation]]
     NextToken: NotRequired[str]
+
 
 class DescribeImagesRequest(TypedDict):
     ExecutableUsers: NotRequired[list[str]]
@@ -399,14 +487,17 @@ class DescribeImagesRequest(TypedDict):
     DryRun: NotRequired[bool]
     Filters: NotRequired[list[Filter]]
 
+
 class DescribeImagesResult(TypedDict):
     NextToken: NotRequired[str]
     Images: NotRequired[list[Image]]
+
 
 class DescribeInstanceAttributeRequest(TypedDict):
     DryRun: NotRequired[bool]
     InstanceId: str
     Attribute: InstanceAttributeName
+
 
 class DescribeInstanceStatusRequest(TypedDict):
     InstanceIds: NotRequired[list[str]]
@@ -417,9 +508,11 @@ class DescribeInstanceStatusRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
     IncludeAllInstances: NotRequired[bool]
 
+
 class DescribeInstanceStatusResult(TypedDict):
     InstanceStatuses: NotRequired[list[InstanceStatus]]
     NextToken: NotRequired[str]
+
 
 class DescribeInstanceTypesRequest(TypedDict):
     DryRun: NotRequired[bool]
@@ -429,9 +522,11 @@ class DescribeInstanceTypesRequest(TypedDict):
     NextToken: NotRequired[str]
     IncludeUnsupportedInRegion: NotRequired[bool]
 
+
 class DescribeInstanceTypesResult(TypedDict):
     InstanceTypes: NotRequired[list[InstanceTypeInfo]]
     NextToken: NotRequired[str]
+
 
 class DescribeInstancesRequest(TypedDict):
     InstanceIds: NotRequired[list[str]]
@@ -441,9 +536,11 @@ class DescribeInstancesRequest(TypedDict):
     NextToken: NotRequired[str]
     MaxResults: NotRequired[int]
 
+
 class DescribeInstancesResult(TypedDict):
     NextToken: NotRequired[str]
     Reservations: NotRequired[list[Reservation]]
+
 
 class DescribeNetworkInterfacesRequest(TypedDict):
     NextToken: NotRequired[str]
@@ -453,9 +550,11 @@ class DescribeNetworkInterfacesRequest(TypedDict):
     NetworkInterfaceIds: NotRequired[list[str]]
     Filters: NotRequired[list[Filter]]
 
+
 class DescribeNetworkInterfacesResult(TypedDict):
     NetworkInterfaces: NotRequired[list[NetworkInterface]]
     NextToken: NotRequired[str]
+
 
 class DescribeRegionsRequest(TypedDict):
     RegionNames: NotRequired[list[str]]
@@ -463,8 +562,10 @@ class DescribeRegionsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Filters: NotRequired[list[Filter]]
 
+
 class DescribeRegionsResult(TypedDict):
     Regions: NotRequired[list[Region]]
+
 
 class DescribeSecurityGroupRulesRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
@@ -473,9 +574,11 @@ class DescribeSecurityGroupRulesRequest(TypedDict):
     NextToken: NotRequired[str]
     MaxResults: NotRequired[int]
 
+
 class DescribeSecurityGroupRulesResult(TypedDict):
     SecurityGroupRules: NotRequired[list[SecurityGroupRule]]
     NextToken: NotRequired[str]
+
 
 class DescribeSecurityGroupsRequest(TypedDict):
     GroupIds: NotRequired[list[str]]
@@ -485,9 +588,11 @@ class DescribeSecurityGroupsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Filters: NotRequired[list[Filter]]
 
+
 class DescribeSecurityGroupsResult(TypedDict):
     NextToken: NotRequired[str]
     SecurityGroups: NotRequired[list[SecurityGroup]]
+
 
 class DescribeSubnetsRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
@@ -496,9 +601,11 @@ class DescribeSubnetsRequest(TypedDict):
     MaxResults: NotRequired[int]
     DryRun: NotRequired[bool]
 
+
 class DescribeSubnetsResult(TypedDict):
     NextToken: NotRequired[str]
     Subnets: NotRequired[list[Subnet]]
+
 
 class DescribeTagsRequest(TypedDict):
     DryRun: NotRequired[bool]
@@ -506,9 +613,11 @@ class DescribeTagsRequest(TypedDict):
     MaxResults: NotRequired[int]
     NextToken: NotRequired[str]
 
+
 class DescribeTagsResult(TypedDict):
     NextToken: NotRequired[str]
     Tags: NotRequired[list[TagDescription]]
+
 
 class DescribeVpcsRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
@@ -517,20 +626,25 @@ class DescribeVpcsRequest(TypedDict):
     MaxResults: NotRequired[int]
     DryRun: NotRequired[bool]
 
+
 class DescribeVpcsResult(TypedDict):
     NextToken: NotRequired[str]
     Vpcs: NotRequired[list[Vpc]]
 
+
 class DisassociateIamInstanceProfileRequest(TypedDict):
     AssociationId: str
 
+
 class DisassociateIamInstanceProfileResult(TypedDict):
     IamInstanceProfileAssociation: NotRequired[IamInstanceProfileAssociation]
+
 
 class DiskInfo(TypedDict):
     SizeInGB: NotRequired[int]
     Count: NotRequired[int]
     Type: NotRequired[DiskType]
+
 
 class EbsBlockDevice(TypedDict):
     DeleteOnTermination: NotRequired[bool]
@@ -547,6 +661,7 @@ class EbsBlockDevice(TypedDict):
     AvailabilityZoneId: NotRequired[str]
     EbsCardIndex: NotRequired[int]
 
+
 class EbsCardInfo(TypedDict):
     EbsCardIndex: NotRequired[int]
     BaselineBandwidthInMbps: NotRequired[int]
@@ -555,6 +670,7 @@ class EbsCardInfo(TypedDict):
     MaximumBandwidthInMbps: NotRequired[int]
     MaximumThroughputInMBps: NotRequired[float]
     MaximumIops: NotRequired[int]
+
 
 class EbsInfo(TypedDict):
     EbsOptimizedSupport: NotRequired[EbsOptimizedSupport]
@@ -566,6 +682,7 @@ class EbsInfo(TypedDict):
     MaximumEbsCards: NotRequired[int]
     EbsCards: NotRequired[list[EbsCardInfo]]
 
+
 class EbsInstanceBlockDevice(TypedDict):
     AttachTime: NotRequired[datetime]
     DeleteOnTermination: NotRequired[bool]
@@ -576,9 +693,11 @@ class EbsInstanceBlockDevice(TypedDict):
     Operator: NotRequired[OperatorResponse]
     EbsCardIndex: NotRequired[int]
 
+
 class EbsInstanceBlockDeviceSpecification(TypedDict):
     VolumeId: NotRequired[str]
     DeleteOnTermination: NotRequired[bool]
+
 
 class EbsOptimizedInfo(TypedDict):
     BaselineBandwidthInMbps: NotRequired[int]
@@ -588,17 +707,21 @@ class EbsOptimizedInfo(TypedDict):
     MaximumThroughputInMBps: NotRequired[float]
     MaximumIops: NotRequired[int]
 
+
 class EbsStatusDetails(TypedDict):
     ImpairedSince: NotRequired[datetime]
     Name: NotRequired[StatusName]
     Status: NotRequired[StatusType]
 
+
 class EbsStatusSummary(TypedDict):
     Details: NotRequired[list[EbsStatusDetails]]
     Status: NotRequired[SummaryStatus]
 
+
 class EfaInfo(TypedDict):
     MaximumEfaInterfaces: NotRequired[int]
+
 
 class ElasticGpuAssociation(TypedDict):
     ElasticGpuId: NotRequired[str]
@@ -606,12 +729,15 @@ class ElasticGpuAssociation(TypedDict):
     ElasticGpuAssociationState: NotRequired[str]
     ElasticGpuAssociationTime: NotRequired[str]
 
+
 class ElasticGpuSpecification(TypedDict):
     Type: str
+
 
 class ElasticInferenceAccelerator(TypedDict):
     Type: str
     Count: NotRequired[int]
+
 
 class ElasticInferenceAcceleratorAssociation(TypedDict):
     ElasticInferenceAcceleratorArn: NotRequired[str]
@@ -619,22 +745,28 @@ class ElasticInferenceAcceleratorAssociation(TypedDict):
     ElasticInferenceAcceleratorAssociationState: NotRequired[str]
     ElasticInferenceAcceleratorAssociationTime: NotRequired[datetime]
 
+
 class EnaSrdSpecificationRequest(TypedDict):
     EnaSrdEnabled: NotRequired[bool]
     EnaSrdUdpSpecification: NotRequired[EnaSrdUdpSpecificationRequest]
 
+
 class EnaSrdUdpSpecificationRequest(TypedDict):
     EnaSrdUdpEnabled: NotRequired[bool]
+
 
 class EnclaveOptions(TypedDict):
     Enabled: NotRequired[bool]
 
+
 class EnclaveOptionsRequest(TypedDict):
     Enabled: NotRequired[bool]
+
 
 class Filter(TypedDict):
     Name: NotRequired[str]
     Values: NotRequired[list[str]]
+
 
 class FpgaDeviceInfo(TypedDict):
     Name: NotRequired[str]
@@ -642,22 +774,27 @@ class FpgaDeviceInfo(TypedDict):
     Count: NotRequired[int]
     MemoryInfo: NotRequired[FpgaDeviceMemoryInfo]
 
+
 class FpgaDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
 
 class FpgaInfo(TypedDict):
     Fpgas: NotRequired[list[FpgaDeviceInfo]]
     TotalFpgaMemoryInMiB: NotRequired[int]
+
 
 class GetConsoleOutputRequest(TypedDict):
     InstanceId: str
     Latest: NotRequired[bool]
     DryRun: NotRequired[bool]
 
+
 class GetConsoleOutputResult(TypedDict):
     InstanceId: NotRequired[str]
     Timestamp: NotRequired[datetime]
     Output: NotRequired[str]
+
 
 class GpuDeviceInfo(TypedDict):
     Name: NotRequired[str]
@@ -668,26 +805,33 @@ class GpuDeviceInfo(TypedDict):
     Workloads: NotRequired[list[str]]
     MemoryInfo: NotRequired[GpuDeviceMemoryInfo]
 
+
 class GpuDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
 
 class GpuInfo(TypedDict):
     Gpus: NotRequired[list[GpuDeviceInfo]]
     TotalGpuMemoryInMiB: NotRequired[int]
 
+
 class GroupIdentifier(TypedDict):
     GroupId: NotRequired[str]
     GroupName: NotRequired[str]
 
+
 class HibernationOptions(TypedDict):
     Configured: NotRequired[bool]
+
 
 class HibernationOptionsRequest(TypedDict):
     Configured: NotRequired[bool]
 
+
 class IamInstanceProfile(TypedDict):
     Arn: NotRequired[str]
     Id: NotRequired[str]
+
 
 class IamInstanceProfileAssociation(TypedDict):
     AssociationId: NotRequired[str]
@@ -696,9 +840,11 @@ class IamInstanceProfileAssociation(TypedDict):
     State: NotRequired[IamInstanceProfileAssociationState]
     Timestamp: NotRequired[datetime]
 
+
 class IamInstanceProfileSpecification(TypedDict):
     Arn: NotRequired[str]
     Name: NotRequired[str]
+
 
 class Image(TypedDict):
     PlatformDetails: NotRequired[str]
@@ -743,6 +889,7 @@ class Image(TypedDict):
     RamdiskId: NotRequired[str]
     Platform: NotRequired[PlatformValues]
 
+
 class ImageWatermark(TypedDict):
     WatermarkKey: NotRequired[str]
     SourceImageRegion: NotRequired[str]
@@ -750,9 +897,11 @@ class ImageWatermark(TypedDict):
     SourceImageCreationTime: NotRequired[datetime]
     WatermarkCreationTime: NotRequired[datetime]
 
+
 class InferenceAcceleratorInfo(TypedDict):
     Accelerators: NotRequired[list[InferenceDeviceInfo]]
     TotalInferenceMemoryInMiB: NotRequired[int]
+
 
 class InferenceDeviceInfo(TypedDict):
     Count: NotRequired[int]
@@ -760,8 +909,10 @@ class InferenceDeviceInfo(TypedDict):
     Manufacturer: NotRequired[str]
     MemoryInfo: NotRequired[InferenceDeviceMemoryInfo]
 
+
 class InferenceDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
 
 class Instance(TypedDict):
     Architecture: NotRequired[ArchitectureValues]
@@ -826,12 +977,15 @@ class Instance(TypedDict):
     PrivateIpAddress: NotRequired[str]
     PublicIpAddress: NotRequired[str]
 
+
 class InstanceAttachmentEnaSrdSpecification(TypedDict):
     EnaSrdEnabled: NotRequired[bool]
     EnaSrdUdpSpecification: NotRequired[InstanceAttachmentEnaSrdUdpSpecification]
 
+
 class InstanceAttachmentEnaSrdUdpSpecification(TypedDict):
     EnaSrdUdpEnabled: NotRequired[bool]
+
 
 class InstanceAttribute(TypedDict):
     BlockDeviceMappings: NotRequired[list[InstanceBlockDeviceMapping]]
@@ -852,9 +1006,11 @@ class InstanceAttribute(TypedDict):
     DisableApiStop: NotRequired[AttributeBooleanValue]
     Groups: NotRequired[list[GroupIdentifier]]
 
+
 class InstanceBlockDeviceMapping(TypedDict):
     DeviceName: NotRequired[str]
     Ebs: NotRequired[EbsInstanceBlockDevice]
+
 
 class InstanceBlockDeviceMappingSpecification(TypedDict):
     DeviceName: NotRequired[str]
@@ -862,26 +1018,33 @@ class InstanceBlockDeviceMappingSpecification(TypedDict):
     VirtualName: NotRequired[str]
     NoDevice: NotRequired[str]
 
+
 class InstanceIpv4Prefix(TypedDict):
     Ipv4Prefix: NotRequired[str]
+
 
 class InstanceIpv6Address(TypedDict):
     Ipv6Address: NotRequired[str]
     IsPrimaryIpv6: NotRequired[bool]
 
+
 class InstanceIpv6Prefix(TypedDict):
     Ipv6Prefix: NotRequired[str]
+
 
 class InstanceMaintenanceOptions(TypedDict):
     AutoRecovery: NotRequired[InstanceAutoRecoveryState]
     RebootMigration: NotRequired[InstanceRebootMigrationState]
 
+
 class InstanceMaintenanceOptionsRequest(TypedDict):
     AutoRecovery: NotRequired[InstanceAutoRecoveryState]
+
 
 class InstanceMarketOptionsRequest(TypedDict):
     MarketType: NotRequired[MarketType]
     SpotOptions: NotRequired[SpotMarketOptions]
+
 
 class InstanceMetadataOptionsRequest(TypedDict):
     HttpTokens: NotRequired[HttpTokensState]
@@ -890,6 +1053,7 @@ class InstanceMetadataOptionsRequest(TypedDict):
     HttpProtocolIpv6: NotRequired[InstanceMetadataProtocolState]
     InstanceMetadataTags: NotRequired[InstanceMetadataTagsState]
 
+
 class InstanceMetadataOptionsResponse(TypedDict):
     State: NotRequired[InstanceMetadataOptionsState]
     HttpTokens: NotRequired[HttpTokensState]
@@ -897,6 +1061,7 @@ class InstanceMetadataOptionsResponse(TypedDict):
     HttpEndpoint: NotRequired[InstanceMetadataEndpointState]
     HttpProtocolIpv6: NotRequired[InstanceMetadataProtocolState]
     InstanceMetadataTags: NotRequired[InstanceMetadataTagsState]
+
 
 class InstanceNetworkInterface(TypedDict):
     Association: NotRequired[InstanceNetworkInterfaceAssociation]
@@ -920,12 +1085,14 @@ class InstanceNetworkInterface(TypedDict):
     ConnectionTrackingConfiguration: NotRequired[ConnectionTrackingSpecificationResponse]
     Operator: NotRequired[OperatorResponse]
 
+
 class InstanceNetworkInterfaceAssociation(TypedDict):
     CarrierIp: NotRequired[str]
     CustomerOwnedIp: NotRequired[str]
     IpOwnerId: NotRequired[str]
     PublicDnsName: NotRequired[str]
     PublicIp: NotRequired[str]
+
 
 class InstanceNetworkInterfaceAttachment(TypedDict):
     AttachTime: NotRequired[datetime]
@@ -936,6 +1103,7 @@ class InstanceNetworkInterfaceAttachment(TypedDict):
     NetworkCardIndex: NotRequired[int]
     EnaSrdSpecification: NotRequired[InstanceAttachmentEnaSrdSpecification]
     EnaQueueCount: NotRequired[int]
+
 
 class InstanceNetworkInterfaceSpecification(TypedDict):
     AssociatePublicIpAddress: NotRequired[bool]
@@ -962,17 +1130,21 @@ class InstanceNetworkInterfaceSpecification(TypedDict):
     ConnectionTrackingSpecification: NotRequired[ConnectionTrackingSpecificationRequest]
     EnaQueueCount: NotRequired[int]
 
+
 class InstanceNetworkPerformanceOptions(TypedDict):
     BandwidthWeighting: NotRequired[InstanceBandwidthWeighting]
 
+
 class InstanceNetworkPerformanceOptionsRequest(TypedDict):
     BandwidthWeighting: NotRequired[InstanceBandwidthWeighting]
+
 
 class InstancePrivateIpAddress(TypedDict):
     Association: NotRequired[InstanceNetworkInterfaceAssociation]
     Primary: NotRequired[bool]
     PrivateDnsName: NotRequired[str]
     PrivateIpAddress: NotRequired[str]
+
 
 class InstanceSecondaryInterface(TypedDict):
     Attachment: NotRequired[InstanceSecondaryInterfaceAttachment]
@@ -986,6 +1158,7 @@ class InstanceSecondaryInterface(TypedDict):
     SecondaryNetworkId: NotRequired[str]
     InterfaceType: NotRequired[SecondaryInterfaceType]
 
+
 class InstanceSecondaryInterfaceAttachment(TypedDict):
     AttachTime: NotRequired[datetime]
     AttachmentId: NotRequired[str]
@@ -994,11 +1167,14 @@ class InstanceSecondaryInterfaceAttachment(TypedDict):
     Status: NotRequired[AttachmentStatus]
     NetworkCardIndex: NotRequired[int]
 
+
 class InstanceSecondaryInterfacePrivateIpAddress(TypedDict):
     PrivateIpAddress: NotRequired[str]
 
+
 class InstanceSecondaryInterfacePrivateIpAddressRequest(TypedDict):
     PrivateIpAddress: str
+
 
 class InstanceSecondaryInterfaceSpecificationRequest(TypedDict):
     DeleteOnTermination: NotRequired[bool]
@@ -1009,14 +1185,17 @@ class InstanceSecondaryInterfaceSpecificationRequest(TypedDict):
     InterfaceType: NotRequired[SecondaryInterfaceType]
     NetworkCardIndex: NotRequired[int]
 
+
 class InstanceState(TypedDict):
     Code: NotRequired[int]
     Name: NotRequired[InstanceStateName]
+
 
 class InstanceStateChange(TypedDict):
     InstanceId: NotRequired[str]
     CurrentState: NotRequired[InstanceState]
     PreviousState: NotRequired[InstanceState]
+
 
 class InstanceStatus(TypedDict):
     AvailabilityZone: NotRequired[str]
@@ -1032,10 +1211,12 @@ class InstanceStatus(TypedDict):
     ApplicationStatus: NotRequired[ApplicationStatusSummary]
     PerformanceStatus: NotRequired[PerformanceStatusSummary]
 
+
 class InstanceStatusDetails(TypedDict):
     ImpairedSince: NotRequired[datetime]
     Name: NotRequired[StatusName]
     Status: NotRequired[StatusType]
+
 
 class InstanceStatusEvent(TypedDict):
     InstanceEventId: NotRequired[str]
@@ -1045,15 +1226,18 @@ class InstanceStatusEvent(TypedDict):
     NotBefore: NotRequired[datetime]
     NotBeforeDeadline: NotRequired[datetime]
 
+
 class InstanceStatusSummary(TypedDict):
     Details: NotRequired[list[InstanceStatusDetails]]
     Status: NotRequired[SummaryStatus]
+
 
 class InstanceStorageInfo(TypedDict):
     TotalSizeInGB: NotRequired[int]
     Disks: NotRequired[list[DiskInfo]]
     NvmeSupport: NotRequired[EphemeralNvmeSupport]
     EncryptionSupport: NotRequired[InstanceStorageEncryptionSupport]
+
 
 class InstanceTypeInfo(TypedDict):
     InstanceType: NotRequired[str]
@@ -1089,12 +1273,15 @@ class InstanceTypeInfo(TypedDict):
     RebootMigrationSupport: NotRequired[RebootMigrationSupport]
     SupportedInRegion: NotRequired[bool]
 
+
 class InstanceTypeItem(TypedDict):
     InstanceType: NotRequired[str]
+
 
 class InstanceTypeSpecification(TypedDict):
     SupportedInstanceTypes: NotRequired[list[InstanceTypeItem]]
     UnsupportedInstanceTypes: NotRequired[list[InstanceTypeItem]]
+
 
 class IpPermission(TypedDict):
     IpProtocol: NotRequired[str]
@@ -1105,40 +1292,51 @@ class IpPermission(TypedDict):
     Ipv6Ranges: NotRequired[list[Ipv6Range]]
     PrefixListIds: NotRequired[list[PrefixListId]]
 
+
 class IpRange(TypedDict):
     Description: NotRequired[str]
     CidrIp: NotRequired[str]
 
+
 class Ipv4PrefixSpecification(TypedDict):
     Ipv4Prefix: NotRequired[str]
+
 
 class Ipv4PrefixSpecificationRequest(TypedDict):
     Ipv4Prefix: NotRequired[str]
 
+
 class Ipv6PrefixSpecification(TypedDict):
     Ipv6Prefix: NotRequired[str]
+
 
 class Ipv6PrefixSpecificationRequest(TypedDict):
     Ipv6Prefix: NotRequired[str]
 
+
 class Ipv6Range(TypedDict):
     Description: NotRequired[str]
     CidrIpv6: NotRequired[str]
+
 
 class LaunchTemplateSpecification(TypedDict):
     LaunchTemplateId: NotRequired[str]
     LaunchTemplateName: NotRequired[str]
     Version: NotRequired[str]
 
+
 class LicenseConfiguration(TypedDict):
     LicenseConfigurationArn: NotRequired[str]
+
 
 class LicenseConfigurationRequest(TypedDict):
     LicenseConfigurationArn: NotRequired[str]
 
+
 class MediaAcceleratorInfo(TypedDict):
     Accelerators: NotRequired[list[MediaDeviceInfo]]
     TotalMediaMemoryInMiB: NotRequired[int]
+
 
 class MediaDeviceInfo(TypedDict):
     Count: NotRequired[int]
@@ -1146,11 +1344,14 @@ class MediaDeviceInfo(TypedDict):
     Manufacturer: NotRequired[str]
     MemoryInfo: NotRequired[MediaDeviceMemoryInfo]
 
+
 class MediaDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
 
+
 class MemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
 
 class ModifyInstanceAttributeRequest(TypedDict):
     SourceDestCheck: NotRequired[AttributeBooleanValue]
@@ -1172,6 +1373,7 @@ class ModifyInstanceAttributeRequest(TypedDict):
     SriovNetSupport: NotRequired[AttributeValue]
     EnaSupport: NotRequired[AttributeBooleanValue]
 
+
 class ModifyInstanceMetadataOptionsRequest(TypedDict):
     InstanceId: str
     HttpTokens: NotRequired[HttpTokensState]
@@ -1181,13 +1383,16 @@ class ModifyInstanceMetadataOptionsRequest(TypedDict):
     HttpProtocolIpv6: NotRequired[InstanceMetadataProtocolState]
     InstanceMetadataTags: NotRequired[InstanceMetadataTagsState]
 
+
 class ModifyInstanceMetadataOptionsResult(TypedDict):
     InstanceId: NotRequired[str]
     InstanceMetadataOptions: NotRequired[InstanceMetadataOptionsResponse]
 
+
 class Monitoring(TypedDict):
     MetricCategoryIds: NotRequired[list[str]]
     State: NotRequired[MonitoringState]
+
 
 class NetworkCardInfo(TypedDict):
     NetworkCardIndex: NotRequired[int]
@@ -1200,6 +1405,7 @@ class NetworkCardInfo(TypedDict):
     MaximumEnaQueueCount: NotRequired[int]
     MaximumEnaQueueCountPerInterface: NotRequired[int]
     InterfaceTypes: NotRequired[list[NetworkCardInterfaceType]]
+
 
 class NetworkInfo(TypedDict):
     NetworkPerformance: NotRequired[str]
@@ -1221,6 +1427,7 @@ class NetworkInfo(TypedDict):
     SecondaryNetworkSupported: NotRequired[bool]
     MaximumSecondaryNetworkInterfaces: NotRequired[int]
     Ipv4AddressesPerSecondaryInterface: NotRequired[int]
+
 
 class NetworkInterface(TypedDict):
     Association: NotRequired[NetworkInterfaceAssociation]
@@ -1256,6 +1463,7 @@ class NetworkInterface(TypedDict):
     AssociatedSubnets: NotRequired[list[str]]
     AvailabilityZoneId: NotRequired[str]
 
+
 class NetworkInterfaceAssociation(TypedDict):
     AllocationId: NotRequired[str]
     AssociationId: NotRequired[str]
@@ -1264,6 +1472,7 @@ class NetworkInterfaceAssociation(TypedDict):
     PublicIp: NotRequired[str]
     CustomerOwnedIp: NotRequired[str]
     CarrierIp: NotRequired[str]
+
 
 class NetworkInterfaceAttachment(TypedDict):
     AttachTime: NotRequired[datetime]
@@ -1277,10 +1486,12 @@ class NetworkInterfaceAttachment(TypedDict):
     EnaSrdSpecification: NotRequired[AttachmentEnaSrdSpecification]
     EnaQueueCount: NotRequired[int]
 
+
 class NetworkInterfaceIpv6Address(TypedDict):
     Ipv6Address: NotRequired[str]
     PublicIpv6DnsName: NotRequired[str]
     IsPrimaryIpv6: NotRequired[bool]
+
 
 class NetworkInterfacePrivateIpAddress(TypedDict):
     Association: NotRequired[NetworkInterfaceAssociation]
@@ -1288,9 +1499,11 @@ class NetworkInterfacePrivateIpAddress(TypedDict):
     PrivateDnsName: NotRequired[str]
     PrivateIpAddress: NotRequired[str]
 
+
 class NeuronDeviceCoreInfo(TypedDict):
     Count: NotRequired[int]
     Version: NotRequired[int]
+
 
 class NeuronDeviceInfo(TypedDict):
     Count: NotRequired[int]
@@ -1298,28 +1511,35 @@ class NeuronDeviceInfo(TypedDict):
     CoreInfo: NotRequired[NeuronDeviceCoreInfo]
     MemoryInfo: NotRequired[NeuronDeviceMemoryInfo]
 
+
 class NeuronDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
 
 class NeuronInfo(TypedDict):
     NeuronDevices: NotRequired[list[NeuronDeviceInfo]]
     TotalNeuronDeviceMemoryInMiB: NotRequired[int]
 
+
 class NitroTpmInfo(TypedDict):
     SupportedVersions: NotRequired[list[str]]
 
+
 class OperatorRequest(TypedDict):
     Principal: NotRequired[str]
+
 
 class OperatorResponse(TypedDict):
     Managed: NotRequired[bool]
     Principal: NotRequired[str]
     HiddenByDefault: NotRequired[bool]
 
+
 class PerformanceStatusSummary(TypedDict):
     Status: NotRequired[SummaryStatus]
     ImpairedSince: NotRequired[datetime]
     Remediation: NotRequired[str]
+
 
 class Placement(TypedDict):
     AvailabilityZoneId: NotRequired[str]
@@ -1333,31 +1553,38 @@ class Placement(TypedDict):
     GroupId: NotRequired[str]
     AvailabilityZone: NotRequired[str]
 
+
 class PlacementGroupInfo(TypedDict):
     SupportedStrategies: NotRequired[list[PlacementGroupStrategy]]
+
 
 class PrefixListId(TypedDict):
     Description: NotRequired[str]
     PrefixListId: NotRequired[str]
+
 
 class PrivateDnsNameOptionsOnLaunch(TypedDict):
     HostnameType: NotRequired[HostnameType]
     EnableResourceNameDnsARecord: NotRequired[bool]
     EnableResourceNameDnsAAAARecord: NotRequired[bool]
 
+
 class PrivateDnsNameOptionsRequest(TypedDict):
     HostnameType: NotRequired[HostnameType]
     EnableResourceNameDnsARecord: NotRequired[bool]
     EnableResourceNameDnsAAAARecord: NotRequired[bool]
+
 
 class PrivateDnsNameOptionsResponse(TypedDict):
     HostnameType: NotRequired[HostnameType]
     EnableResourceNameDnsARecord: NotRequired[bool]
     EnableResourceNameDnsAAAARecord: NotRequired[bool]
 
+
 class PrivateIpAddressSpecification(TypedDict):
     Primary: NotRequired[bool]
     PrivateIpAddress: NotRequired[str]
+
 
 class ProcessorInfo(TypedDict):
     SupportedArchitectures: NotRequired[list[ArchitectureType]]
@@ -1365,9 +1592,11 @@ class ProcessorInfo(TypedDict):
     SupportedFeatures: NotRequired[list[SupportedAdditionalProcessorFeature]]
     Manufacturer: NotRequired[str]
 
+
 class ProductCode(TypedDict):
     ProductCodeId: NotRequired[str]
     ProductCodeType: NotRequired[ProductCodeValues]
+
 
 class PublicIpDnsNameOptions(TypedDict):
     DnsHostnameType: NotRequired[str]
@@ -1375,9 +1604,11 @@ class PublicIpDnsNameOptions(TypedDict):
     PublicIpv6DnsName: NotRequired[str]
     PublicDualStackDnsName: NotRequired[str]
 
+
 class RebootInstancesRequest(TypedDict):
     InstanceIds: list[str]
     DryRun: NotRequired[bool]
+
 
 class ReferencedSecurityGroup(TypedDict):
     GroupId: NotRequired[str]
@@ -1386,21 +1617,26 @@ class ReferencedSecurityGroup(TypedDict):
     VpcId: NotRequired[str]
     VpcPeeringConnectionId: NotRequired[str]
 
+
 class Region(TypedDict):
     OptInStatus: NotRequired[str]
     Geography: NotRequired[list[RegionGeography]]
     RegionName: NotRequired[str]
     Endpoint: NotRequired[str]
 
+
 class RegionGeography(TypedDict):
     Name: NotRequired[str]
+
 
 class ReplaceIamInstanceProfileAssociationRequest(TypedDict):
     IamInstanceProfile: IamInstanceProfileSpecification
     AssociationId: str
 
+
 class ReplaceIamInstanceProfileAssociationResult(TypedDict):
     IamInstanceProfileAssociation: NotRequired[IamInstanceProfileAssociation]
+
 
 class Reservation(TypedDict):
     ReservationId: NotRequired[str]
@@ -1408,6 +1644,7 @@ class Reservation(TypedDict):
     RequesterId: NotRequired[str]
     Groups: NotRequired[list[GroupIdentifier]]
     Instances: NotRequired[list[Instance]]
+
 
 class RevokeSecurityGroupEgressRequest(TypedDict):
     SecurityGroupRuleIds: NotRequired[list[str]]
@@ -1421,10 +1658,12 @@ class RevokeSecurityGroupEgressRequest(TypedDict):
     CidrIp: NotRequired[str]
     IpPermissions: NotRequired[list[IpPermission]]
 
+
 class RevokeSecurityGroupEgressResult(TypedDict):
     Return: NotRequired[bool]
     UnknownIpPermissions: NotRequired[list[IpPermission]]
     RevokedSecurityGroupRules: NotRequired[list[RevokedSecurityGroupRule]]
+
 
 class RevokeSecurityGroupIngressRequest(TypedDict):
     CidrIp: NotRequired[str]
@@ -1439,10 +1678,12 @@ class RevokeSecurityGroupIngressRequest(TypedDict):
     SecurityGroupRuleIds: NotRequired[list[str]]
     DryRun: NotRequired[bool]
 
+
 class RevokeSecurityGroupIngressResult(TypedDict):
     Return: NotRequired[bool]
     UnknownIpPermissions: NotRequired[list[IpPermission]]
     RevokedSecurityGroupRules: NotRequired[list[RevokedSecurityGroupRule]]
+
 
 class RevokedSecurityGroupRule(TypedDict):
     SecurityGroupRuleId: NotRequired[str]
@@ -1457,9 +1698,11 @@ class RevokedSecurityGroupRule(TypedDict):
     ReferencedGroupId: NotRequired[str]
     Description: NotRequired[str]
 
+
 class RunInstancesMonitoringEnabled(TypedDict):
     MetricCategoryIds: NotRequired[list[str]]
     Enabled: bool
+
 
 class RunInstancesRequest(TypedDict):
     BlockDeviceMappings: NotRequired[list[BlockDeviceMapping]]
@@ -1507,6 +1750,7 @@ class RunInstancesRequest(TypedDict):
     IamInstanceProfile: NotRequired[IamInstanceProfileSpecification]
     EbsOptimized: NotRequired[bool]
 
+
 class ScanResults(TypedDict):
     HighestFindingSeverityLabel: NotRequired[SeverityLabel]
     FindingScanDate: NotRequired[datetime]
@@ -1516,8 +1760,10 @@ class ScanResults(TypedDict):
     HighFixAvailableSince: NotRequired[datetime]
     CriticalFixAvailableSince: NotRequired[datetime]
 
+
 class SecureBlobAttributeValue(TypedDict):
     Value: NotRequired[bytes]
+
 
 class SecurityGroup(TypedDict):
     GroupId: NotRequired[str]
@@ -1529,6 +1775,7 @@ class SecurityGroup(TypedDict):
     GroupName: NotRequired[str]
     Description: NotRequired[str]
     IpPermissions: NotRequired[list[IpPermission]]
+
 
 class SecurityGroupRule(TypedDict):
     SecurityGroupRuleId: NotRequired[str]
@@ -1546,6 +1793,7 @@ class SecurityGroupRule(TypedDict):
     Tags: NotRequired[list[Tag]]
     SecurityGroupRuleArn: NotRequired[str]
 
+
 class SpotMarketOptions(TypedDict):
     MaxPrice: NotRequired[str]
     SpotInstanceType: NotRequired[SpotInstanceType]
@@ -1553,17 +1801,21 @@ class SpotMarketOptions(TypedDict):
     ValidUntil: NotRequired[datetime]
     InstanceInterruptionBehavior: NotRequired[InstanceInterruptionBehavior]
 
+
 class StartInstancesRequest(TypedDict):
     InstanceIds: list[str]
     AdditionalInfo: NotRequired[str]
     DryRun: NotRequired[bool]
 
+
 class StartInstancesResult(TypedDict):
     StartingInstances: NotRequired[list[InstanceStateChange]]
+
 
 class StateReason(TypedDict):
     Code: NotRequired[str]
     Message: NotRequired[str]
+
 
 class StopInstancesRequest(TypedDict):
     InstanceIds: list[str]
@@ -1572,8 +1824,10 @@ class StopInstancesRequest(TypedDict):
     DryRun: NotRequired[bool]
     Force: NotRequired[bool]
 
+
 class StopInstancesResult(TypedDict):
     StoppingInstances: NotRequired[list[InstanceStateChange]]
+
 
 class Subnet(TypedDict):
     AvailabilityZoneId: NotRequired[str]
@@ -1600,9 +1854,11 @@ class Subnet(TypedDict):
     DefaultForAz: NotRequired[bool]
     MapPublicIpOnLaunch: NotRequired[bool]
 
+
 class SubnetCidrBlockState(TypedDict):
     State: NotRequired[SubnetCidrBlockStateCode]
     StatusMessage: NotRequired[str]
+
 
 class SubnetIpv6CidrBlockAssociation(TypedDict):
     AssociationId: NotRequired[str]
@@ -1611,9 +1867,11 @@ class SubnetIpv6CidrBlockAssociation(TypedDict):
     Ipv6AddressAttribute: NotRequired[Ipv6AddressAttribute]
     IpSource: NotRequired[IpSource]
 
+
 class Tag(TypedDict):
     Key: NotRequired[str]
     Value: NotRequired[str]
+
 
 class TagDescription(TypedDict):
     Key: NotRequired[str]
@@ -1621,9 +1879,11 @@ class TagDescription(TypedDict):
     ResourceType: NotRequired[str]
     Value: NotRequired[str]
 
+
 class TagSpecification(TypedDict):
     ResourceType: NotRequired[str]
     Tags: NotRequired[list[Tag]]
+
 
 class TerminateInstancesRequest(TypedDict):
     InstanceIds: list[str]
@@ -1631,8 +1891,10 @@ class TerminateInstancesRequest(TypedDict):
     SkipOsShutdown: NotRequired[bool]
     DryRun: NotRequired[bool]
 
+
 class TerminateInstancesResult(TypedDict):
     TerminatingInstances: NotRequired[list[InstanceStateChange]]
+
 
 class UserIdGroupPair(TypedDict):
     Description: NotRequired[str]
@@ -1643,12 +1905,14 @@ class UserIdGroupPair(TypedDict):
     VpcPeeringConnectionId: NotRequired[str]
     PeeringStatus: NotRequired[str]
 
+
 class VCpuInfo(TypedDict):
     DefaultVCpus: NotRequired[int]
     DefaultCores: NotRequired[int]
     DefaultThreadsPerCore: NotRequired[int]
     ValidCores: NotRequired[list[int]]
     ValidThreadsPerCore: NotRequired[list[int]]
+
 
 class Vpc(TypedDict):
     OwnerId: NotRequired[str]
@@ -1664,14 +1928,17 @@ class Vpc(TypedDict):
     CidrBlock: NotRequired[str]
     DhcpOptionsId: NotRequired[str]
 
+
 class VpcCidrBlockAssociation(TypedDict):
     AssociationId: NotRequired[str]
     CidrBlock: NotRequired[str]
     CidrBlockState: NotRequired[VpcCidrBlockState]
 
+
 class VpcCidrBlockState(TypedDict):
     State: NotRequired[VpcCidrBlockStateCode]
     StatusMessage: NotRequired[str]
+
 
 class VpcEncryptionControl(TypedDict):
     VpcId: NotRequired[str]
@@ -1682,9 +1949,11 @@ class VpcEncryptionControl(TypedDict):
     ResourceExclusions: NotRequired[VpcEncryptionControlExclusions]
     Tags: NotRequired[list[Tag]]
 
+
 class VpcEncryptionControlExclusion(TypedDict):
     State: NotRequired[VpcEncryptionControlExclusionState]
     StateMessage: NotRequired[str]
+
 
 class VpcEncryptionControlExclusions(TypedDict):
     InternetGateway: NotRequired[VpcEncryptionControlExclusion]
@@ -1697,6 +1966,7 @@ class VpcEncryptionControlExclusions(TypedDict):
     ElasticFileSystem: NotRequired[VpcEncryptionControlExclusion]
     GlobalAccelerator: NotRequired[VpcEncryptionControlExclusion]
     ApiGatewayV2: NotRequired[VpcEncryptionControlExclusion]
+
 
 class VpcIpv6CidrBlockAssociation(TypedDict):
     AssociationId: NotRequired[str]

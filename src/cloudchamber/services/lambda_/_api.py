@@ -8,48 +8,90 @@ from typing import Literal, NotRequired, TypedDict
 
 from cloudchamber.base.body import ReplyBody
 
-ApplicationLogLevel = Literal['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL']
+ApplicationLogLevel = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 
-Architecture = Literal['x86_64', 'arm64']
+Architecture = Literal["x86_64", "arm64"]
 
-DirectS3Read = Literal['ENABLED', 'DISABLED', 'AUTO']
+DirectS3Read = Literal["ENABLED", "DISABLED", "AUTO"]
 
-FunctionUrlAuthType = Literal['NONE', 'AWS_IAM']
+FunctionUrlAuthType = Literal["NONE", "AWS_IAM"]
 
-FunctionVersion = Literal['ALL']
+FunctionVersion = Literal["ALL"]
 
-FunctionVersionLatestPublished = Literal['LATEST_PUBLISHED']
+FunctionVersionLatestPublished = Literal["LATEST_PUBLISHED"]
 
-InvocationType = Literal['Event', 'RequestResponse', 'DryRun']
+InvocationType = Literal["Event", "RequestResponse", "DryRun"]
 
-LastUpdateStatus = Literal['Successful', 'Failed', 'InProgress']
+LastUpdateStatus = Literal["Successful", "Failed", "InProgress"]
 
-LastUpdateStatusReasonCode = Literal['EniLimitExceeded', 'InsufficientRolePermissions', 'InvalidConfiguration', 'InternalError', 'SubnetOutOfIPAddresses', 'InvalidSubnet', 'InvalidSecurityGroup', 'ImageDeleted', 'ImageAccessDenied', 'InvalidImage', 'KMSKeyAccessDenied', 'KMSKeyNotFound', 'InvalidStateKMSKey', 'DisabledKMSKey', 'EFSIOError', 'EFSMountConnectivityError', 'EFSMountFailure', 'EFSMountTimeout', 'InvalidRuntime', 'InvalidZipFileException', 'FunctionError', 'ServiceQuotaExceededException', 'VcpuLimitExceeded', 'CapacityProviderScalingLimitExceeded', 'InsufficientCapacity', 'EC2RequestLimitExceeded', 'FunctionError.InitTimeout', 'FunctionError.RuntimeInitError', 'FunctionError.ExtensionInitError', 'FunctionError.InvalidEntryPoint', 'FunctionError.InvalidWorkingDirectory', 'FunctionError.PermissionDenied', 'FunctionError.TooManyExtensions', 'FunctionError.InitResourceExhausted', 'DisallowedByVpcEncryptionControl', 'IncompatibleAcceleratorInstanceTypes', 'DependencyError']
+LastUpdateStatusReasonCode = Literal[
+    "EniLimitExceeded",
+    "InsufficientRolePermissions",
+    "InvalidConfiguration",
+    "InternalError",
+    "SubnetOutOfIPAddresses",
+    "InvalidSubnet",
+    "InvalidSecurityGroup",
+    "ImageDeleted",
+    "ImageAccessDenied",
+    "InvalidImage",
+    "KMSKeyAccessDenied",
+    "KMSKeyNotFound",
+    "InvalidStateKMSKey",
+    "DisabledKMSKey",
+    "EFSIOError",
+    "EFSMountConnectivityError",
+    "EFSMountFailure",
+    "EFSMountTimeout",
+    "InvalidRuntime",
+    "InvalidZipFileException",
+    "FunctionError",
+    "ServiceQuotaExceededException",
+    "VcpuLimitExceeded",
+    "CapacityProviderScalingLimitExceeded",
+    "InsufficientCapacity",
+    "EC2RequestLimitExceeded",
+    "FunctionError.InitTimeout",
+    "FunctionError.RuntimeInitError",
+    "FunctionError.ExtensionInitError",
+    "FunctionError.InvalidEntryPoint",
+    "FunctionError.InvalidWorkingDirectory",
+    "FunctionError.PermissionDenied",
+    "FunctionError.TooManyExtensions",
+    "FunctionError.InitResourceExhausted",
+    "DisallowedByVpcEncryptionControl",
+    "IncompatibleAcceleratorInstanceTypes",
+    "DependencyError",
+]
 
-LogFormat = Literal['JSON', 'Text']
+LogFormat = Literal["JSON", "Text"]
 
-LogType = Literal['None', 'Tail']
+LogType = Literal["None", "Tail"]
 
-PackageType = Literal['Zip', 'Image']
+PackageType = Literal["Zip", "Image"]
 
-RecursiveLoop = Literal['Allow', 'Terminate']
+RecursiveLoop = Literal["Allow", "Terminate"]
 
-S3ObjectStorageMode = Literal['COPY', 'REFERENCE']
+S3ObjectStorageMode = Literal["COPY", "REFERENCE"]
 
-SnapStartApplyOn = Literal['PublishedVersions', 'None']
+SnapStartApplyOn = Literal["PublishedVersions", "None"]
 
-SnapStartOptimizationStatus = Literal['On', 'Off']
+SnapStartOptimizationStatus = Literal["On", "Off"]
 
-State = Literal['Pending', 'Active', 'Inactive', 'Failed', 'Deactivating', 'Deactivated', 'ActiveNonInvocable', 'Deleting']
+State = Literal[
+    "Pending", "Active", "Inactive", "Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting"
+]
 
-SystemLogLevel = Literal['DEBUG', 'INFO', 'WARN']
+SystemLogLevel = Literal["DEBUG", "INFO", "WARN"]
 
-TenantIsolationMode = Literal['PER_TENANT']
+TenantIsolationMode = Literal["PER_TENANT"]
 
-TracingMode = Literal['Active', 'PassThrough']
+TracingMode = Literal["Active", "PassThrough"]
+
 
 class AcceleratorConfig(TypedDict):
     AcceleratorMemorySize: int
+
 
 class AccountLimit(TypedDict):
     TotalCodeSize: NotRequired[int]
@@ -58,9 +100,11 @@ class AccountLimit(TypedDict):
     ConcurrentExecutions: NotRequired[int]
     UnreservedConcurrentExecutions: NotRequired[int]
 
+
 class AccountUsage(TypedDict):
     TotalCodeSize: NotRequired[int]
     FunctionCount: NotRequired[int]
+
 
 class AddPermissionRequest(TypedDict):
     FunctionName: str
@@ -76,14 +120,18 @@ class AddPermissionRequest(TypedDict):
     RevisionId: NotRequired[str]
     PrincipalOrgID: NotRequired[str]
 
+
 class AddPermissionResponse(TypedDict):
     Statement: NotRequired[str]
+
 
 class CapacityProviderConfig(TypedDict):
     LambdaManagedInstancesCapacityProviderConfig: LambdaManagedInstancesCapacityProviderConfig
 
+
 class Concurrency(TypedDict):
     ReservedConcurrentExecutions: NotRequired[int]
+
 
 class CreateFunctionRequest(TypedDict):
     FunctionName: str
@@ -117,50 +165,63 @@ class CreateFunctionRequest(TypedDict):
     RuntimeConfig: NotRequired[FunctionRuntimeConfig]
     AcceleratorConfig: NotRequired[AcceleratorConfig]
 
+
 class DeadLetterConfig(TypedDict):
     TargetArn: NotRequired[str]
 
+
 class DeleteFunctionConcurrencyRequest(TypedDict):
     FunctionName: str
+
 
 class DeleteFunctionEventInvokeConfigRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
 
+
 class DeleteFunctionRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
 
+
 class DeleteFunctionResponse(TypedDict):
     StatusCode: NotRequired[int]
+
 
 class DestinationConfig(TypedDict):
     OnSuccess: NotRequired[OnSuccess]
     OnFailure: NotRequired[OnFailure]
+
 
 class DurableConfig(TypedDict):
     KMSKeyArn: NotRequired[str]
     RetentionPeriodInDays: NotRequired[int]
     ExecutionTimeout: NotRequired[int]
 
+
 class Environment(TypedDict):
     Variables: NotRequired[dict[str, str]]
+
 
 class EnvironmentError(TypedDict):
     ErrorCode: NotRequired[str]
     Message: NotRequired[str]
 
+
 class EnvironmentResponse(TypedDict):
     Variables: NotRequired[dict[str, str]]
     Error: NotRequired[EnvironmentError]
 
+
 class EphemeralStorage(TypedDict):
     Size: int
+
 
 class FileSystemConfig(TypedDict):
     Arn: str
     LocalMountPath: str
     S3FilesConfig: NotRequired[S3FilesConfig]
+
 
 class FunctionCode(TypedDict):
     ZipFile: NotRequired[bytes]
@@ -171,6 +232,7 @@ class FunctionCode(TypedDict):
     ImageUri: NotRequired[str]
     SourceKMSKeyArn: NotRequired[str]
 
+
 class FunctionCodeLocation(TypedDict):
     RepositoryType: NotRequired[str]
     Location: NotRequired[str]
@@ -180,9 +242,11 @@ class FunctionCodeLocation(TypedDict):
     SourceKMSKeyArn: NotRequired[str]
     Error: NotRequired[FunctionCodeLocationError]
 
+
 class FunctionCodeLocationError(TypedDict):
     ErrorCode: NotRequired[str]
     Message: NotRequired[str]
+
 
 class FunctionConfiguration(TypedDict):
     FunctionName: NotRequired[str]
@@ -228,6 +292,7 @@ class FunctionConfiguration(TypedDict):
     RuntimeConfig: NotRequired[FunctionRuntimeConfig]
     AcceleratorConfig: NotRequired[AcceleratorConfig]
 
+
 class FunctionEventInvokeConfig(TypedDict):
     LastModified: NotRequired[datetime]
     FunctionArn: NotRequired[str]
@@ -235,40 +300,51 @@ class FunctionEventInvokeConfig(TypedDict):
     MaximumEventAgeInSeconds: NotRequired[int]
     DestinationConfig: NotRequired[DestinationConfig]
 
+
 class FunctionRuntimeConfig(TypedDict):
     RuntimeArn: str
     RuntimeAlias: str
 
+
 class GetAccountSettingsRequest(TypedDict):
     pass
+
 
 class GetAccountSettingsResponse(TypedDict):
     AccountLimit: NotRequired[AccountLimit]
     AccountUsage: NotRequired[AccountUsage]
 
+
 class GetFunctionConcurrencyRequest(TypedDict):
     FunctionName: str
 
+
 class GetFunctionConcurrencyResponse(TypedDict):
     ReservedConcurrentExecutions: NotRequired[int]
+
 
 class GetFunctionConfigurationRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
 
+
 class GetFunctionEventInvokeConfigRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
 
+
 class GetFunctionRecursionConfigRequest(TypedDict):
     FunctionName: str
+
 
 class GetFunctionRecursionConfigResponse(TypedDict):
     RecursiveLoop: NotRequired[RecursiveLoop]
 
+
 class GetFunctionRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
+
 
 class GetFunctionResponse(TypedDict):
     Configuration: NotRequired[FunctionConfiguration]
@@ -277,26 +353,32 @@ class GetFunctionResponse(TypedDict):
     TagsError: NotRequired[TagsError]
     Concurrency: NotRequired[Concurrency]
 
+
 class GetPolicyRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
 
+
 class GetPolicyResponse(TypedDict):
     Policy: NotRequired[str]
     RevisionId: NotRequired[str]
+
 
 class ImageConfig(TypedDict):
     EntryPoint: NotRequired[list[str]]
     Command: NotRequired[list[str]]
     WorkingDirectory: NotRequired[str]
 
+
 class ImageConfigError(TypedDict):
     ErrorCode: NotRequired[str]
     Message: NotRequired[str]
 
+
 class ImageConfigResponse(TypedDict):
     ImageConfig: NotRequired[ImageConfig]
     Error: NotRequired[ImageConfigError]
+
 
 class InvocationRequest(TypedDict):
     FunctionName: str
@@ -308,6 +390,7 @@ class InvocationRequest(TypedDict):
     Qualifier: NotRequired[str]
     TenantId: NotRequired[str]
 
+
 class InvocationResponse(TypedDict):
     StatusCode: NotRequired[int]
     FunctionError: NotRequired[str]
@@ -316,10 +399,12 @@ class InvocationResponse(TypedDict):
     ExecutedVersion: NotRequired[str]
     DurableExecutionArn: NotRequired[str]
 
+
 class LambdaManagedInstancesCapacityProviderConfig(TypedDict):
     CapacityProviderArn: str
     PerExecutionEnvironmentMaxConcurrency: NotRequired[int]
     ExecutionEnvironmentMemoryGiBPerVCpu: NotRequired[float]
+
 
 class Layer(TypedDict):
     Arn: NotRequired[str]
@@ -327,14 +412,17 @@ class Layer(TypedDict):
     SigningProfileVersionArn: NotRequired[str]
     SigningJobArn: NotRequired[str]
 
+
 class ListFunctionEventInvokeConfigsRequest(TypedDict):
     FunctionName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListFunctionEventInvokeConfigsResponse(TypedDict):
     FunctionEventInvokeConfigs: NotRequired[list[FunctionEventInvokeConfig]]
     NextMarker: NotRequired[str]
+
 
 class ListFunctionsRequest(TypedDict):
     MasterRegion: NotRequired[str]
@@ -342,24 +430,30 @@ class ListFunctionsRequest(TypedDict):
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListFunctionsResponse(TypedDict):
     NextMarker: NotRequired[str]
     Functions: NotRequired[list[FunctionConfiguration]]
 
+
 class ListTagsRequest(TypedDict):
     Resource: str
 
+
 class ListTagsResponse(TypedDict):
     Tags: NotRequired[dict[str, str]]
+
 
 class ListVersionsByFunctionRequest(TypedDict):
     FunctionName: str
     Marker: NotRequired[str]
     MaxItems: NotRequired[int]
 
+
 class ListVersionsByFunctionResponse(TypedDict):
     NextMarker: NotRequired[str]
     Versions: NotRequired[list[FunctionConfiguration]]
+
 
 class LoggingConfig(TypedDict):
     LogFormat: NotRequired[LogFormat]
@@ -367,15 +461,19 @@ class LoggingConfig(TypedDict):
     SystemLogLevel: NotRequired[SystemLogLevel]
     LogGroup: NotRequired[str]
 
+
 class OnFailure(TypedDict):
     Destination: NotRequired[str]
+
 
 class OnSuccess(TypedDict):
     Destination: NotRequired[str]
 
+
 class PutFunctionConcurrencyRequest(TypedDict):
     FunctionName: str
     ReservedConcurrentExecutions: int
+
 
 class PutFunctionEventInvokeConfigRequest(TypedDict):
     FunctionName: str
@@ -384,12 +482,15 @@ class PutFunctionEventInvokeConfigRequest(TypedDict):
     MaximumEventAgeInSeconds: NotRequired[int]
     DestinationConfig: NotRequired[DestinationConfig]
 
+
 class PutFunctionRecursionConfigRequest(TypedDict):
     FunctionName: str
     RecursiveLoop: RecursiveLoop
 
+
 class PutFunctionRecursionConfigResponse(TypedDict):
     RecursiveLoop: NotRequired[RecursiveLoop]
+
 
 class RemovePermissionRequest(TypedDict):
     FunctionName: str
@@ -397,49 +498,62 @@ class RemovePermissionRequest(TypedDict):
     Qualifier: NotRequired[str]
     RevisionId: NotRequired[str]
 
+
 class ResolvedS3Object(TypedDict):
     S3Bucket: NotRequired[str]
     S3Key: NotRequired[str]
     S3ObjectVersion: NotRequired[str]
 
+
 class RuntimeVersionConfig(TypedDict):
     RuntimeVersionArn: NotRequired[str]
     Error: NotRequired[RuntimeVersionError]
+
 
 class RuntimeVersionError(TypedDict):
     ErrorCode: NotRequired[str]
     Message: NotRequired[str]
 
+
 class S3FilesConfig(TypedDict):
     DirectS3Read: NotRequired[DirectS3Read]
 
+
 class SnapStart(TypedDict):
     ApplyOn: NotRequired[SnapStartApplyOn]
+
 
 class SnapStartResponse(TypedDict):
     ApplyOn: NotRequired[SnapStartApplyOn]
     OptimizationStatus: NotRequired[SnapStartOptimizationStatus]
 
+
 class TagResourceRequest(TypedDict):
     Resource: str
     Tags: dict[str, str]
+
 
 class TagsError(TypedDict):
     ErrorCode: str
     Message: str
 
+
 class TenancyConfig(TypedDict):
     TenantIsolationMode: TenantIsolationMode
+
 
 class TracingConfig(TypedDict):
     Mode: NotRequired[TracingMode]
 
+
 class TracingConfigResponse(TypedDict):
     Mode: NotRequired[TracingMode]
+
 
 class UntagResourceRequest(TypedDict):
     Resource: str
     TagKeys: list[str]
+
 
 class UpdateFunctionCodeRequest(TypedDict):
     FunctionName: str
@@ -455,6 +569,7 @@ class UpdateFunctionCodeRequest(TypedDict):
     DryRun: NotRequired[bool]
     RevisionId: NotRequired[str]
     SourceKMSKeyArn: NotRequired[str]
+
 
 class UpdateFunctionConfigurationRequest(TypedDict):
     FunctionName: str
@@ -481,6 +596,7 @@ class UpdateFunctionConfigurationRequest(TypedDict):
     RuntimeConfig: NotRequired[FunctionRuntimeConfig]
     AcceleratorConfig: NotRequired[AcceleratorConfig]
 
+
 class UpdateFunctionEventInvokeConfigRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
@@ -488,10 +604,12 @@ class UpdateFunctionEventInvokeConfigRequest(TypedDict):
     MaximumEventAgeInSeconds: NotRequired[int]
     DestinationConfig: NotRequired[DestinationConfig]
 
+
 class VpcConfig(TypedDict):
     SubnetIds: NotRequired[list[str]]
     SecurityGroupIds: NotRequired[list[str]]
     Ipv6AllowedForDualStack: NotRequired[bool]
+
 
 class VpcConfigResponse(TypedDict):
     SubnetIds: NotRequired[list[str]]

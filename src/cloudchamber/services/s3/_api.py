@@ -8,79 +8,194 @@ from typing import Literal, NotRequired, TypedDict
 
 from cloudchamber.base.body import Body, ReplyBody
 
-AnnotationDirective = Literal['COPY', 'EXCLUDE']
+AnnotationDirective = Literal["COPY", "EXCLUDE"]
 
-ArchiveStatus = Literal['ARCHIVE_ACCESS', 'DEEP_ARCHIVE_ACCESS']
+ArchiveStatus = Literal["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"]
 
-BucketCannedACL = Literal['private', 'public-read', 'public-read-write', 'authenticated-read']
+BucketCannedACL = Literal["private", "public-read", "public-read-write", "authenticated-read"]
 
-BucketLocationConstraint = Literal['af-south-1', 'ap-east-1', 'ap-east-2', 'ap-northeast-1', 'ap-northeast-2', 'ap-northeast-3', 'ap-south-1', 'ap-south-2', 'ap-southeast-1', 'ap-southeast-2', 'ap-southeast-3', 'ap-southeast-4', 'ap-southeast-5', 'ap-southeast-6', 'ap-southeast-7', 'ca-central-1', 'ca-west-1', 'cn-north-1', 'cn-northwest-1', 'EU', 'eu-central-1', 'eu-central-2', 'eu-north-1', 'eu-south-1', 'eu-south-2', 'eu-west-1', 'eu-west-2', 'eu-west-3', 'il-central-1', 'me-central-1', 'me-south-1', 'mx-central-1', 'sa-east-1', 'us-east-2', 'us-gov-east-1', 'us-gov-west-1', 'us-west-1', 'us-west-2']
+BucketLocationConstraint = Literal[
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "EU",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+]
 
-BucketNamespace = Literal['account-regional', 'global']
+BucketNamespace = Literal["account-regional", "global"]
 
-BucketType = Literal['Directory']
+BucketType = Literal["Directory"]
 
-BucketVersioningStatus = Literal['Enabled', 'Suspended']
+BucketVersioningStatus = Literal["Enabled", "Suspended"]
 
-ChecksumAlgorithm = Literal['CRC32', 'CRC32C', 'SHA1', 'SHA256', 'CRC64NVME', 'SHA512', 'MD5', 'XXHASH64', 'XXHASH3', 'XXHASH128']
+ChecksumAlgorithm = Literal[
+    "CRC32", "CRC32C", "SHA1", "SHA256", "CRC64NVME", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"
+]
 
-ChecksumMode = Literal['ENABLED']
+ChecksumMode = Literal["ENABLED"]
 
-ChecksumType = Literal['COMPOSITE', 'FULL_OBJECT']
+ChecksumType = Literal["COMPOSITE", "FULL_OBJECT"]
 
-DataRedundancy = Literal['SingleAvailabilityZone', 'SingleLocalZone']
+DataRedundancy = Literal["SingleAvailabilityZone", "SingleLocalZone"]
 
-EncodingType = Literal['url']
+EncodingType = Literal["url"]
 
-EncryptionType = Literal['NONE', 'SSE-C']
+EncryptionType = Literal["NONE", "SSE-C"]
 
-Event = Literal['s3:ReducedRedundancyLostObject', 's3:ObjectCreated:*', 's3:ObjectCreated:Put', 's3:ObjectCreated:Post', 's3:ObjectCreated:Copy', 's3:ObjectCreated:CompleteMultipartUpload', 's3:ObjectRemoved:*', 's3:ObjectRemoved:Delete', 's3:ObjectRemoved:DeleteMarkerCreated', 's3:ObjectRestore:*', 's3:ObjectRestore:Post', 's3:ObjectRestore:Completed', 's3:Replication:*', 's3:Replication:OperationFailedReplication', 's3:Replication:OperationNotTracked', 's3:Replication:OperationMissedThreshold', 's3:Replication:OperationReplicatedAfterThreshold', 's3:ObjectRestore:Delete', 's3:LifecycleTransition', 's3:IntelligentTiering', 's3:ObjectAcl:Put', 's3:LifecycleExpiration:*', 's3:LifecycleExpiration:Delete', 's3:LifecycleExpiration:DeleteMarkerCreated', 's3:ObjectTagging:*', 's3:ObjectTagging:Put', 's3:ObjectTagging:Delete', 's3:ObjectAnnotation:*', 's3:ObjectAnnotation:Put', 's3:ObjectAnnotation:Delete', 's3:ObjectRetention:Put']
+Event = Literal[
+    "s3:ReducedRedundancyLostObject",
+    "s3:ObjectCreated:*",
+    "s3:ObjectCreated:Put",
+    "s3:ObjectCreated:Post",
+    "s3:ObjectCreated:Copy",
+    "s3:ObjectCreated:CompleteMultipartUpload",
+    "s3:ObjectRemoved:*",
+    "s3:ObjectRemoved:Delete",
+    "s3:ObjectRemoved:DeleteMarkerCreated",
+    "s3:ObjectRestore:*",
+    "s3:ObjectRestore:Post",
+    "s3:ObjectRestore:Completed",
+    "s3:Replication:*",
+    "s3:Replication:OperationFailedReplication",
+    "s3:Replication:OperationNotTracked",
+    "s3:Replication:OperationMissedThreshold",
+    "s3:Replication:OperationReplicatedAfterThreshold",
+    "s3:ObjectRestore:Delete",
+    "s3:LifecycleTransition",
+    "s3:IntelligentTiering",
+    "s3:ObjectAcl:Put",
+    "s3:LifecycleExpiration:*",
+    "s3:LifecycleExpiration:Delete",
+    "s3:LifecycleExpiration:DeleteMarkerCreated",
+    "s3:ObjectTagging:*",
+    "s3:ObjectTagging:Put",
+    "s3:ObjectTagging:Delete",
+    "s3:ObjectAnnotation:*",
+    "s3:ObjectAnnotation:Put",
+    "s3:ObjectAnnotation:Delete",
+    "s3:ObjectRetention:Put",
+]
 
-FilterRuleName = Literal['prefix', 'suffix']
+FilterRuleName = Literal["prefix", "suffix"]
 
-LocationType = Literal['AvailabilityZone', 'LocalZone']
+LocationType = Literal["AvailabilityZone", "LocalZone"]
 
-MFADelete = Literal['Enabled', 'Disabled']
+MFADelete = Literal["Enabled", "Disabled"]
 
-MFADeleteStatus = Literal['Enabled', 'Disabled']
+MFADeleteStatus = Literal["Enabled", "Disabled"]
 
-MetadataDirective = Literal['COPY', 'REPLACE']
+MetadataDirective = Literal["COPY", "REPLACE"]
 
-ObjectAttributes = Literal['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize']
+ObjectAttributes = Literal["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
 
-ObjectCannedACL = Literal['private', 'public-read', 'public-read-write', 'authenticated-read', 'aws-exec-read', 'bucket-owner-read', 'bucket-owner-full-control']
+ObjectCannedACL = Literal[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+]
 
-ObjectLockEventHold = Literal['ON', 'OFF']
+ObjectLockEventHold = Literal["ON", "OFF"]
 
-ObjectLockLegalHoldStatus = Literal['ON', 'OFF']
+ObjectLockLegalHoldStatus = Literal["ON", "OFF"]
 
-ObjectLockMode = Literal['GOVERNANCE', 'COMPLIANCE']
+ObjectLockMode = Literal["GOVERNANCE", "COMPLIANCE"]
 
-ObjectOwnership = Literal['BucketOwnerPreferred', 'ObjectWriter', 'BucketOwnerEnforced']
+ObjectOwnership = Literal["BucketOwnerPreferred", "ObjectWriter", "BucketOwnerEnforced"]
 
-ObjectStorageClass = Literal['STANDARD', 'REDUCED_REDUNDANCY', 'GLACIER', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'DEEP_ARCHIVE', 'OUTPOSTS', 'GLACIER_IR', 'SNOW', 'EXPRESS_ONEZONE', 'FSX_OPENZFS', 'FSX_ONTAP', 'AWS_BACKUP_WARM', 'AWS_BACKUP_LOW_COST_WARM']
+ObjectStorageClass = Literal[
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "GLACIER",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "GLACIER_IR",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+    "FSX_OPENZFS",
+    "FSX_ONTAP",
+    "AWS_BACKUP_WARM",
+    "AWS_BACKUP_LOW_COST_WARM",
+]
 
-OptionalObjectAttributes = Literal['RestoreStatus']
+OptionalObjectAttributes = Literal["RestoreStatus"]
 
-Permission = Literal['FULL_CONTROL', 'WRITE', 'WRITE_ACP', 'READ', 'READ_ACP']
+Permission = Literal["FULL_CONTROL", "WRITE", "WRITE_ACP", "READ", "READ_ACP"]
 
-ReplicationStatus = Literal['COMPLETE', 'PENDING', 'FAILED', 'REPLICA', 'COMPLETED']
+ReplicationStatus = Literal["COMPLETE", "PENDING", "FAILED", "REPLICA", "COMPLETED"]
 
-RequestCharged = Literal['requester']
+RequestCharged = Literal["requester"]
 
-RequestPayer = Literal['requester']
+RequestPayer = Literal["requester"]
 
-ServerSideEncryption = Literal['AES256', 'aws:fsx', 'aws:backup', 'aws:kms', 'aws:kms:dsse']
+ServerSideEncryption = Literal["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"]
 
-StorageClass = Literal['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER', 'DEEP_ARCHIVE', 'OUTPOSTS', 'GLACIER_IR', 'SNOW', 'EXPRESS_ONEZONE', 'FSX_OPENZFS', 'FSX_ONTAP', 'AWS_BACKUP_WARM', 'AWS_BACKUP_LOW_COST_WARM']
+StorageClass = Literal[
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "GLACIER_IR",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+    "FSX_OPENZFS",
+    "FSX_ONTAP",
+    "AWS_BACKUP_WARM",
+    "AWS_BACKUP_LOW_COST_WARM",
+]
 
-TaggingDirective = Literal['COPY', 'REPLACE']
+TaggingDirective = Literal["COPY", "REPLACE"]
 
-Type = Literal['CanonicalUser', 'AmazonCustomerByEmail', 'Group']
+Type = Literal["CanonicalUser", "AmazonCustomerByEmail", "Group"]
+
 
 class AbortMultipartUploadOutput(TypedDict):
     RequestCharged: NotRequired[RequestCharged]
     VersionId: NotRequired[str]
+
 
 class AbortMultipartUploadRequest(TypedDict):
     Bucket: str
@@ -90,12 +205,15 @@ class AbortMultipartUploadRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     IfMatchInitiatedTime: NotRequired[datetime]
 
+
 class AccessControlPolicy(TypedDict):
     Grants: NotRequired[list[Grant]]
     Owner: NotRequired[Owner]
 
+
 class BlockedEncryptionTypes(TypedDict):
     EncryptionType: NotRequired[list[EncryptionType]]
+
 
 class Bucket(TypedDict):
     Name: NotRequired[str]
@@ -103,9 +221,11 @@ class Bucket(TypedDict):
     BucketRegion: NotRequired[str]
     BucketArn: NotRequired[str]
 
+
 class BucketInfo(TypedDict):
     DataRedundancy: NotRequired[DataRedundancy]
     Type: NotRequired[BucketType]
+
 
 class Checksum(TypedDict):
     ChecksumCRC32: NotRequired[str]
@@ -120,8 +240,10 @@ class Checksum(TypedDict):
     ChecksumXXHASH128: NotRequired[str]
     ChecksumType: NotRequired[ChecksumType]
 
+
 class CommonPrefix(TypedDict):
     Prefix: NotRequired[str]
+
 
 class CompleteMultipartUploadOutput(TypedDict):
     Location: NotRequired[str]
@@ -145,6 +267,7 @@ class CompleteMultipartUploadOutput(TypedDict):
     SSEKMSKeyId: NotRequired[str]
     BucketKeyEnabled: NotRequired[bool]
     RequestCharged: NotRequired[RequestCharged]
+
 
 class CompleteMultipartUploadRequest(TypedDict):
     Bucket: str
@@ -171,8 +294,10 @@ class CompleteMultipartUploadRequest(TypedDict):
     SSECustomerKey: NotRequired[str]
     SSECustomerKeyMD5: NotRequired[str]
 
+
 class CompletedMultipartUpload(TypedDict):
     Parts: NotRequired[list[CompletedPart]]
+
 
 class CompletedPart(TypedDict):
     ETag: NotRequired[str]
@@ -188,6 +313,7 @@ class CompletedPart(TypedDict):
     ChecksumXXHASH128: NotRequired[str]
     PartNumber: NotRequired[int]
 
+
 class CopyObjectOutput(TypedDict):
     CopyObjectResult: NotRequired[CopyObjectResult]
     Expiration: NotRequired[str]
@@ -200,6 +326,7 @@ class CopyObjectOutput(TypedDict):
     SSEKMSEncryptionContext: NotRequired[str]
     BucketKeyEnabled: NotRequired[bool]
     RequestCharged: NotRequired[RequestCharged]
+
 
 class CopyObjectRequest(TypedDict):
     ACL: NotRequired[ObjectCannedACL]
@@ -250,6 +377,7 @@ class CopyObjectRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     ExpectedSourceBucketOwner: NotRequired[str]
 
+
 class CopyObjectResult(TypedDict):
     ETag: NotRequired[str]
     LastModified: NotRequired[datetime]
@@ -265,6 +393,7 @@ class CopyObjectResult(TypedDict):
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
 
+
 class CopyPartResult(TypedDict):
     ETag: NotRequired[str]
     LastModified: NotRequired[datetime]
@@ -279,15 +408,18 @@ class CopyPartResult(TypedDict):
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
 
+
 class CreateBucketConfiguration(TypedDict):
     LocationConstraint: NotRequired[BucketLocationConstraint]
     Location: NotRequired[LocationInfo]
     Bucket: NotRequired[BucketInfo]
     Tags: NotRequired[list[Tag]]
 
+
 class CreateBucketOutput(TypedDict):
     Location: NotRequired[str]
     BucketArn: NotRequired[str]
+
 
 class CreateBucketRequest(TypedDict):
     ACL: NotRequired[BucketCannedACL]
@@ -301,6 +433,7 @@ class CreateBucketRequest(TypedDict):
     ObjectLockEnabledForBucket: NotRequired[bool]
     ObjectOwnership: NotRequired[ObjectOwnership]
     BucketNamespace: NotRequired[BucketNamespace]
+
 
 class CreateMultipartUploadOutput(TypedDict):
     AbortDate: NotRequired[datetime]
@@ -318,6 +451,7 @@ class CreateMultipartUploadOutput(TypedDict):
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ChecksumType: NotRequired[ChecksumType]
     VersionId: NotRequired[str]
+
 
 class CreateMultipartUploadRequest(TypedDict):
     ACL: NotRequired[ObjectCannedACL]
@@ -355,34 +489,42 @@ class CreateMultipartUploadRequest(TypedDict):
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ChecksumType: NotRequired[ChecksumType]
 
+
 class Delete(TypedDict):
     Objects: list[ObjectIdentifier]
     Quiet: NotRequired[bool]
+
 
 class DeleteBucketEncryptionRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class DeleteBucketOwnershipControlsRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
+
 
 class DeleteBucketPolicyRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class DeleteBucketRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
+
 
 class DeleteBucketTaggingRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class DeleteObjectOutput(TypedDict):
     DeleteMarker: NotRequired[bool]
     VersionId: NotRequired[str]
     RequestCharged: NotRequired[RequestCharged]
+
 
 class DeleteObjectRequest(TypedDict):
     Bucket: str
@@ -396,8 +538,10 @@ class DeleteObjectRequest(TypedDict):
     IfMatchLastModifiedTime: NotRequired[datetime]
     IfMatchSize: NotRequired[int]
 
+
 class DeleteObjectTaggingOutput(TypedDict):
     VersionId: NotRequired[str]
+
 
 class DeleteObjectTaggingRequest(TypedDict):
     Bucket: str
@@ -405,10 +549,12 @@ class DeleteObjectTaggingRequest(TypedDict):
     VersionId: NotRequired[str]
     ExpectedBucketOwner: NotRequired[str]
 
+
 class DeleteObjectsOutput(TypedDict):
     Deleted: NotRequired[list[DeletedObject]]
     RequestCharged: NotRequired[RequestCharged]
     Errors: NotRequired[list[Error]]
+
 
 class DeleteObjectsRequest(TypedDict):
     Bucket: str
@@ -419,9 +565,11 @@ class DeleteObjectsRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
 
+
 class DeletePublicAccessBlockRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
+
 
 class DeletedObject(TypedDict):
     Key: NotRequired[str]
@@ -429,85 +577,107 @@ class DeletedObject(TypedDict):
     DeleteMarker: NotRequired[bool]
     DeleteMarkerVersionId: NotRequired[str]
 
+
 class Error(TypedDict):
     Key: NotRequired[str]
     VersionId: NotRequired[str]
     Code: NotRequired[str]
     Message: NotRequired[str]
 
+
 class EventBridgeConfiguration(TypedDict):
     pass
+
 
 class FilterRule(TypedDict):
     Name: NotRequired[FilterRuleName]
     Value: NotRequired[str]
 
+
 class GetBucketAclOutput(TypedDict):
     Owner: NotRequired[Owner]
     Grants: NotRequired[list[Grant]]
+
 
 class GetBucketAclRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketEncryptionOutput(TypedDict):
     ServerSideEncryptionConfiguration: NotRequired[ServerSideEncryptionConfiguration]
+
 
 class GetBucketEncryptionRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketLocationOutput(TypedDict):
     LocationConstraint: NotRequired[BucketLocationConstraint]
+
 
 class GetBucketLocationRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketNotificationConfigurationRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketOwnershipControlsOutput(TypedDict):
     OwnershipControls: NotRequired[OwnershipControls]
+
 
 class GetBucketOwnershipControlsRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketPolicyOutput(TypedDict):
     Policy: NotRequired[str]
+
 
 class GetBucketPolicyRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketPolicyStatusOutput(TypedDict):
     PolicyStatus: NotRequired[PolicyStatus]
+
 
 class GetBucketPolicyStatusRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketTaggingOutput(TypedDict):
     TagSet: list[Tag]
+
 
 class GetBucketTaggingRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetBucketVersioningOutput(TypedDict):
     Status: NotRequired[BucketVersioningStatus]
     MFADelete: NotRequired[MFADeleteStatus]
+
 
 class GetBucketVersioningRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class GetObjectAclOutput(TypedDict):
     Owner: NotRequired[Owner]
     Grants: NotRequired[list[Grant]]
     RequestCharged: NotRequired[RequestCharged]
+
 
 class GetObjectAclRequest(TypedDict):
     Bucket: str
@@ -515,6 +685,7 @@ class GetObjectAclRequest(TypedDict):
     VersionId: NotRequired[str]
     RequestPayer: NotRequired[RequestPayer]
     ExpectedBucketOwner: NotRequired[str]
+
 
 class GetObjectAttributesOutput(TypedDict):
     DeleteMarker: NotRequired[bool]
@@ -527,6 +698,7 @@ class GetObjectAttributesOutput(TypedDict):
     StorageClass: NotRequired[StorageClass]
     ObjectSize: NotRequired[int]
 
+
 class GetObjectAttributesParts(TypedDict):
     TotalPartsCount: NotRequired[int]
     PartNumberMarker: NotRequired[int]
@@ -534,6 +706,7 @@ class GetObjectAttributesParts(TypedDict):
     MaxParts: NotRequired[int]
     IsTruncated: NotRequired[bool]
     Parts: NotRequired[list[ObjectPart]]
+
 
 class GetObjectAttributesRequest(TypedDict):
     Bucket: str
@@ -547,6 +720,7 @@ class GetObjectAttributesRequest(TypedDict):
     RequestPayer: NotRequired[RequestPayer]
     ExpectedBucketOwner: NotRequired[str]
     ObjectAttributes: list[ObjectAttributes]
+
 
 class GetObjectOutput(TypedDict):
     Body: NotRequired[ReplyBody]
@@ -596,6 +770,7 @@ class GetObjectOutput(TypedDict):
     ObjectLockEventHoldDurationDays: NotRequired[int]
     ObjectLockEventHoldDurationYears: NotRequired[int]
 
+
 class GetObjectRequest(TypedDict):
     Bucket: str
     IfMatch: NotRequired[str]
@@ -619,9 +794,11 @@ class GetObjectRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     ChecksumMode: NotRequired[ChecksumMode]
 
+
 class GetObjectTaggingOutput(TypedDict):
     VersionId: NotRequired[str]
     TagSet: list[Tag]
+
 
 class GetObjectTaggingRequest(TypedDict):
     Bucket: str
@@ -630,16 +807,20 @@ class GetObjectTaggingRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     RequestPayer: NotRequired[RequestPayer]
 
+
 class GetPublicAccessBlockOutput(TypedDict):
     PublicAccessBlockConfiguration: NotRequired[PublicAccessBlockConfiguration]
+
 
 class GetPublicAccessBlockRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class Grant(TypedDict):
     Grantee: NotRequired[Grantee]
     Permission: NotRequired[Permission]
+
 
 class Grantee(TypedDict):
     DisplayName: NotRequired[str]
@@ -648,6 +829,7 @@ class Grantee(TypedDict):
     Type: Type
     URI: NotRequired[str]
 
+
 class HeadBucketOutput(TypedDict):
     BucketArn: NotRequired[str]
     BucketLocationType: NotRequired[LocationType]
@@ -655,9 +837,11 @@ class HeadBucketOutput(TypedDict):
     BucketRegion: NotRequired[str]
     AccessPointAlias: NotRequired[bool]
 
+
 class HeadBucketRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
+
 
 class HeadObjectOutput(TypedDict):
     DeleteMarker: NotRequired[bool]
@@ -707,6 +891,7 @@ class HeadObjectOutput(TypedDict):
     ObjectLockEventHoldDurationDays: NotRequired[int]
     ObjectLockEventHoldDurationYears: NotRequired[int]
 
+
 class HeadObjectRequest(TypedDict):
     Bucket: str
     IfMatch: NotRequired[str]
@@ -730,9 +915,11 @@ class HeadObjectRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     ChecksumMode: NotRequired[ChecksumMode]
 
+
 class Initiator(TypedDict):
     ID: NotRequired[str]
     DisplayName: NotRequired[str]
+
 
 class LambdaFunctionConfiguration(TypedDict):
     Id: NotRequired[str]
@@ -740,17 +927,20 @@ class LambdaFunctionConfiguration(TypedDict):
     Events: list[Event]
     Filter: NotRequired[NotificationConfigurationFilter]
 
+
 class ListBucketsOutput(TypedDict):
     Buckets: NotRequired[list[Bucket]]
     Owner: NotRequired[Owner]
     ContinuationToken: NotRequired[str]
     Prefix: NotRequired[str]
 
+
 class ListBucketsRequest(TypedDict):
     MaxBuckets: NotRequired[int]
     ContinuationToken: NotRequired[str]
     Prefix: NotRequired[str]
     BucketRegion: NotRequired[str]
+
 
 class ListMultipartUploadsOutput(TypedDict):
     Bucket: NotRequired[str]
@@ -767,6 +957,7 @@ class ListMultipartUploadsOutput(TypedDict):
     EncodingType: NotRequired[EncodingType]
     RequestCharged: NotRequired[RequestCharged]
 
+
 class ListMultipartUploadsRequest(TypedDict):
     Bucket: str
     Delimiter: NotRequired[str]
@@ -777,6 +968,7 @@ class ListMultipartUploadsRequest(TypedDict):
     UploadIdMarker: NotRequired[str]
     ExpectedBucketOwner: NotRequired[str]
     RequestPayer: NotRequired[RequestPayer]
+
 
 class ListObjectsOutput(TypedDict):
     IsTruncated: NotRequired[bool]
@@ -791,6 +983,7 @@ class ListObjectsOutput(TypedDict):
     EncodingType: NotRequired[EncodingType]
     RequestCharged: NotRequired[RequestCharged]
 
+
 class ListObjectsRequest(TypedDict):
     Bucket: str
     Delimiter: NotRequired[str]
@@ -801,6 +994,7 @@ class ListObjectsRequest(TypedDict):
     RequestPayer: NotRequired[RequestPayer]
     ExpectedBucketOwner: NotRequired[str]
     OptionalObjectAttributes: NotRequired[list[OptionalObjectAttributes]]
+
 
 class ListObjectsV2Output(TypedDict):
     IsTruncated: NotRequired[bool]
@@ -817,6 +1011,7 @@ class ListObjectsV2Output(TypedDict):
     StartAfter: NotRequired[str]
     RequestCharged: NotRequired[RequestCharged]
 
+
 class ListObjectsV2Request(TypedDict):
     Bucket: str
     Delimiter: NotRequired[str]
@@ -829,6 +1024,7 @@ class ListObjectsV2Request(TypedDict):
     RequestPayer: NotRequired[RequestPayer]
     ExpectedBucketOwner: NotRequired[str]
     OptionalObjectAttributes: NotRequired[list[OptionalObjectAttributes]]
+
 
 class ListPartsOutput(TypedDict):
     AbortDate: NotRequired[datetime]
@@ -849,6 +1045,7 @@ class ListPartsOutput(TypedDict):
     ChecksumType: NotRequired[ChecksumType]
     VersionId: NotRequired[str]
 
+
 class ListPartsRequest(TypedDict):
     Bucket: str
     Key: str
@@ -861,9 +1058,11 @@ class ListPartsRequest(TypedDict):
     SSECustomerKey: NotRequired[str]
     SSECustomerKeyMD5: NotRequired[str]
 
+
 class LocationInfo(TypedDict):
     Type: NotRequired[LocationType]
     Name: NotRequired[str]
+
 
 class MultipartUpload(TypedDict):
     UploadId: NotRequired[str]
@@ -876,14 +1075,17 @@ class MultipartUpload(TypedDict):
     ChecksumType: NotRequired[ChecksumType]
     VersionId: NotRequired[str]
 
+
 class NotificationConfiguration(TypedDict):
     TopicConfigurations: NotRequired[list[TopicConfiguration]]
     QueueConfigurations: NotRequired[list[QueueConfiguration]]
     LambdaFunctionConfigurations: NotRequired[list[LambdaFunctionConfiguration]]
     EventBridgeConfiguration: NotRequired[EventBridgeConfiguration]
 
+
 class NotificationConfigurationFilter(TypedDict):
     Key: NotRequired[S3KeyFilter]
+
 
 class Object(TypedDict):
     Key: NotRequired[str]
@@ -896,12 +1098,14 @@ class Object(TypedDict):
     Owner: NotRequired[Owner]
     RestoreStatus: NotRequired[RestoreStatus]
 
+
 class ObjectIdentifier(TypedDict):
     Key: str
     VersionId: NotRequired[str]
     ETag: NotRequired[str]
     LastModifiedTime: NotRequired[datetime]
     Size: NotRequired[int]
+
 
 class ObjectPart(TypedDict):
     PartNumber: NotRequired[int]
@@ -917,15 +1121,19 @@ class ObjectPart(TypedDict):
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
 
+
 class Owner(TypedDict):
     DisplayName: NotRequired[str]
     ID: NotRequired[str]
 
+
 class OwnershipControls(TypedDict):
     Rules: list[OwnershipControlsRule]
 
+
 class OwnershipControlsRule(TypedDict):
     ObjectOwnership: ObjectOwnership
+
 
 class Part(TypedDict):
     PartNumber: NotRequired[int]
@@ -943,14 +1151,17 @@ class Part(TypedDict):
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
 
+
 class PolicyStatus(TypedDict):
     IsPublic: NotRequired[bool]
+
 
 class PublicAccessBlockConfiguration(TypedDict):
     BlockPublicAcls: NotRequired[bool]
     IgnorePublicAcls: NotRequired[bool]
     BlockPublicPolicy: NotRequired[bool]
     RestrictPublicBuckets: NotRequired[bool]
+
 
 class PutBucketAclRequest(TypedDict):
     ACL: NotRequired[BucketCannedACL]
@@ -965,6 +1176,7 @@ class PutBucketAclRequest(TypedDict):
     GrantWriteACP: NotRequired[str]
     ExpectedBucketOwner: NotRequired[str]
 
+
 class PutBucketEncryptionRequest(TypedDict):
     Bucket: str
     ContentMD5: NotRequired[str]
@@ -972,11 +1184,13 @@ class PutBucketEncryptionRequest(TypedDict):
     ServerSideEncryptionConfiguration: ServerSideEncryptionConfiguration
     ExpectedBucketOwner: NotRequired[str]
 
+
 class PutBucketNotificationConfigurationRequest(TypedDict):
     Bucket: str
     NotificationConfiguration: NotificationConfiguration
     ExpectedBucketOwner: NotRequired[str]
     SkipDestinationValidation: NotRequired[bool]
+
 
 class PutBucketOwnershipControlsRequest(TypedDict):
     Bucket: str
@@ -984,6 +1198,7 @@ class PutBucketOwnershipControlsRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     OwnershipControls: OwnershipControls
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+
 
 class PutBucketPolicyRequest(TypedDict):
     Bucket: str
@@ -993,12 +1208,14 @@ class PutBucketPolicyRequest(TypedDict):
     Policy: str
     ExpectedBucketOwner: NotRequired[str]
 
+
 class PutBucketTaggingRequest(TypedDict):
     Bucket: str
     ContentMD5: NotRequired[str]
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     Tagging: Tagging
     ExpectedBucketOwner: NotRequired[str]
+
 
 class PutBucketVersioningRequest(TypedDict):
     Bucket: str
@@ -1008,8 +1225,10 @@ class PutBucketVersioningRequest(TypedDict):
     VersioningConfiguration: VersioningConfiguration
     ExpectedBucketOwner: NotRequired[str]
 
+
 class PutObjectAclOutput(TypedDict):
     RequestCharged: NotRequired[RequestCharged]
+
 
 class PutObjectAclRequest(TypedDict):
     ACL: NotRequired[ObjectCannedACL]
@@ -1026,6 +1245,7 @@ class PutObjectAclRequest(TypedDict):
     RequestPayer: NotRequired[RequestPayer]
     VersionId: NotRequired[str]
     ExpectedBucketOwner: NotRequired[str]
+
 
 class PutObjectOutput(TypedDict):
     Expiration: NotRequired[str]
@@ -1050,6 +1270,7 @@ class PutObjectOutput(TypedDict):
     BucketKeyEnabled: NotRequired[bool]
     Size: NotRequired[int]
     RequestCharged: NotRequired[RequestCharged]
+
 
 class PutObjectRequest(TypedDict):
     ACL: NotRequired[ObjectCannedACL]
@@ -1102,8 +1323,10 @@ class PutObjectRequest(TypedDict):
     ObjectLockEventHoldDurationYears: NotRequired[int]
     ExpectedBucketOwner: NotRequired[str]
 
+
 class PutObjectTaggingOutput(TypedDict):
     VersionId: NotRequired[str]
+
 
 class PutObjectTaggingRequest(TypedDict):
     Bucket: str
@@ -1115,6 +1338,7 @@ class PutObjectTaggingRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     RequestPayer: NotRequired[RequestPayer]
 
+
 class PutPublicAccessBlockRequest(TypedDict):
     Bucket: str
     ContentMD5: NotRequired[str]
@@ -1122,43 +1346,53 @@ class PutPublicAccessBlockRequest(TypedDict):
     PublicAccessBlockConfiguration: PublicAccessBlockConfiguration
     ExpectedBucketOwner: NotRequired[str]
 
+
 class QueueConfiguration(TypedDict):
     Id: NotRequired[str]
     QueueArn: str
     Events: list[Event]
     Filter: NotRequired[NotificationConfigurationFilter]
 
+
 class RestoreStatus(TypedDict):
     IsRestoreInProgress: NotRequired[bool]
     RestoreExpiryDate: NotRequired[datetime]
 
+
 class S3KeyFilter(TypedDict):
     FilterRules: NotRequired[list[FilterRule]]
+
 
 class ServerSideEncryptionByDefault(TypedDict):
     SSEAlgorithm: ServerSideEncryption
     KMSMasterKeyID: NotRequired[str]
 
+
 class ServerSideEncryptionConfiguration(TypedDict):
     Rules: list[ServerSideEncryptionRule]
+
 
 class ServerSideEncryptionRule(TypedDict):
     ApplyServerSideEncryptionByDefault: NotRequired[ServerSideEncryptionByDefault]
     BucketKeyEnabled: NotRequired[bool]
     BlockedEncryptionTypes: NotRequired[BlockedEncryptionTypes]
 
+
 class Tag(TypedDict):
     Key: str
     Value: str
 
+
 class Tagging(TypedDict):
     TagSet: list[Tag]
+
 
 class TopicConfiguration(TypedDict):
     Id: NotRequired[str]
     TopicArn: str
     Events: list[Event]
     Filter: NotRequired[NotificationConfigurationFilter]
+
 
 class UploadPartCopyOutput(TypedDict):
     CopySourceVersionId: NotRequired[str]
@@ -1170,6 +1404,7 @@ class UploadPartCopyOutput(TypedDict):
     BucketKeyEnabled: NotRequired[bool]
     RequestCharged: NotRequired[RequestCharged]
     VersionId: NotRequired[str]
+
 
 class UploadPartCopyRequest(TypedDict):
     Bucket: str
@@ -1192,6 +1427,7 @@ class UploadPartCopyRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
     ExpectedSourceBucketOwner: NotRequired[str]
 
+
 class UploadPartOutput(TypedDict):
     ServerSideEncryption: NotRequired[ServerSideEncryption]
     ETag: NotRequired[str]
@@ -1211,6 +1447,7 @@ class UploadPartOutput(TypedDict):
     BucketKeyEnabled: NotRequired[bool]
     RequestCharged: NotRequired[RequestCharged]
     VersionId: NotRequired[str]
+
 
 class UploadPartRequest(TypedDict):
     Body: NotRequired[Body]
@@ -1236,6 +1473,7 @@ class UploadPartRequest(TypedDict):
     SSECustomerKeyMD5: NotRequired[str]
     RequestPayer: NotRequired[RequestPayer]
     ExpectedBucketOwner: NotRequired[str]
+
 
 class VersioningConfiguration(TypedDict):
     MFADelete: NotRequired[MFADelete]

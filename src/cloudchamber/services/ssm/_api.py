@@ -6,22 +6,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
-ParameterType = Literal['String', 'StringList', 'SecureString']
+ParameterType = Literal["String", "StringList", "SecureString"]
+
 
 class GetParameterRequest(TypedDict):
     Name: str
     WithDecryption: NotRequired[bool]
 
+
 class GetParameterResult(TypedDict):
     Parameter: NotRequired[Parameter]
+
 
 class GetParametersRequest(TypedDict):
     Names: list[str]
     WithDecryption: NotRequired[bool]
 
+
 class GetParametersResult(TypedDict):
     Parameters: NotRequired[list[Parameter]]
     InvalidParameters: NotRequired[list[str]]
+
 
 class Parameter(TypedDict):
     Name: NotRequired[str]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
+
 class AssumeRoleRequest(TypedDict):
     RoleArn: str
     RoleSessionName: str
@@ -21,6 +22,7 @@ class AssumeRoleRequest(TypedDict):
     ProvidedContexts: NotRequired[list[ProvidedContext]]
     MinimumSessionTokenSize: NotRequired[int]
 
+
 class AssumeRoleResponse(TypedDict):
     Credentials: NotRequired[Credentials]
     AssumedRoleUser: NotRequired[AssumedRoleUser]
@@ -29,9 +31,11 @@ class AssumeRoleResponse(TypedDict):
     SessionTokenUtilization: NotRequired[int]
     SessionTokenSize: NotRequired[int]
 
+
 class AssumedRoleUser(TypedDict):
     AssumedRoleId: str
     Arn: str
+
 
 class Credentials(TypedDict):
     AccessKeyId: str
@@ -39,19 +43,24 @@ class Credentials(TypedDict):
     SessionToken: str
     Expiration: datetime
 
+
 class GetAccessKeyInfoRequest(TypedDict):
     AccessKeyId: str
+
 
 class GetAccessKeyInfoResponse(TypedDict):
     Account: NotRequired[str]
 
+
 class GetCallerIdentityRequest(TypedDict):
     pass
+
 
 class GetCallerIdentityResponse(TypedDict):
     UserId: NotRequired[str]
     Account: NotRequired[str]
     Arn: NotRequired[str]
+
 
 class GetSessionTokenRequest(TypedDict):
     DurationSeconds: NotRequired[int]
@@ -59,17 +68,21 @@ class GetSessionTokenRequest(TypedDict):
     TokenCode: NotRequired[str]
     MinimumSessionTokenSize: NotRequired[int]
 
+
 class GetSessionTokenResponse(TypedDict):
     Credentials: NotRequired[Credentials]
     SessionTokenUtilization: NotRequired[int]
     SessionTokenSize: NotRequired[int]
 
+
 class PolicyDescriptorType(TypedDict):
     arn: NotRequired[str]
+
 
 class ProvidedContext(TypedDict):
     ProviderArn: NotRequired[str]
     ContextAssertion: NotRequired[str]
+
 
 class Tag(TypedDict):
     Key: str
