@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cloudchamber.sandbox.spec import SandboxSpec
 from tests.sandbox.test_sandbox import accepted, nothing_left
 
 CHAMBER = Path(__file__).parent / "chamber.py"
@@ -68,6 +70,27 @@ async def test_only_who_knows_the_token_is_answered(sandboxes, state):
     (folder / "shim.json").write_text(json.dumps(written))
     sandbox = await sandboxes.attach(folder)
     assert (await sandbox.kill()).code == -signal.SIGKILL
+
+
+async def test_a_killed_spawner_is_started_again_and_ends_nobody(sandboxes, state):
+    def spec(name: str) -> SandboxSpec:
+        return SandboxSpec(name, state / "sandbox" / name, ("sleep", "1000"))
+
+    first = await sandboxes.launch(spec("i-1"))
+    [spawner] = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if _is_spawner(path, state)]
+    os.kill(int(spawner), signal.SIGKILL)
+    while not sandboxes._link.closed:
+        await asyncio.sleep(0.01)
+    second = await sandboxes.launch(spec("i-2"))
+    for sandbox in (first, second):
+        assert (await sandbox.stop(5)).code == -signal.SIGTERM
+
+
+def _is_spawner(path: Path, state: Path) -> bool:
+    with contextlib.suppress(OSError):
+        parent = path.with_name("stat").read_text().rpartition(")")[2].split()[1]
+        return f"{state}/sandbox\0".encode() in path.read_bytes() and int(parent) == os.getpid()
+    return False
 
 
 async def test_a_killed_shim_takes_its_sandbox_along(sandboxes, state):

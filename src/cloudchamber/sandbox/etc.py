@@ -100,11 +100,24 @@ def _copy_host(folder: Path, owner: Owner | None) -> None:
         with contextlib.suppress(OSError, shutil.Error):
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+                _copy_folder(source, target)
             elif source.exists():
                 shutil.copyfile(source, target)
     if owner:
         change_owner(folder, lambda _uid, _gid: owner)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Files, folders and links as links; neither times nor modes matter here."""
+    target.mkdir()
+    for entry in os.scandir(source):
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), target / entry.name)
+        elif entry.is_dir():
+            _copy_folder(Path(entry.path), target / entry.name)
+        elif entry.is_file():
+            with contextlib.suppress(PermissionError):
+                shutil.copyfile(entry.path, target / entry.name)
 
 
 def _replace(top: int, name: str, data: bytes, owner: Owner | None, *, keep: bool) -> None:

@@ -46,6 +46,11 @@ class Link:
         if self._closed:
             call()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the other side is gone, or this end was closed."""
+        return self._closed
+
     async def first(self) -> Answer:
         """The message that opens the conversation."""
         return await asyncio.shield(self._first)

@@ -120,7 +120,7 @@ class Namespaces:
         theirs.close()
         self._pid = child
         try:
-            self._group.add(child)
+            self._group.add(child)  # the kernel takes some 15 ms for it: meanwhile the child builds its root
             messages.send(ours, {"go": True})
             self._expect(ours, "unshared")
             self._map_ids(child)
@@ -216,11 +216,11 @@ class Namespaces:
         try:
             os.setsid()
             close_all_but({0, 1, 2, shim.fileno(), *stdio})
-            self._wait_for(shim)
             linux.unshare(linux.NEWNS)
             owner = (self._first, self._first)
             hidden = (self._shared.parent,)
             rootfs.build(rootfs.Plan(self._place, self._binds, owner, self._spec.limits.tmp_bytes, hidden))
+            self._wait_for(shim)
             linux.unshare(_INNER)
             messages.send(shim, {"unshared": True})
             told = self._wait_for(shim)
@@ -233,6 +233,8 @@ class Namespaces:
             with contextlib.suppress(OSError):
                 number = error.errno if isinstance(error, OSError) else None
                 messages.send(shim, {"failed": f"{type(error).__name__}: {error}", "errno": number or 5})
+                while messages.receive(shim):  # until it has read this: to close first would lose it
+                    pass
         os._exit(127)
 
     @staticmethod

@@ -120,6 +120,8 @@ class Shim:
 
     def _not_launched(self, error: Exception) -> None:
         traceback.print_exc()
+        if self._pid:
+            self._reap()
         self._destroy()
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         why = f"{type(error).__name__}: {error}"

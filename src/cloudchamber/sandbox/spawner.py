@@ -172,6 +172,7 @@ class LocalSandboxes:
         self._spawner: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self._hello: dict[str, Any] = {}
+        self._starting = asyncio.Lock()
         self._running: dict[str, LocalSandbox] = {}
 
     @property
@@ -222,8 +223,17 @@ class LocalSandboxes:
         log = (self._folder / "spawner.log").read_text(errors="replace").strip().splitlines()
         return log[-1] if log else "no reason given"
 
+    async def _spawner_runs(self) -> None:
+        """Start it again if it was killed: it begins by exec with an empty environment, so it inherits no secret."""
+        async with self._starting:
+            if self._link is None or self._link.closed:
+                if self._spawner:
+                    await asyncio.to_thread(self._spawner.wait)
+                await self.start()
+
     async def warm(self) -> None:
         """Load the warm Python now rather than with the first warm sandbox (about half a second, elsewhere)."""
+        await self._spawner_runs()
         assert self._link is not None
         await self._link.tell({"op": "warm"})
 
@@ -234,9 +244,10 @@ class LocalSandboxes:
             SandboxError: it could not be made.
             ValueError: the spec contradicts itself.
         """
-        assert self._link is not None
         if spec.detached and spec.console == "pipe":
             raise ValueError("a detached sandbox keeps its console in a file")
+        await self._spawner_runs()
+        assert self._link is not None
         ours, theirs = messages.pair()
         with _unnamed_file(json.dumps(to_json(spec)).encode()) as written:
             try:
