@@ -67,6 +67,6 @@ def operation(
     return wrap
 
 
-def nothing(call: Call, request: object) -> Iterable[Need]:
+def nothing(call: Call, request: Any) -> Iterable[Need]:
     """For the few operations that every authenticated caller may use (GetCallerIdentity)."""
     return ()
