@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects through boto3: what is put comes back, whole or in ranges, under the conditions that S3 documents."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import os
+import zlib
+
+import pytest
+
+from tests.services.s3.conftest import refused
+
+KEYS = (
+    "plain",
+    "a/b c+é.txt",
+    "//double//slash/",
+    "dots/../x",
+    "percent%20%2F",
+    "日本語/🎉",
+    "tab\tnewline\n",
+    "'\"<&>",
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_of_any_form_comes_back(s3, bucket, key):
+    s3.put_object(Bucket=bucket, Key=key, Body=b"octets")
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"octets"
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [key]
+    s3.delete_object(Bucket=bucket, Key=key)
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 * 1024, 16 * 1024 + 1, 3_000_000])
+def test_every_size_comes_back_with_its_md5_and_checksum(s3, bucket, size):
+    body = os.urandom(size)
+    put = s3.put_object(Bucket=bucket, Key="k", Body=body)
+    assert put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+    got = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert got["Body"].read() == body
+    assert got["ContentLength"] == size
+    assert (
+        got["ChecksumCRC32"] == put["ChecksumCRC32"] == base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    )
+    assert "ServerSideEncryption" not in got
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=10-19", 10, 19),
+        ("bytes=-7", -7, -1),
+        ("bytes=990-", 990, -1),
+        ("bytes=5-999999999", 5, -1),
+    ],
+)
+def test_ranges(s3, bucket, size, asked, first, last):
+    body = os.urandom(size)
+    s3.put_object(Bucket=bucket, Key="k", Body=body)
+    first, last = first % size, last % size
+    got = s3.get_object(Bucket=bucket, Key="k", Range=asked)
+    assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert got["ContentRange"] == f"bytes {first}-{last}/{size}"
+    assert got["Body"].read() == body[first : last + 1]
+
+
+def test_a_range_behind_the_end_is_not_satisfiable(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"12345")
+    assert refused("InvalidRange", s3.get_object, Bucket=bucket, Key="k", Range="bytes=5-9")["ActualObjectSize"] == "5"
+
+
+def test_headers_metadata_and_tags_come_back(s3, bucket):
+    kept = {
+        "CacheControl": "max-age=60",
+        "ContentDisposition": 'attachment; filename="a.txt"',
+        "ContentEncoding": "gzip",
+        "ContentLanguage": "de",
+        "ContentType": "text/plain; charset=utf-8",
+    }
+    expires = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    s3.put_object(
+        Bucket=bucket, Key="k", Body=b"x", Metadata={"Name": "wert"}, Tagging="a=1&b=%C3%BC", Expires=expires, **kept
+    )
+    head = s3.head_object(Bucket=bucket, Key="k")
+    assert {name: head[name] for name in kept} == kept
+    assert head["Metadata"] == {"name": "wert"}
+    assert head["Expires"] == expires
+    tags = s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
+    assert tags == [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "ü"}]
+    told = s3.get_object(Bucket=bucket, Key="k", ResponseContentType="x/y", ResponseCacheControl="no-store")
+    assert (told["ContentType"], told["CacheControl"]) == ("x/y", "no-store")
+
+
+def test_conditions_of_reads(s3, bucket):
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    past = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
+    future = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
+    s3.get_object(Bucket=bucket, Key="k", IfMatch=etag, IfUnmodifiedSince=past)
+    refused("304", s3.get_object, Bucket=bucket, Key="k", IfNoneMatch=etag)
+    refused("304", s3.get_object, Bucket=bucket, Key="k", IfModifiedSince=future)
+    assert (
+        refused("PreconditionFailed", s3.get_object, Bucket=bucket, Key="k", IfMatch='"no"')["Condition"] == "If-Match"
+    )
+    refused("PreconditionFailed", s3.get_object, Bucket=bucket, Key="k", IfUnmodifiedSince=past)
+
+
+def test_conditions_of_writes(s3, bucket):
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch="*")["ETag"]
+    refused("PreconditionFailed", s3.put_object, Bucket=bucket, Key="k", Body=b"2", IfNoneMatch="*")
+    refused("PreconditionFailed", s3.put_object, Bucket=bucket, Key="k", Body=b"2", IfMatch='"other"')
+    refused("NoSuchKey", s3.put_object, Bucket=bucket, Key="none", Body=b"2", IfMatch=etag)
+    refused("NotImplemented", s3.put_object, Bucket=bucket, Key="k", Body=b"2", IfNoneMatch=etag)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"2", IfMatch=etag)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"2"
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_each_checksum_is_computed_compared_and_kept(s3, bucket, algorithm):
+    body = os.urandom(70_000)
+    put = s3.put_object(Bucket=bucket, Key="k", Body=body, ChecksumAlgorithm=algorithm)
+    member = f"Checksum{algorithm}"
+    assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")[member] == put[member]
+    wrong = base64.b64encode(bytes(len(base64.b64decode(put[member])))).decode()
+    refused("BadDigest", s3.put_object, Bucket=bucket, Key="k2", Body=body, **{member: wrong})
+    refused("InvalidRequest", s3.put_object, Bucket=bucket, Key="k2", Body=body, **{member: "!"})
+    refused("404", s3.head_object, Bucket=bucket, Key="k2")
+
+
+def test_content_md5(s3, bucket):
+    right = base64.b64encode(hashlib.md5(b"x").digest()).decode()
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentMD5=right)
+    refused("BadDigest", s3.put_object, Bucket=bucket, Key="k", Body=b"y", ContentMD5=right)
+    refused("InvalidDigest", s3.put_object, Bucket=bucket, Key="k", Body=b"y", ContentMD5="AAAA")
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+
+
+def test_limits(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="é" * 512, Body=b"")
+    refused("KeyTooLongError", s3.put_object, Bucket=bucket, Key="é" * 512 + "x", Body=b"")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata={"a": "b" * 2047})
+    refused("MetadataTooLarge", s3.put_object, Bucket=bucket, Key="k", Body=b"", Metadata={"a": "b" * 2048})
+    refused(
+        "InvalidTag", s3.put_object, Bucket=bucket, Key="k", Body=b"", Tagging="&".join(f"k{i}=v" for i in range(11))
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ServerSideEncryption": "aws:kms"},
+        {"StorageClass": "GLACIER"},
+        {"WebsiteRedirectLocation": "/x"},
+        {"ObjectLockLegalHoldStatus": "ON"},
+    ],
+)
+def test_what_would_change_the_object_and_is_not_there_is_refused(s3, bucket, more):
+    refused("NotImplemented", s3.put_object, Bucket=bucket, Key="k", Body=b"", **more)
+    refused("404", s3.head_object, Bucket=bucket, Key="k")
+
+
+def test_copies(s3, bucket):
+    body = os.urandom(200_000)
+    put = s3.put_object(Bucket=bucket, Key="ä b", Body=body, Metadata={"m": "1"}, Tagging="t=1")
+    copy = s3.copy_object(Bucket=bucket, Key="2", CopySource={"Bucket": bucket, "Key": "ä b"})
+    assert copy["CopyObjectResult"]["ETag"] == put["ETag"]
+    s3.delete_object(Bucket=bucket, Key="ä b")
+    got = s3.get_object(Bucket=bucket, Key="2")
+    assert (got["Body"].read(), got["Metadata"], got["TagCount"]) == (body, {"m": "1"}, 1)
+    source = f"{bucket}/2"
+    refused("InvalidRequest", s3.copy_object, Bucket=bucket, Key="2", CopySource=source)
+    s3.copy_object(
+        Bucket=bucket,
+        Key="2",
+        CopySource=source,
+        MetadataDirective="REPLACE",
+        Metadata={"n": "2"},
+        TaggingDirective="REPLACE",
+    )
+    got = s3.get_object(Bucket=bucket, Key="2")
+    assert (got["Body"].read(), got["Metadata"], "TagCount" in got) == (body, {"n": "2"}, False)
+    refused("PreconditionFailed", s3.copy_object, Bucket=bucket, Key="3", CopySource=source, CopySourceIfMatch='"no"')
+    refused("NoSuchKey", s3.copy_object, Bucket=bucket, Key="3", CopySource=f"{bucket}/none")
+
+
+def test_encryption_where_it_is_asked_for_and_nowhere_else(chamber, s3, bucket):
+    secret = b"words that must not lie on the disk " * 2000
+    refused("ServerSideEncryptionConfigurationNotFoundError", s3.get_bucket_encryption, Bucket=bucket)
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
+    for key, body in (("small", secret[:500]), ("large", secret)):
+        assert s3.put_object(Bucket=bucket, Key=key, Body=body)["ServerSideEncryption"] == "AES256"
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == body
+        assert s3.get_object(Bucket=bucket, Key=key, Range="bytes=33-77")["Body"].read() == body[33:78]
+        s3.copy_object(Bucket=bucket, Key=f"{key} copy", CopySource=f"{bucket}/{key}")
+        assert s3.get_object(Bucket=bucket, Key=f"{key} copy")["Body"].read() == body
+    lying = [p for p in chamber.state.rglob("*") if p.is_file() and b"words that must not" in p.read_bytes()]
+    assert not lying
+    kms = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}
+    refused("NotImplemented", s3.put_bucket_encryption, Bucket=bucket, ServerSideEncryptionConfiguration=kms)
+
+
+def test_many_deletes_at_once_answer_for_each_key(s3, bucket, user):
+    for key in ("mine/1", "mine/2", "theirs/1"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    arn = f"arn:aws:s3:::{bucket}"
+    limited = user({"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"{arn}/mine/*"})
+    asked = [{"Key": k} for k in ("mine/1", "mine/2", "mine/none", "theirs/1")]
+    done = limited.delete_objects(Bucket=bucket, Delete={"Objects": asked})
+    assert sorted(d["Key"] for d in done["Deleted"]) == ["mine/1", "mine/2", "mine/none"]
+    assert [(e["Key"], e["Code"]) for e in done["Errors"]] == [("theirs/1", "AccessDenied")]
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["theirs/1"]
