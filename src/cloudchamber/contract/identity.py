@@ -99,3 +99,11 @@ class Identities(Protocol):
     def owner(self, access_key_id: str) -> str | None:
         """The account of a long-term access key; None if it is unknown."""
         ...
+
+    def seal(self, words: str) -> str:
+        """`words`, to be handed to a client that may keep them but not change them."""
+        ...
+
+    def unseal(self, sealed: str) -> str | None:
+        """What `seal` was given; None if it was not made here."""
+        ...

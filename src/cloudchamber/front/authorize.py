@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from cloudchamber.base.arn import Arn
 from cloudchamber.base.errors import AccessDenied
 from cloudchamber.policy.document import PolicyError, Question, Subject
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, evaluate, policy
-from cloudchamber.policy.explain import explain, reason
+from cloudchamber.policy.explain import encoded, explain, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ class Decision:
     """One need and its verdict; `told` is the explanation that lies on the segment."""
 
     need: Need
+    question: Question
     verdict: Verdict
     told: Mapping[str, Any]
 
@@ -88,7 +90,7 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
         decisions.append(decision)
         call.segment.decisions.append(dict(decision.told))
         if not decision.verdict.allowed:
-            raise denial(service.name, call.principal, need, decision.verdict)
+            raise denial(call, service.name, decision)
     return decisions
 
 
@@ -115,24 +117,30 @@ def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, con
     verdict = evaluate(question, policies, own, resource_must_allow=trust)
     if not verdict.allowed and who.kind == "service" and _acts_on_itself(who, need):
         verdict = Verdict(True, False, (), ())
-    return Decision(need, verdict, explain(question, policies, own, verdict))
+    return Decision(need, question, verdict, explain(question, policies, own, verdict))
 
 
-def denial(service: str, principal: Principal, need: Need, verdict: Verdict) -> AccessDenied:
+def denial(call: Call, service: str, decision: Decision) -> AccessDenied:
     """The error, in AWS's words.
 
     Source: IAM User Guide, "Troubleshoot access denied error messages"; Amazon S3 User Guide, "Troubleshoot access
-    denied (403 Forbidden) errors".
+    denied (403 Forbidden) errors"; Amazon EC2 User Guide, "Launch error: You are not authorized to perform".
     """
-    kind = _ERRORS.get(service, AccessDenied)
-    if principal.kind == "anonymous":
+    kind, who, need = _ERRORS.get(service, AccessDenied), call.principal, decision.need
+    if who.kind == "anonymous":
         return kind("Access Denied")
     where = ""
     if need.resource != "*":
         where = f' on resource: "{need.resource}"' if service == "s3" else f" on resource: {need.resource}"
-    question = Question(subject(principal), need.action, need.resource, {})
-    text = f"User: {principal.arn} is not authorized to perform: {need.action}{where} {reason(question, verdict)}"
-    return kind(f"You are not authorized to perform this operation. {text}" if service == "ec2" else text)
+    why = reason(decision.question, decision.verdict)
+    text = f"User: {who.arn} is not authorized to perform: {need.action}{where} {why}"
+    if service != "ec2":
+        return kind(text)
+    text = f"You are not authorized to perform this operation. {text}"
+    if not need.action.startswith("ec2:Describe"):
+        story = encoded(decision.question, decision.verdict, who.user_id)
+        text += f". Encoded authorization failure message: {call.doors.identities.seal(json.dumps(story))}"
+    return kind(text)
 
 
 def subject(principal: Principal) -> Subject:
@@ -239,4 +247,4 @@ def _acts_on_itself(who: Subject, need: Need) -> bool:
 def _unreadable(need: Need, question: Question, policies: IdentityPolicies, error: PolicyError) -> Decision:
     """A resource policy that cannot be read denies: what it forbids is unknown."""
     verdict = Verdict(False, True, ("resource",), ())
-    return Decision(need, verdict, explain(question, policies, None, verdict) | {"error": str(error)})
+    return Decision(need, question, verdict, explain(question, policies, None, verdict) | {"error": str(error)})

@@ -60,6 +60,31 @@ def explain(
     return told
 
 
+def encoded(question: Question, verdict: Verdict, user_id: str) -> dict[str, Any]:
+    """A refusal as DecodeAuthorizationMessage tells it. Source: AWS STS API Reference, DecodeAuthorizationMessage."""
+    conditions = [
+        {"key": key, "values": {"items": [{"value": v} for v in ((value,) if isinstance(value, str) else value)]}}
+        for key, value in sorted(question.context.items())
+    ]
+    return {
+        "allowed": verdict.allowed,
+        "explicitDeny": verdict.explicit,
+        "matchedStatements": {
+            "items": [
+                {"statementId": d.statement.sid, "effect": d.statement.effect.upper(), "policy": d.policy.name}
+                for d in verdict.because
+            ]
+        },
+        "failures": {"items": []},
+        "context": {
+            "principal": {"id": user_id, "arn": question.subject.arn},
+            "action": question.action,
+            "resource": question.resource,
+            "conditions": {"items": conditions},
+        },
+    }
+
+
 def _decided(decided: Decided) -> dict[str, Any]:
     return {"policy": decided.policy.name, "kind": decided.policy.kind} | _place(decided.statement)
 

@@ -133,6 +133,21 @@ class IamIdentities:
         )
         return row[0] if row is not None else None
 
+    def seal(self, words: str) -> str:
+        """Words that a client may keep but not change; see `Identities.seal`."""
+        packed = zlib.compress(words.encode(), 9)
+        return base64.urlsafe_b64encode(self._mac(b"words", packed) + packed).decode()
+
+    def unseal(self, sealed: str) -> str | None:
+        """What `seal` was given; see `Identities.unseal`."""
+        try:
+            raw = base64.urlsafe_b64decode(sealed.encode())
+        except (binascii.Error, ValueError):
+            return None
+        if not hmac.compare_digest(raw[:32], self._mac(b"words", raw[32:])):
+            return None
+        return zlib.decompress(raw[32:]).decode()
+
     def _refresh(self) -> None:
         """Forget everything if the tables changed: the count goes up in the very transaction that changes them."""
         state = self._database.read(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cloudchamber.services.iam import aws_managed
-from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity
+from cloudchamber.services.iam.errors import InvalidInput, LimitExceeded, NoSuchEntity
 from cloudchamber.services.iam.names import AWS_MANAGED, WORDS, Kind
 
 if TYPE_CHECKING:
@@ -171,8 +171,14 @@ def put_tags(tx: Reader, arn: str, given: Sequence[Mapping[str, str]]) -> None:
     """Add tags, replacing those of the same key.
 
     Raises:
+        InvalidInput: a key comes twice, or is reserved.
         LimitExceeded: more than 50.
     """
+    keys = [tag["Key"].lower() for tag in given]
+    if len(set(keys)) != len(keys):
+        raise InvalidInput("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(key.startswith("aws:") for key in keys):
+        raise InvalidInput("aws: prefixed tag key names are not allowed for external use.")
     for tag in given:
         tx.execute(
             "INSERT INTO iam_tags VALUES (?, ?, ?) "

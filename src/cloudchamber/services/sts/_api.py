@@ -44,6 +44,14 @@ class Credentials(TypedDict):
     Expiration: datetime
 
 
+class DecodeAuthorizationMessageRequest(TypedDict):
+    EncodedMessage: str
+
+
+class DecodeAuthorizationMessageResponse(TypedDict):
+    DecodedMessage: NotRequired[str]
+
+
 class GetAccessKeyInfoRequest(TypedDict):
     AccessKeyId: str
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from cloudchamber.base.errors import AccessDenied, ServiceError, ValidationError
 
-__all__ = ["AccessDenied", "InvalidAction", "MalformedPolicyDocument", "PackedPolicyTooLarge", "ValidationError"]
+__all__ = [
+    "AccessDenied",
+    "InvalidAuthorizationMessageException",
+    "MalformedPolicyDocument",
+    "PackedPolicyTooLarge",
+    "ValidationError",
+]
 
 
 class MalformedPolicyDocument(ServiceError):
@@ -22,8 +28,8 @@ class PackedPolicyTooLarge(ServiceError):
     status = 400
 
 
-class InvalidAction(ServiceError):
-    """The action is not offered here. Source: Common Errors."""
+class InvalidAuthorizationMessageException(ServiceError):
+    """The message was not made here, or was changed."""
 
-    code = "InvalidAction"
+    code = "InvalidAuthorizationMessageException"
     status = 400

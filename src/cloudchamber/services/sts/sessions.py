@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.identity import Credential, Principal
-from cloudchamber.contract.operation import Need, operation
+from cloudchamber.contract.operation import Need, nothing, operation
 from cloudchamber.policy import check
 from cloudchamber.policy.document import PolicyError
 from cloudchamber.services.sts.errors import (
     AccessDenied,
+    InvalidAuthorizationMessageException,
     MalformedPolicyDocument,
     PackedPolicyTooLarge,
     ValidationError,
@@ -50,10 +51,6 @@ def _assume_role_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]
         yield Need("sts:TagSession", role, context)
     if "SourceIdentity" in request:
         yield Need("sts:SetSourceIdentity", role, context)
-
-
-def _nothing(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
-    return ()
 
 
 @operation("AssumeRole", needs=_assume_role_needs)
@@ -114,14 +111,14 @@ async def assume_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-@operation("GetCallerIdentity", needs=_nothing)
+@operation("GetCallerIdentity", needs=nothing)
 async def get_caller_identity(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Who calls; nobody can be denied this. Source: AWS STS API Reference, GetCallerIdentity."""
     who = call.principal
     return {"UserId": who.user_id or who.account, "Account": who.account, "Arn": who.arn}
 
 
-@operation("GetSessionToken", needs=_nothing)
+@operation("GetSessionToken", needs=nothing)
 async def get_session_token(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Temporary credentials of the calling user itself.
 
@@ -147,6 +144,21 @@ async def get_access_key_info(call: Call, request: Mapping[str, Any]) -> dict[st
     if owner is None:
         raise ValidationError(f"The access key {request['AccessKeyId']} does not exist")
     return {"Account": owner}
+
+
+@operation("DecodeAuthorizationMessage", needs=lambda call, request: (Need("sts:DecodeAuthorizationMessage", "*"),))
+async def decode_authorization_message(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The story behind a refusal of EC2's.
+
+    Raises:
+        InvalidAuthorizationMessageException: the message was not made here, or was changed.
+
+    Source: AWS STS API Reference, DecodeAuthorizationMessage.
+    """
+    words = call.doors.identities.unseal(request["EncodedMessage"])
+    if words is None:
+        raise InvalidAuthorizationMessageException("Message is invalid or has been tampered with")
+    return {"DecodedMessage": words}
 
 
 def _session_policies(call: Call, request: Mapping[str, Any]) -> tuple[str, ...]:
