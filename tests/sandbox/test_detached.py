@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import json
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +61,16 @@ async def test_the_end_of_an_instance_without_a_chamber_is_known_afterwards(sand
     assert sandboxes.ended(folder).code == 9
     assert await sandboxes.attach(folder) is None
     await nothing_left(folder)
+
+
+async def test_an_instance_whose_folder_is_deleted_ends(sandboxes, state):
+    await killed_chamber(sandboxes.mode, state)
+    folder = state / "sandbox" / "i-stays"
+    shim = os.pidfd_open(json.loads((folder / "shim.json").read_text())["shim"])
+    shutil.rmtree(folder)
+    async with asyncio.timeout(30):
+        await asyncio.to_thread(select.select, [shim], [], [])
+    os.close(shim)
 
 
 async def test_only_who_knows_the_token_is_answered(sandboxes, state):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 CONTROL, STATE, SPEC = "ctl.sock", "shim.json", "spec.json"
 _MOST_STRANGERS = 16
+_ALONE_S = 5.0
 _CLEAN_TRIES, _CLEAN_PAUSE_S = 200, 0.005
 
 
@@ -152,12 +153,19 @@ class Shim:
         if self._door:
             chosen.register(self._door, selectors.EVENT_READ, self._let_in)
         while self._pid:
-            wait = None if self._kill_at is None else max(0.0, self._kill_at - self._clock.monotonic())
-            ready = chosen.select(wait)
+            ready = chosen.select(self._patience())
             if self._kill_at is not None and self._clock.monotonic() >= self._kill_at:
                 self._kill()
+            if not self._chambers and not (self._spec.folder / CONTROL).exists():
+                self._kill()  # its folder was deleted: no chamber will ever find it again
             for key, _ in ready:
                 key.data(key.fileobj)
+
+    def _patience(self) -> float | None:
+        """How long to wait for news: until the kill, or a while when there is no chamber."""
+        if self._kill_at is not None:
+            return max(0.0, self._kill_at - self._clock.monotonic())
+        return None if self._chambers else _ALONE_S
 
     def _hear_init(self, source: socket.socket) -> None:
         got = messages.receive(source)
