@@ -14,14 +14,14 @@ from cloudchamber.services.cloudformation.kinds import is_list, is_map
 from cloudchamber.services.cloudformation.shapes import check_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cloudchamber.contract.resource import Property, ResourceType
     from cloudchamber.services.cloudformation.intrinsics import Scope
     from cloudchamber.services.cloudformation.template import Declared
 
 Update = Literal["in-place", "interrupt", "replace"]
-_STRENGTH: dict[Update, int] = {"in-place": 0, "interrupt": 1, "replace": 2}
+_STRENGTH: tuple[Update, ...] = ("replace", "interrupt", "in-place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,12 @@ def _canonical(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-def _strength(update: Update) -> int:
-    return _STRENGTH[update]
+def _strongest(found: Iterable[Update], otherwise: Update) -> Update:
+    there = set(found)
+    for update in _STRENGTH:
+        if update in there:
+            return update
+    return otherwise
 
 
 def _update(member: Property, old: Any, new: Any) -> Update:
@@ -117,10 +121,10 @@ def _update(member: Property, old: Any, new: Any) -> Update:
             for name in set(old) | set(new)
             if name in member.shape and not _same(old.get(name), new.get(name))
         ]
-        return max(kinds, key=_strength, default=member.update)
+        return _strongest(kinds, member.update)
     if is_list(old) and is_list(new) and len(old) == len(new):
         pairs = [(a, b) for a, b in zip(old, new, strict=True) if not _same(a, b)]
-        return max((_update(member, a, b) for a, b in pairs), key=_strength, default=member.update)
+        return _strongest((_update(member, a, b) for a, b in pairs), member.update)
     return member.update
 
 
