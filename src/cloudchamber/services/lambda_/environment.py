@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -198,6 +199,7 @@ class Environment:
             self._server.close()
         if self._console is not None:
             self._console.close()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def usable(self, now: datetime, generation: int) -> bool:
         """Whether it may take another event: alive, of the current code and settings, credentials not ending soon."""
