@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blobs: whole or not at all, swept when nobody names them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+
+import pytest
+
+from cloudchamber.store.blobs import INLINE_MAX, Blobs
+
+
+@pytest.fixture
+async def blobs(tmp_path):
+    made = Blobs(tmp_path / "blobs")
+    yield made
+    await made.close()
+
+
+def files(tmp_path):
+    return [p for p in (tmp_path / "blobs").rglob("*") if p.is_file()]
+
+
+async def store(blobs, *chunks):
+    async with blobs.receive() as sink:
+        for chunk in chunks:
+            await sink.write(chunk)
+        await sink.finish()
+        return sink, await sink.commit()
+
+
+async def test_small_bodies_stay_in_memory(blobs, tmp_path):
+    body = os.urandom(INLINE_MAX)
+    async with blobs.receive() as sink:
+        await sink.write(body[:100])
+        await sink.write(body[100:])
+        await sink.finish()
+    assert (sink.inline, sink.md5) == (body, hashlib.md5(body).digest())
+    assert files(tmp_path) == []
+
+
+async def test_large_bodies_become_files_of_the_owner_only(blobs, tmp_path):
+    chunks = [os.urandom(300_000) for _ in range(11)]
+    sink, blob = await store(blobs, *chunks)
+    path = blobs.path(blob.id)
+    assert path.read_bytes() == b"".join(chunks)
+    assert (sink.md5, blob.size) == (hashlib.md5(b"".join(chunks)).digest(), 3_300_000)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert files(tmp_path) == [path]
+
+
+async def test_what_is_not_committed_leaves_nothing(blobs, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        async with blobs.receive() as sink:
+            await sink.write(bytes(2_000_000))
+            raise ZeroDivisionError
+    task = asyncio.create_task(store(blobs, bytes(2_000_000)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert files(tmp_path) == []
+
+
+async def test_links_and_joins(blobs):
+    _, one = await store(blobs, b"a" * 20_000)
+    _, two = await store(blobs, b"b" * 20_000)
+    link = await blobs.link(one.id)
+    joined = await blobs.join([(one.id, 19_990, -1), (two.id, 0, 5), (link, 0, 1)])
+    assert blobs.path(joined.id).read_bytes() == b"a" * 10 + b"bbbbb" + b"a"
+    blobs.path(one.id).unlink()
+    assert blobs.path(link).read_bytes() == b"a" * 20_000
+    with pytest.raises(OSError, match="shorter"):
+        await blobs.join([(two.id, 0, 30_000)])
+
+
+async def test_a_deleted_blob_stays_for_replies_on_their_way_and_goes_at_the_end(tmp_path):
+    blobs = Blobs(tmp_path / "blobs")
+    _, blob = await store(blobs, bytes(20_000))
+    blobs.delete([blob.id])
+    assert blobs.path(blob.id).exists()
+    await blobs.close()
+    assert files(tmp_path) == []
+
+
+async def test_the_next_start_sweeps_what_nobody_names(tmp_path):
+    first = Blobs(tmp_path / "blobs")
+    _, kept = await store(first, bytes(20_000))
+    await store(first, bytes(30_000))
+    os.close(first.open_temporary("unfinished"))
+    await first.close()
+    second = Blobs(tmp_path / "blobs")
+    _, new = await store(second, bytes(40_000))
+    assert await second.sweep(lambda found: {kept.id} & set(found)) == 1
+    assert sorted(p.stat().st_size for p in files(tmp_path)) == [20_000, 40_000]
+    assert second.path(new.id).exists()
+    await second.close()
+
+
+async def test_those_who_commit_together_share_a_sync_of_the_folder(blobs):
+    done = await asyncio.gather(*(store(blobs, bytes(20_000)) for _ in range(40)))
+    assert len({blob.id for _, blob in done}) == 40
+    assert all(blobs.path(blob.id).stat().st_size == 20_000 for _, blob in done)

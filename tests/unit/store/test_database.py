@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database under people who fail, go away, or all come at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from cloudchamber.base.errors import ChamberError
+from cloudchamber.store.database import Database
+
+
+@pytest.fixture
+async def database(tmp_path):
+    made = Database(tmp_path / "chamber.db")
+    await made.write(lambda tx: tx.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)") and None)
+    yield made
+    await made.close()
+
+
+def insert(number):
+    return lambda tx: tx.execute("INSERT INTO t VALUES (?, 'x')", (number,)).lastrowid
+
+
+def numbers(database) -> list[int]:
+    return database.read(lambda db: [row[0] for row in db.execute("SELECT a FROM t ORDER BY a")])
+
+
+async def test_one_failure_takes_nobody_with_it(database):
+    def fail(tx):
+        tx.execute("INSERT INTO t VALUES (99, 'x')")
+        raise ValueError("mine")
+
+    def stop(tx):
+        raise StopIteration
+
+    def break_the_transaction(tx):
+        tx.execute("INSERT INTO t VALUES (98, 'x')")
+        tx.execute("ROLLBACK")
+
+    changes = (insert(1), fail, insert(2), stop, break_the_transaction, insert(1), insert(3))
+    done = await asyncio.gather(*(database.write(c) for c in changes), return_exceptions=True)
+    assert [type(d) for d in done[1::2]] == [ValueError, RuntimeError, type(done[5])]
+    assert isinstance(done[5], Exception)
+    assert (done[0], done[2], done[6]) == (1, 2, 3)
+    assert numbers(database) == [1, 2, 3]
+
+
+async def test_a_constraint_checked_at_the_commit_fails_alone(database):
+    def schema(tx):
+        tx.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        tx.execute("CREATE TABLE child (p INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+
+    await database.write(schema)
+
+    def orphan(tx):
+        tx.execute("INSERT INTO child VALUES (7)")
+
+    done = await asyncio.gather(*(database.write(c) for c in (insert(1), orphan, insert(2))), return_exceptions=True)
+    assert (done[0], done[2]) == (1, 2)
+    assert isinstance(done[1], Exception)
+    assert numbers(database) == [1, 2]
+
+
+async def test_a_caller_that_went_away_stops_nobody(database):
+    gate = threading.Event()
+
+    def slow(tx):
+        gate.wait(10)
+
+    # The first two make a batch on the committer's thread; it waits there while the others queue up.
+    first = [asyncio.create_task(database.write(slow)), asyncio.create_task(database.write(insert(1)))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    lost = [asyncio.create_task(database.write(insert(n))) for n in range(10, 20)]
+    stays = asyncio.create_task(database.write(insert(2)))
+    await asyncio.sleep(0)
+    for task in lost:
+        task.cancel()
+    gate.set()
+    assert await stays == 2
+    await asyncio.gather(*first, *lost, return_exceptions=True)
+    assert await database.write(insert(3)) == 3
+
+
+async def test_a_loop_that_ended_stops_nobody(database):
+    async def leave():
+        for number in (30, 31):
+            task = asyncio.ensure_future(database.write(insert(number)))
+            await asyncio.sleep(0)
+            task.cancel()
+
+    thread = threading.Thread(target=lambda: asyncio.run(leave()))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    assert await database.write(insert(1)) == 1
+
+
+async def test_a_full_disk_is_said_and_passes(database):
+    await database.write(insert(1))
+    pages = database.read(lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+    database._writer.execute(f"PRAGMA max_page_count = {pages}")
+
+    def large(tx):
+        tx.execute("INSERT INTO t VALUES (50, ?)", ("x" * 100_000,))
+
+    with pytest.raises((ChamberError, Exception), match="full"):
+        await database.write(large)
+    done = await asyncio.gather(database.write(large), database.write(insert(2)), return_exceptions=True)
+    assert "full" in str(done[0])
+    assert done[1] == 2
+    database._writer.execute("PRAGMA max_page_count = 1000000")
+    await database.write(large)
+    assert numbers(database) == [1, 2, 50]
+
+
+async def test_reads_inside_reads_and_on_other_threads(database):
+    await database.write(insert(1))
+    assert database.read(lambda db: numbers(database)) == [1]
+    assert await asyncio.to_thread(numbers, database) == [1]
+    assert await database.query(lambda db: db.execute("SELECT count(*) FROM t").fetchone()[0]) == 1
+
+
+async def test_closing_finishes_what_was_asked_for(tmp_path):
+    database = Database(tmp_path / "chamber.db")
+    await database.write(lambda tx: tx.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)") and None)
+    writes = [asyncio.create_task(database.write(insert(n))) for n in range(100)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*writes) == list(range(100))
+    with pytest.raises(ChamberError):
+        await database.write(insert(200))
+    again = Database(tmp_path / "chamber.db")
+    assert len(numbers(again)) == 100
+    await again.close()
