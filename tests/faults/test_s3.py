@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of a chamber during uploads: every acknowledged object is there, whole; a chamber starts again on its state."""
+"""kill -9 of a chamber during uploads: every acknowledged object is there, whole."""
 
 from __future__ import annotations
 

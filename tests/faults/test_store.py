@@ -75,8 +75,8 @@ def test_what_was_acknowledged_survives(tmp_path, seed):
         assert hashlib.sha256(body).hexdigest() == sha
 
 
-async def test_the_sweep_after_a_kill_leaves_the_named_blobs_only(tmp_path):
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+def killed_while_writing(folder) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
     for _ in range(200):
         writer.stdout.readline()
@@ -84,6 +84,10 @@ async def test_the_sweep_after_a_kill_leaves_the_named_blobs_only(tmp_path):
     writer.stdout.read()
     writer.wait()
     writer.stdout.close()
+
+
+async def test_the_sweep_after_a_kill_leaves_the_named_blobs_only(tmp_path):
+    killed_while_writing(tmp_path)
     db = sqlite3.connect(tmp_path / "chamber.db")
     named = {blob for (blob,) in db.execute("SELECT blob FROM objects WHERE blob IS NOT NULL")}
     db.close()
