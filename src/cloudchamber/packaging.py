@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import os
 import shutil
 import subprocess
@@ -191,45 +190,66 @@ def package(template: Path, cache: Path, tell: Tell = lambda line: None) -> Pack
     archives: dict[str, Path] = {}
     keys: dict[Reference, str] = {}
     built: dict[Path, str] = {}
-    kept = cache / "archives"
-    kept.mkdir(parents=True, exist_ok=True)
     for reference in references(template):
         if reference.path not in built:
             tell(f"building {reference.name} from {reference.path.name}")
-            data = archive(reference.path, cache / "packages", tell)
-            key = built[reference.path] = f"code/{digest(data)}.zip"
-            archives[key] = kept / f"{digest(data)}.zip"
-            _keep(archives[key], data)
+            made = archive(reference.path, cache, tell)
+            built[reference.path] = f"code/{made.name}"
+            archives[built[reference.path]] = made
         keys[reference] = built[reference.path]
     return Package(_body(template), archives, keys)
 
 
-def _keep(path: Path, data: bytes) -> None:
-    if not path.exists():
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(data)
-        partial.rename(path)
+def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> Path:
+    """A folder (or one file) as a zip in the cache, with the packages of its ``requirements.txt``.
 
-
-def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> bytes:
-    """A folder (or one file) as a zip, with the packages of its ``requirements.txt``.
+    Its name is a digest of what is in it; what is in the cache already is not built again.
 
     Raises:
         ChamberError: it is too big, or its packages cannot be installed.
     """
-    if path.is_file() and path.suffix == ".zip":
-        return path.read_bytes()
+    kept = cache / "archives"
+    kept.mkdir(parents=True, exist_ok=True)
+    files = _collect(path, cache / "packages", tell)
+    made = kept / f"{_manifest(files)}.zip"
+    if not made.exists():
+        partial = made.with_suffix(f".{os.getpid()}")
+        if path.is_file() and path.suffix == ".zip":
+            shutil.copyfile(path, partial)
+        else:
+            _zip(files, partial)
+        partial.rename(made)
+    return made
+
+
+def _collect(path: Path, packages: Path, tell: Tell) -> dict[str, Path]:
+    """The files of an archive by their names in it."""
+    if path.is_file():
+        return {path.name: path}
     files: dict[str, Path] = {}
     requirements = path / "requirements.txt"
-    if path.is_dir() and requirements.is_file():
-        installed = _installed(requirements, cache, tell)
-        files.update(_files(installed, frozenset({"__pycache__", "bin"})))
+    if requirements.is_file():
+        files.update(_files(_installed(requirements, packages, tell), frozenset({"__pycache__", "bin"})))
     # Why after the packages: a module of the folder's own wins over an installed one of the same name.
-    files.update(_files(path, EXCLUDED) if path.is_dir() else {path.name: path})
+    files.update(_files(path, EXCLUDED))
     size = sum(file.stat().st_size for file in files.values())
     if size > ARCHIVE_MAX_BYTES:
         raise ChamberError(f"{path} is {size:,} bytes; at most {ARCHIVE_MAX_BYTES:,} can be deployed")
-    return _zip(files)
+    return files
+
+
+def _manifest(files: Mapping[str, Path]) -> str:
+    """A digest of names, contents and which can be executed."""
+    whole = hashlib.sha256()
+    for name in sorted(files):
+        with files[name].open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{content} {_mode(files[name]):o} {name}\n".encode())
+    return whole.hexdigest()[:32]
+
+
+def _mode(file: Path) -> int:
+    return 0o100755 if file.stat().st_mode & 0o100 else 0o100644
 
 
 def _files(folder: Path, excluded: frozenset[str]) -> dict[str, Path]:
@@ -245,16 +265,13 @@ def _walk(folder: Path, excluded: frozenset[str]) -> Iterator[tuple[str, Path]]:
                 yield file.relative_to(folder).as_posix(), file
 
 
-def _zip(files: Mapping[str, Path]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+def _zip(files: Mapping[str, Path], path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            executable = files[name].stat().st_mode & 0o100
-            entry.external_attr = (0o100755 if executable else 0o100644) << 16
+            entry.external_attr = _mode(files[name]) << 16
             target.writestr(entry, files[name].read_bytes())
-    return out.getvalue()
 
 
 def _installed(requirements: Path, cache: Path, tell: Tell) -> Path:
