@@ -227,8 +227,13 @@ def signing_time(request: HttpRequest, words: Words) -> tuple[str, datetime]:
 
 def parse_stamp(text: str) -> datetime | None:
     """``20261123T112233Z`` as a time."""
+    # Why: strptime takes longer than checking the signature.
+    digits = text[:8] + text[9:15]
+    if len(text) != 16 or text[8] != "T" or text[15] != "Z" or not (digits.isascii() and digits.isdigit()):
+        return None
+    year, *rest = (int(digits[:4]), *(int(digits[i : i + 2]) for i in range(4, 14, 2)))
     try:
-        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if len(text) == 16 else None
+        return datetime(year, *rest, tzinfo=UTC)  # pyright: ignore[reportArgumentType]
     except ValueError:
         return None
 

@@ -35,6 +35,14 @@ class Headers:
         return [v for n, v in self.items if n == name]
 
 
+def octets(text: str) -> bytes:
+    """The octets of a raw path or query: what did not come percent-encoded was read as Latin-1."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """The head of one request.

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
-from cloudchamber.wire.http import Headers
+from cloudchamber.wire.http import Headers, octets
 from cloudchamber.wire.model import OperationModel, ServiceModel, must
 
 _LABEL = re.compile(r"\{([^}+]+)(\+?)\}")
@@ -93,10 +93,15 @@ class Table:
             hit = regex.fullmatch(path)
             if hit is not None and (operation := self.choose(method, uri, query, headers)) is not None:
                 try:
-                    return operation, {n: unquote(v, errors="strict") for n, v in zip(names, hit.groups(), strict=True)}
+                    return operation, {n: decoded(v) for n, v in zip(names, hit.groups(), strict=True)}
                 except UnicodeDecodeError:
                     return None
         return None
+
+
+def decoded(text: str) -> str:
+    """One label. Raises UnicodeDecodeError if it is not UTF-8."""
+    return unquote_to_bytes(octets(text)).decode()
 
 
 def pattern(path: str) -> re.Pattern[str]:

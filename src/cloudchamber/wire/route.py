@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.wire import errors, model
-from cloudchamber.wire.http import HttpRequest
+from cloudchamber.wire.http import HttpRequest, octets
 from cloudchamber.wire.model import OperationModel, ServiceModel
 from cloudchamber.wire.paths import Table, table
 
@@ -100,19 +100,25 @@ def scope_of(request: HttpRequest, query: Mapping[str, str]) -> Scope | None:
     return Scope(*parts[:4]) if len(parts) == 5 else None
 
 
+def decoded(text: str) -> str:
+    """One name or value of a form or query. Raises UnicodeDecodeError if it is not UTF-8."""
+    return unquote_to_bytes(octets(text.replace("+", " "))).decode()
+
+
 def pairs(query: str) -> tuple[tuple[str, str], ...]:
-    """A raw query string or form, decoded; ``a`` and ``a=`` both have the value ``""``."""
+    """A raw query string or form, decoded; ``a`` and ``a=`` both have the value ``""``.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
     if not query:
         return ()
     out: list[tuple[str, str]] = []
     for part in query.split("&"):
         if part:
             name, _, value = part.partition("=")
-            if "%" in part or "+" in part:
-                name, value = (
-                    unquote_plus(name, errors="surrogateescape"),
-                    unquote_plus(value, errors="surrogateescape"),
-                )
+            if "%" in part or "+" in part or not part.isascii():
+                name, value = decoded(name), decoded(value)
             out.append((name, value))
     return tuple(out)
 
@@ -121,19 +127,26 @@ def is_form(request: HttpRequest) -> bool:
     """Whether the body must be read before routing, because it names the operation (query, ec2)."""
     if request.method != "POST" or not request.headers.get("content-type").lower().startswith(FORM):
         return False
-    scope = scope_of(request, dict(pairs(request.query)))
+    try:
+        scope = scope_of(request, dict(pairs(request.query)))
+    except UnicodeDecodeError:
+        return False
     return scope is None or scope.service not in ("s3", "lambda")
 
 
 def route(request: HttpRequest, form: bytes | None, offered: Offered) -> Routed:
     """What the request means; never raises, see `Routed.error`."""
-    query = pairs(request.query)
+    try:
+        query = pairs(request.query)
+    except UnicodeDecodeError:
+        error = errors.InvalidURI("Couldn't parse the specified URI.", URI=request.query[:1024])
+        return Routed("s3", "", "rest-xml", error=error)
     first = dict(reversed(query))
     scope = scope_of(request, first)
     values: dict[str, str] = {}
     if form is not None:
         try:
-            listed = pairs(form.decode())
+            listed = pairs(form.decode("latin-1"))
         except UnicodeDecodeError:
             return Routed("", "", "query", scope=scope, error=errors.MalformedQueryString("The form is not UTF-8."))
         if len(listed) > PARAMETERS_MAX:
@@ -286,7 +299,7 @@ def route_s3(
     """S3: bucket from host or path, key from the path, operation by method, parameters and headers."""
     hosted = bucket_of_host(host_of(request), signed_for_s3=host_is_ours)
     try:
-        path = unquote(request.path, errors="strict")
+        path = unquote_to_bytes(octets(request.path)).decode()
         bucket, key = (hosted, path[1:]) if hosted else path[1:].partition("/")[::2]
     except UnicodeDecodeError:
         error: ServiceError = errors.InvalidURI("Couldn't parse the specified URI.", URI=request.path[:1024])

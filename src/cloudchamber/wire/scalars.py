@@ -75,11 +75,14 @@ def moment(value: Any) -> datetime:
 
         try:
             parsed = parsedate_to_datetime(text)
-        except (TypeError, IndexError):
+        except (TypeError, IndexError, OverflowError):
             raise ValueError("not a time") from None
     else:
         parsed = datetime.fromisoformat(text)
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    try:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("time out of range") from None
 
 
 def from_epoch(seconds: float) -> datetime:

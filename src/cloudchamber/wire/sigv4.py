@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, unquote_plus, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
-from cloudchamber.wire.http import Headers
+from cloudchamber.wire.http import Headers, octets
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -140,8 +140,8 @@ def header_names(text: str) -> tuple[str, ...]:
 def canonical_path(path: str, *, s3: bool) -> str:
     """The path as it is signed: S3 encodes it once; others resolve dots and encode what was sent again."""
     if s3:
-        return quote(unquote_to_bytes(path), safe="/" + UNRESERVED) or "/"
-    return quote(resolve_dots(path), safe="/" + UNRESERVED)
+        return quote(unquote_to_bytes(octets(path)), safe="/" + UNRESERVED) or "/"
+    return quote(octets(resolve_dots(path)), safe="/" + UNRESERVED)
 
 
 def resolve_dots(path: str) -> str:
@@ -169,17 +169,16 @@ def canonical_query(query: str, *, without: Iterable[str] = ()) -> str:
         if not part:
             continue
         name, _, value = part.partition("=")
-        decoded = unquote_plus(name, errors="surrogateescape")
-        if decoded not in left_out:
-            rows.append((_again(decoded), _again(unquote_plus(value, errors="surrogateescape"))))
+        if name not in left_out:
+            rows.append((_again(name), _again(value)))
     rows.sort()
     return "&".join([f"{n}={v}" for n, v in rows])
 
 
 def _again(text: str) -> str:
-    return (
-        text if text.isalnum() and text.isascii() else quote(text.encode("utf-8", "surrogateescape"), safe=UNRESERVED)
-    )
+    if text.isascii() and text.isalnum():
+        return text
+    return quote(unquote_to_bytes(octets(text.replace("+", " "))), safe=UNRESERVED)
 
 
 def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:

@@ -11,7 +11,6 @@ from botocore import parsers
 from botocore.compat import HTTPHeaders
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.wire import shapes
 from tools import gen_slice
 
 from cloudchamber.base.errors import ServiceError, ValidationError
@@ -22,6 +21,7 @@ from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import Headers, HttpRequest
 from cloudchamber.wire.model import ServiceModel
 from cloudchamber.wire.route import Routed
+from tests.unit.wire import shapes
 
 
 @cache

@@ -13,13 +13,13 @@ from botocore.awsrequest import AWSRequest, AWSRequestPreparer, prepare_request_
 from botocore.compat import HTTPHeaders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.wire import shapes
 from tools import gen_slice
 
 from cloudchamber.wire.codec import decode, serialize_operation
 from cloudchamber.wire.http import Headers, HttpRequest
 from cloudchamber.wire.model import ServiceModel
 from cloudchamber.wire.route import Offered, Routed, is_form, route
+from tests.unit.wire import shapes
 
 SERVICES = [
     "cloudformation", "ec2", "iam", "kms", "lambda", "logs", "rds", "s3", "secretsmanager", "ssm", "sts",

@@ -117,6 +117,17 @@ def test_keys_are_decoded_once() -> None:
     assert error.code == "InvalidURI"
 
 
+def test_raw_octets_and_bad_queries() -> None:
+    raw = "é".encode().decode("latin-1")  # as the listener hands over what was not percent-encoded
+    assert ask(f"GET /b/{raw}").key == "é"
+    assert ask(f"GET /b?prefix={raw}").query == (("prefix", "é"),)
+    assert refused(ask("GET /b?prefix=%ff")) == ("InvalidURI", 400)
+    assert refused(ask("POST /", {**FORM, **scope("iam")}, b"Action=GetRole&RoleName=%ff")) == (
+        "MalformedQueryString",
+        400,
+    )
+
+
 def test_other_protocols() -> None:
     assert ask("POST /", {**FORM, **scope("iam")}, b"Action=GetRole&RoleName=a%20b").form["RoleName"] == "a b"
     assert ask("POST /", FORM, b"Action=AssumeRoleWithWebIdentity&Version=2011-06-15").service == "sts"
