@@ -51,6 +51,7 @@ async def put_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, A
         tables.change(tx, arn, reserved=wanted)
 
     await call.doors.database.write(publish)
+    await call.doors.part("lambda", LambdaPart).events.release(arn)
     return {"ReservedConcurrentExecutions": wanted}
 
 
@@ -71,7 +72,7 @@ async def delete_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str
         tables.change(tx, arn, reserved=None)
 
     await call.doors.database.write(publish)
-    call.doors.part("lambda", LambdaPart).nudge()
+    await call.doors.part("lambda", LambdaPart).events.release(arn)
     return {}
 
 

@@ -21,7 +21,7 @@ from cloudchamber.sandbox.spec import Exit, Limits, Listener, Mount, SandboxSpec
 from cloudchamber.services.lambda_ import outcome
 from cloudchamber.services.lambda_.archive import foreign_parts
 from cloudchamber.services.lambda_.errors import AccessDeniedException
-from cloudchamber.services.lambda_.names import LATEST, RUNTIME_HERE, runtime_note
+from cloudchamber.services.lambda_.names import LATEST, RUNTIME_HERE, runtime_note, session_name
 from cloudchamber.services.lambda_.outcome import Outcome
 from cloudchamber.services.lambda_.run_logs import Console, RunLogs, Stream
 from cloudchamber.services.lambda_.runtime_api import Answer, Invocation, RuntimeApi
@@ -70,7 +70,7 @@ async def assume(doors: Doors, function: Function, trace: Trace | None) -> RoleS
         answer = await doors.ask(
             "sts",
             "AssumeRole",
-            {"RoleArn": function.role, "RoleSessionName": function.name},
+            {"RoleArn": function.role, "RoleSessionName": session_name(function.name)},
             principal=service_principal("lambda.amazonaws.com", function.account, function.arn),
             trace=trace,
             region=function.region,
@@ -150,7 +150,7 @@ class Environment:
             failure = replace(failure, usable=False)
             self._finish(request_id, failure, trace)
             await self.end()
-            return replace(failure, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.denied)
+            return replace(failure, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.refused)
         return None
 
     async def _initialised(self, limit_s: float) -> Outcome | None:
@@ -239,7 +239,7 @@ class Environment:
         self._finish(request_id, done, trace)
         if not done.usable:
             await self.end()
-        return replace(done, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.denied)
+        return replace(done, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.refused)
 
     async def _made(self, answer: asyncio.Future[Answer] | None, request_id: str, timeout_s: int) -> Outcome:
         """What the answer, its absence, or the end of the process means."""

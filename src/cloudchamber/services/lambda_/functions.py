@@ -277,7 +277,7 @@ async def _check_role(call: Call, role: str, arn: str) -> None:
         await call.ask(
             "sts",
             "AssumeRole",
-            {"RoleArn": role, "RoleSessionName": arn.rpartition(":")[2]},
+            {"RoleArn": role, "RoleSessionName": names.session_name(arn.rpartition(":")[2])},
             principal=service_principal("lambda.amazonaws.com", call.account, arn),
         )
     except ServiceError as error:

@@ -38,6 +38,11 @@ def function_arn(account: str, region: str, name: str) -> str:
     return str(Arn("lambda", region, account, f"function:{name}"))
 
 
+def session_name(name: str) -> str:
+    """The name of a function's role session: the function's, which may be shorter than STS takes."""
+    return name.ljust(2, "-")
+
+
 def resolve(reference: str, account: str, region: str, qualifier: str = "") -> str:
     """The unqualified ARN that a FunctionName (name, partial ARN, ARN, each with or without qualifier) means.
 

@@ -80,10 +80,6 @@ class LambdaPart:
             rows.append({"kind": "events", "id": "lambda", "state": "waiting", "detail": f"{waiting} not handled yet"})
         return rows
 
-    def nudge(self) -> None:
-        """A limit changed: look whether waiting events may run."""
-        self.events.nudge()
-
     # -- functions on their way ------------------------------------------------------------------------------------
 
     def activate(self, arn: str) -> None:

@@ -47,6 +47,8 @@ async def add_permission(call: Call, request: Mapping[str, Any]) -> dict[str, An
     for member in ("FunctionUrlAuthType", "InvokedViaFunctionUrl"):
         if member in request:
             raise InvalidParameterValueException(f"{member}: function URLs are not supported by this chamber yet")
+    if request.get("Qualifier"):
+        raise InvalidParameterValueException("We currently do not support adding policies for $LATEST.")
     arn = named(call, request)
     made = policy.statement(request, arn)
 

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base.arn import Arn
 from cloudchamber.base.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ _log = logging.getLogger(__name__)
 _FLUSH_AFTER_S = 0.2
 _PENDING_MAX = 20_000
 _BATCH = 5_000
-_BATCH_OCTETS = 900_000
+_BATCH_OCTETS = 1_000_000
+_OVERHEAD = 26
+_REFUSED_S = 10.0
+"""After a refusal a role may be given the permission: then it has logs again."""
 _LINE_MAX = 200_000
 _READ = 65_536
 _DRAIN_READS = 64
@@ -33,7 +37,7 @@ _DRAIN_READS = 64
 
 
 class Stream:
-    """One log stream: one environment's. `denied` says why nothing arrives."""
+    """One log stream: one environment's. `refused` says why nothing arrives."""
 
     def __init__(self, group: str, name: str, region: str, principal: Principal) -> None:
         self.group = group
@@ -42,7 +46,8 @@ class Stream:
         self.principal = principal
         self.pending: deque[dict[str, Any]] = deque()
         self.made = False
-        self.denied = ""
+        self.refused = ""
+        self.again_at = 0.0
         self.trace: Trace | None = None
         self.lost = 0
 
@@ -69,7 +74,7 @@ class RunLogs:
 
     def put(self, stream: Stream, lines: list[str], moment_ms: int, trace: Trace | None) -> None:
         """Add lines; the oldest go when a stream has too many waiting."""
-        if stream.denied or not lines:
+        if not lines or self._doors.clock.monotonic() < stream.again_at:
             return
         stream.pending.extend({"timestamp": moment_ms, "message": line} for line in lines)
         stream.trace = trace or stream.trace
@@ -92,7 +97,8 @@ class RunLogs:
             try:
                 await self._send(stream)
             except ServiceError as error:
-                stream.denied = f"{error.code}: {error.message}"[:500]
+                stream.refused = f"{error.code}: {error.message}"[:500]
+                stream.again_at = self._doors.clock.monotonic() + _REFUSED_S
                 stream.pending.clear()
             except Exception:  # noqa: BLE001 - the edge: one stream's failure must not stop the others
                 _log.exception("log stream %s %s failed", stream.group, stream.name)
@@ -101,15 +107,17 @@ class RunLogs:
         while stream.pending:
             batch: list[dict[str, Any]] = []
             octets = 0
-            while stream.pending and len(batch) < _BATCH and octets < _BATCH_OCTETS:
-                event = stream.pending.popleft()
-                octets += len(event["message"].encode()) + 26
-                batch.append(event)
+            while stream.pending and len(batch) < _BATCH:
+                octets += len(stream.pending[0]["message"].encode()) + _OVERHEAD
+                if batch and octets > _BATCH_OCTETS:
+                    break
+                batch.append(stream.pending.popleft())
             if not stream.made:
                 await self._make(stream)
             request = {"logGroupName": stream.group, "logStreamName": stream.name, "logEvents": batch}
             try:
                 await self._ask(stream, "PutLogEvents", request)
+                stream.refused = ""
             except ServiceError as error:
                 if error.code != "ResourceNotFoundException":
                     raise
@@ -117,18 +125,16 @@ class RunLogs:
                 await self._ask(stream, "PutLogEvents", request)
 
     async def _make(self, stream: Stream) -> None:
-        """Create the stream, and the group if it is not there. CreateLogGroup is asked for only when needed."""
+        """Create the stream, and the group if it is not there: CreateLogGroup is asked for only when needed."""
+        arn = Arn("logs", stream.region, stream.principal.account, f"log-group:{stream.group}")
+        if self._doors.services["logs"].facts(self._doors, str(arn)) is None:
+            await self._make_group(stream)
         request = {"logGroupName": stream.group, "logStreamName": stream.name}
-        for attempt in range(2):
-            try:
-                await self._ask(stream, "CreateLogStream", request)
-            except ServiceError as error:
-                if error.code == "ResourceNotFoundException" and attempt == 0:
-                    await self._make_group(stream)
-                    continue
-                if error.code != "ResourceAlreadyExistsException":
-                    raise
-            break
+        try:
+            await self._ask(stream, "CreateLogStream", request)
+        except ServiceError as error:
+            if error.code != "ResourceAlreadyExistsException":
+                raise
         stream.made = True
 
     async def _make_group(self, stream: Stream) -> None:
