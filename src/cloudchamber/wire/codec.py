@@ -132,7 +132,9 @@ def body_payload(operation: OperationModel, payload: str) -> BodyReader:
     if shape["type"] == "blob" and shape.get("streaming"):
 
         def stream(out: dict[str, Any], body: bytes | Body) -> None:
-            out[payload] = Held(body) if isinstance(body, bytes) else body
+            stream_of = Held(body) if isinstance(body, bytes) else body
+            out[payload] = stream_of
+            s3.without_chunks(out, stream_of.length)
 
         return stream
     convert = payload_reader(operation, shape, payload)

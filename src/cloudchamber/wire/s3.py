@@ -65,6 +65,19 @@ def root(operation: OperationModel) -> str:
     return ROOTS.get(operation.name) or operation.output.get("name", operation.name + "Result")
 
 
+def without_chunks(values: dict[str, Any], length: int | None) -> None:
+    """Length and encoding of the object itself, where the body came as ``aws-chunked``."""
+    if "ContentLength" in values and length is not None:
+        values["ContentLength"] = length
+    encoding = values.get("ContentEncoding")
+    if isinstance(encoding, str) and "aws-chunked" in encoding:
+        kept = [e.strip() for e in encoding.split(",") if e.strip() != "aws-chunked"]
+        if kept:
+            values["ContentEncoding"] = ",".join(kept)
+        else:
+            del values["ContentEncoding"]
+
+
 def url_encode(text: str) -> str:
     """A key as ``encoding-type=url`` writes it: like a form, but slashes and stars stay."""
     return quote_plus(text, safe="/*~")

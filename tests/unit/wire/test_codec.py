@@ -160,6 +160,14 @@ def test_s3_listing_is_encoded_only_when_asked() -> None:
     assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/')
 
 
+def test_chunked_is_no_encoding_of_the_object() -> None:
+    operation = whole("s3").operations["PutObject"]
+    headers = Headers([("content-encoding", "aws-chunked,gzip"), ("content-length", "99")])
+    routed = Routed("s3", "PutObject", "rest-xml", operation, {"Bucket": "b", "Key": "k"})
+    values = parse_operation(operation, routed, headers, b"abc")
+    assert (values["ContentEncoding"], values["ContentLength"]) == ("gzip", 3)
+
+
 def test_s3_location() -> None:
     assert written("GetBucketLocation", {}).endswith('doc/2006-03-01/"></LocationConstraint>')
     assert ">eu-west-1</LocationConstraint>" in written("GetBucketLocation", {"LocationConstraint": "eu-west-1"})
