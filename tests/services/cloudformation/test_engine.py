@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - templates and commands stand on one line
 from __future__ import annotations
 
 import asyncio
@@ -267,6 +268,15 @@ async def test_a_creation_that_takes_too_long_is_rolled_back(house: Any, monkeyp
     await house.do("CreateStack", StackName="s", TemplateBody=TWO, TimeoutInMinutes=1)
     stack = await house.settled("s")
     assert stack["StackStatus"] == "ROLLBACK_COMPLETE" and house.world.things == {}
+
+
+async def test_a_stack_that_is_being_created_can_be_deleted(house: Any) -> None:
+    house.world.gates["create B"], house.world.reached["create B"] = asyncio.Event(), asyncio.Event()
+    made = await house.do("CreateStack", StackName="s", TemplateBody=TWO)
+    await house.world.reached["create B"].wait()
+    await house.do("DeleteStack", StackName="s")
+    assert (await house.settled(made["StackId"]))["StackStatus"] == "DELETE_COMPLETE"
+    assert house.world.things == {}
 
 
 async def test_template_from_our_own_s3(house: Any) -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - templates and commands stand on one line
 """Stacks like the flagship's, through boto3 and the aws command, with IAM on and everything really running."""
 
 from __future__ import annotations

@@ -57,5 +57,5 @@ def test_a_stack_of_iam_and_logs(chamber: Any) -> None:
 
 def test_no_stack(chamber: Any) -> None:
     cfn = chamber.client("cloudformation")
-    with pytest.raises(cfn.exceptions.ClientError, match="ValidationError.*Stack with id none does not exist"):
+    with pytest.raises(cfn.exceptions.ClientError, match=r"ValidationError.*Stack with id none does not exist"):
         cfn.describe_stacks(StackName="none")

@@ -11,7 +11,7 @@ from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation import tables
 from cloudchamber.services.cloudformation.agent import Caller
 from cloudchamber.services.cloudformation.engine import operation_json, previous_json
-from cloudchamber.services.cloudformation.execute import ended
+from cloudchamber.services.cloudformation.errors import LimitExceededException
 from cloudchamber.services.cloudformation.graph import names_in
 from cloudchamber.services.cloudformation.names import ROLLED_BACK, UPDATABLE
 from cloudchamber.services.cloudformation.plan import Current, plan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cloudchamber.services.cloudformation.plan import Change
     from cloudchamber.store.database import Tx
 
+STACKS_MAX = 2000
 TAGS_MAX = 50
 _REFUSED = (
     "StackPolicyBody",
@@ -89,6 +90,16 @@ def settings_of(request: Mapping[str, Any], before: Settings, description: str =
 def find(call: Call, name: str) -> Stack | None:
     """A stack by its name or id."""
     return call.doors.database.read(lambda db: tables.find_stack(db, call.account, call.region, name))
+
+
+def check_room(call: Call, tx: Tx) -> None:
+    """Refuse one stack too many.
+
+    Raises:
+        LimitExceededException: the quota of stacks is reached.
+    """
+    if tables.count(tx, call.account, call.region) >= STACKS_MAX:
+        raise LimitExceededException(f"Limit for stack has been exceeded: {STACKS_MAX}")
 
 
 def existing(call: Call, name: str) -> Stack:
@@ -213,8 +224,3 @@ def _begin(call: Call, tx: Tx, stack: Stack, status: str, token: str, **more: An
     tables.put_stack(tx, begun)
     tables.add_stack_event(tx, begun, iso(call.now))
     return begun
-
-
-def at_rest(stack: Stack) -> Stack:
-    """A stack's row without an operation."""
-    return replace(stack, **ended())

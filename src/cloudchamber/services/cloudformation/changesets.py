@@ -160,6 +160,7 @@ def _publish(call: Call, tx: Tx, stack: Stack, wanted: Stack, found: ChangeSet) 
     if tables.stack_by_id(tx, stack.stack_id) is None:
         if tables.stack_by_name(tx, call.account, call.region, stack.name):
             raise AlreadyExistsException(f"Stack [{stack.name}] already exists")
+        asking.check_room(call, tx)
         fresh = replace(wanted, reason="User Initiated", change_set_id=found.change_set_id)
         tables.put_stack(tx, fresh)
         tables.add_stack_event(tx, fresh, iso(call.now))

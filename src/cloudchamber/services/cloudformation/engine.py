@@ -103,7 +103,19 @@ class Engine:
     def _begin(self, stack: Stack, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guard(stack.stack_id, work), name=f"stack {stack.name}")
         self._running[stack.stack_id] = task
-        task.add_done_callback(lambda done: self._running.pop(stack.stack_id, None) and None)
+
+        def ended_now(done: asyncio.Task[None]) -> None:
+            if self._running.get(stack.stack_id) is done:
+                del self._running[stack.stack_id]
+
+        task.add_done_callback(ended_now)
+
+    async def interrupt(self, stack_id: str) -> None:
+        """End the operation on a stack where it stands, so that another one can take over."""
+        task = self._running.get(stack_id)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _guard(self, stack_id: str, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of a template: declarations, values, constraints. Pure but for the SSM look-up its caller does.
+"""Parameters of a template: declarations, values, constraints. Pure but for `check_patterns`.
 
 Source: AWS CloudFormation User Guide, "Parameters section".
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation.kinds import is_list
+from cloudchamber.services.cloudformation.patterns import matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,16 +145,40 @@ def _check(name: str, declared: Mapping[str, Any], text: str) -> None:
         raise ValidationError(f"Parameter '{name}' must contain at most {VALUE_MAX_BYTES} bytes")
     problem = _problem(declared, text)
     if problem:
-        described = declared.get("ConstraintDescription")
-        if described and not problem.startswith("must be one of"):
-            raise ValidationError(f"Parameter '{name}' failed to satisfy constraint: {described}")
-        raise ValidationError(f"Parameter '{name}' {problem}")
+        raise _unsatisfied(name, declared, problem)
+
+
+def _unsatisfied(name: str, declared: Mapping[str, Any], problem: str) -> ValidationError:
+    described = declared.get("ConstraintDescription")
+    if described and not problem.startswith("must be one of"):
+        return ValidationError(f"Parameter '{name}' failed to satisfy constraint: {described}")
+    return ValidationError(f"Parameter '{name}' {problem}")
+
+
+async def check_patterns(parameters: Mapping[str, Mapping[str, Any]], values: Mapping[str, str]) -> None:
+    """Check values against `AllowedPattern`.
+
+    Raises:
+        ValidationError: the first that does not match.
+    """
+    checks = [
+        (name, str(declared["AllowedPattern"]), item)
+        for name, declared in parameters.items()
+        if declared.get("AllowedPattern") is not None
+        for item in (_items(values[name]) if _several(str(declared["Type"])) else [values[name]])
+    ]
+    for (name, pattern, _), matched in zip(checks, await matches([c[1:] for c in checks]), strict=True):
+        if not matched:
+            raise _unsatisfied(name, parameters[name], f"must match pattern {pattern}")
+
+
+def _several(kind: str) -> bool:
+    return kind.startswith("List<") or kind == "CommaDelimitedList"
 
 
 def _problem(declared: Mapping[str, Any], text: str) -> str:
     kind = str(declared["Type"])
-    several = kind.startswith("List<") or kind == "CommaDelimitedList"
-    items = _items(text) if several else [text]
+    items = _items(text) if _several(kind) else [text]
     if kind in ("Number", "List<Number>"):
         for item in items:
             problem = _number_problem(declared, item)
@@ -171,14 +195,6 @@ def _problem(declared: Mapping[str, Any], text: str) -> str:
         return f"must contain at least {declared['MinLength']} characters"
     if "MaxLength" in declared and len(text) > int(declared["MaxLength"]):
         return f"must contain at most {declared['MaxLength']} characters"
-    pattern = declared.get("AllowedPattern")
-    if pattern is not None:
-        try:
-            compiled = re.compile(str(pattern))
-        except re.error:
-            raise ValidationError(f"Template format error: AllowedPattern {pattern} is not valid") from None
-        if any(not compiled.fullmatch(item) for item in items):
-            return f"must match pattern {pattern}"
     return ""
 
 

@@ -140,6 +140,7 @@ async def prepare(
     if original.transforms and not expand and "CAPABILITY_AUTO_EXPAND" not in acknowledged:
         raise InsufficientCapabilitiesException("Requires capabilities : [CAPABILITY_AUTO_EXPAND]")
     chosen = parameters.choose(original.parameters, given, stack.parameters)
+    await parameters.check_patterns(original.parameters, chosen)
     values = await _meanings(original, chosen, caller)
     processed, final = original.body, original
     if original.transforms:

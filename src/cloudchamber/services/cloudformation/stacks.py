@@ -74,6 +74,7 @@ async def create_stack(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     def change(tx: Tx) -> Stack:
         if tables.stack_by_name(tx, call.account, call.region, name):
             raise AlreadyExistsException(f"Stack [{name}] already exists")
+        asking.check_room(call, tx)
         return asking.begin_create(call, tx, fresh, token)
 
     _engine(call).create(await call.doors.database.write(change), prepared.aim)
@@ -145,11 +146,13 @@ async def delete_stack(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     if retain and stack.status != "DELETE_FAILED":
         raise ValidationError("RetainResources can only be specified for stacks in DELETE_FAILED state")
     settings = replace(stack.settings, role_arn=request.get("RoleARN") or stack.settings.role_arn)
-    wanted = replace(stack, settings=settings)
+    if stack.status == "CREATE_IN_PROGRESS":
+        # Why: CloudFormation deletes a stack that is being created; what was begun is deleted with it.
+        await _engine(call).interrupt(stack.stack_id)
 
     def change(tx: Tx) -> Stack:
         now = tables.stack_by_id(tx, stack.stack_id)
-        if now is None or now.deleted or in_progress(now.status):
+        if now is None or now.deleted or (in_progress(now.status) and now.status != "CREATE_IN_PROGRESS"):
             state = now.status if now else "DELETE_COMPLETE"
             raise ValidationError(f"Stack [{stack.name}] cannot be deleted while in status {state}")
         for row in tables.exports(tx, stack.account, stack.region):
@@ -158,7 +161,9 @@ async def delete_stack(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
                 raise ValidationError(
                     f"Export {row['name']} cannot be deleted as it is in use by {' and '.join(users)}"
                 )
-        return asking.begin_delete(call, tx, wanted, request.get("ClientRequestToken", ""), retain)
+        return asking.begin_delete(
+            call, tx, replace(now, settings=settings), request.get("ClientRequestToken", ""), retain
+        )
 
     _engine(call).delete(await call.doors.database.write(change), retain)
     return {}

@@ -212,6 +212,15 @@ def stacks(db: Reader, account: str, region: str) -> list[Stack]:
     return [_stack(row) for row in rows]
 
 
+def count(db: Reader, account: str, region: str) -> int:
+    """How many stacks there are, without deleted ones."""
+    row = db.execute(
+        "SELECT count(*) FROM cloudformation_stacks WHERE account = ? AND region = ? AND deleted = ''",
+        (account, region),
+    ).fetchone()
+    return int(row[0])
+
+
 def interrupted(db: Reader) -> list[Stack]:
     """Stacks whose operation was under way when the chamber ended."""
     rows = db.execute("SELECT * FROM cloudformation_stacks WHERE operation != '' AND deleted = ''")

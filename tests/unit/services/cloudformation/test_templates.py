@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - templates and commands stand on one line
 """Templates, functions, parameters, graphs: the pure part."""
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.contract.resource import Property, ResourceType
-from cloudchamber.services.cloudformation import graph, names, parameters, template
+from cloudchamber.services.cloudformation import graph, names, parameters, patterns, template
 from cloudchamber.services.cloudformation.dynamic import secret_parts
 from cloudchamber.services.cloudformation.intrinsics import UNKNOWN, Scope, check_rules, holds, resolve
 from cloudchamber.services.cloudformation.plan import compare
@@ -168,9 +169,17 @@ def test_templates_that_are_refused(text: str, message: str) -> None:
         ({"Type": "Number"}, "ten", "must be a number"),
     ],
 )
-def test_constraints(declared: dict[str, Any], text: str, problem: str) -> None:
+async def test_constraints(declared: dict[str, Any], text: str, problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
-        parameters.choose({"P": declared}, [{"ParameterKey": "P", "ParameterValue": text}], {})
+        chosen = parameters.choose({"P": declared}, [{"ParameterKey": "P", "ParameterValue": text}], {})
+        await parameters.check_patterns({"P": declared}, chosen)
+
+
+async def test_a_hostile_pattern_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "TIMEOUT_S", 0.3)
+    with pytest.raises(ValidationError, match="takes too long"):
+        await patterns.matches([("(a+)+", "a" * 40 + "b")])
+    assert await patterns.matches([("[a-z]+", "abc"), ("[a-z]+", "A")]) == [True, False]
 
 
 def test_parameters() -> None:
