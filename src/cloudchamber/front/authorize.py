@@ -115,9 +115,13 @@ def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, con
         own = None
     trust = own is not None and own.kind == "trust"
     verdict = evaluate(question, policies, own, resource_must_allow=trust)
-    if not verdict.allowed and who.kind == "service" and _acts_on_itself(who, need):
+    itself = not verdict.explicit and who.kind == "service" and _acts_on_itself(who, need)
+    if itself and not verdict.allowed:
         verdict = Verdict(True, False, (), ())
-    return Decision(need, question, verdict, explain(question, policies, own, verdict))
+    told = explain(question, policies, own, verdict)
+    if verdict.allowed and not verdict.because:
+        told["reason"] = "because a service needs nobody's leave for its own resources"
+    return Decision(need, question, verdict, told)
 
 
 def denial(call: Call, service: str, decision: Decision) -> AccessDenied:

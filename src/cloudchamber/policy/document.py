@@ -133,7 +133,7 @@ class Document:
         return found
 
 
-@lru_cache(8192)
+@lru_cache(1024)
 def document(text: str) -> Document:
     """Compile a policy's JSON text.
 
@@ -154,7 +154,7 @@ def load(text: str) -> Mapping[str, Any]:
         PolicyError: not JSON, or not an object.
     """
     try:
-        body: object = json.loads(text, object_pairs_hook=_once)
+        body: object = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise PolicyError("Syntax errors in policy.") from error
     if not isinstance(body, dict):
@@ -167,6 +167,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         raise ValueError("a name comes twice")
     return made
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def strings(value: object) -> tuple[str, ...]:
