@@ -11,8 +11,10 @@ import asyncio
 import json
 import sqlite3
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from cloudchamber.track.track import Segment
 
@@ -68,7 +70,7 @@ class Recorder:
                 s.track_id,
                 s.request_id,
                 s.started,
-                json.dumps(asdict(s), separators=(",", ":"), default=str),
+                orjson.dumps(s, default=str, option=orjson.OPT_NON_STR_KEYS).decode(),
             )
             for s in pending
         ]
