@@ -23,7 +23,8 @@ class App(http.server.BaseHTTPRequestHandler):
         if self.path == "/crash":
             os._exit(3)
         if self.headers.get("Upgrade"):
-            self.connection.sendall(b"HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n")
+            head = (b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: echo", b"", b"")
+            self.connection.sendall(b"\\r\\n".join(head))
             while data := self.connection.recv(4096):
                 self.connection.sendall(data.upper())
             self.close_connection = True
@@ -34,8 +35,8 @@ class App(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\\r\\n%b\\r\\n" % (len(part), part))
             self.wfile.write(b"0\\r\\n\\r\\n")
             return
-        runs = "/var/app-runs"
-        self.answer({"headers": dict(self.headers), "runs": open(runs).read().count("run"), "color": os.environ.get("COLOR"), "uid": os.getuid()})
+        runs = open("/var/app-runs").read().count("run")
+        self.answer({"headers": dict(self.headers), "runs": runs, "color": os.environ.get("COLOR")})
     def do_POST(self):
         data = b""
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -46,7 +47,8 @@ class App(http.server.BaseHTTPRequestHandler):
         self.answer({"length": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     def answer(self, value):
         body = json.dumps(value).encode()
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
     def log_message(self, *_):
         pass
 open("/var/app-runs", "a").write("run\\n")
@@ -179,7 +181,8 @@ see() { curl -s -H "X-aws-ec2-metadata-token: $T" "$@"; }
 echo "id $(see $I/meta-data/instance-id)"
 echo "region $(see $I/meta-data/placement/region)"
 echo "name $(see $I/meta-data/tags/instance/Name)"
-echo "document $(see $I/dynamic/instance-identity/document | python3 -c 'import json,sys; print(json.load(sys.stdin)["instanceId"])')"
+instance_id='import json, sys; print(json.load(sys.stdin)["instanceId"])'
+echo "document $(see $I/dynamic/instance-identity/document | python3 -c "$instance_id")"
 echo "data $(see $I/user-data | head -1)"
 echo "missing $(code -H "X-aws-ec2-metadata-token: $T" $I/meta-data/nope)"
 echo "norole $(code -H "X-aws-ec2-metadata-token: $T" $I/meta-data/iam/security-credentials/)"
@@ -199,7 +202,8 @@ def test_metadata_service(lab: Lab) -> None:
     said = dict(line.split(" ", 1) for line in console.splitlines() if line.count(" ") == 1 and "[" not in line)
     assert said == {
         "v1": "401", "nottl": "400", "badttl": "400", "forwarded": "403", "id": instance, "region": "us-east-1",
-        "name": "imds", "document": instance, "missing": "404", "norole": "404", "badtoken": "401", "data": "#!/bin/bash",
+        "name": "imds", "document": instance, "missing": "404", "norole": "404", "badtoken": "401",
+        "data": "#!/bin/bash",
     }  # fmt: skip
     lab.ec2.terminate_instances(InstanceIds=[instance])
 

@@ -18,12 +18,13 @@ import shutil
 import socket
 import struct
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from cloudchamber.sandbox.spec import Exit, Limits, Listener, SandboxSpec
-from cloudchamber.services.ec2 import catalog, lifecycle, names, permissions, tables
+from cloudchamber.services.ec2 import catalog, errors, lifecycle, names, permissions, tables
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.web import Web
 
@@ -40,6 +41,8 @@ _STOP_GRACE_S = 10.0
 _REBOOT_EXIT = 64
 """Exit code by which the first process asks to be started again (`reboot` inside)."""
 _PIDS = 2048
+_WALLS = ("ns-root", "ns-user")
+"""Sandbox modes in which an instance has files, processes and ports of its own."""
 
 
 class Endpoint(Protocol):
@@ -125,6 +128,19 @@ class Compute:
             opened.close()
         await self.web.stop()
 
+    async def halt(self) -> None:
+        """End running instances with the chamber; they boot again at its next start, like after a host's maintenance."""
+        rows = [r for r in self._doors.database.read(tables.all_instances) if r.state == "running"]
+
+        def change(tx: Tx) -> None:
+            for row in rows:
+                tables.update_instance(tx, row.id, rebooting=True)
+
+        self._stopping = True
+        await self._doors.database.write(change)
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        await asyncio.gather(*(self._end(row) for row in rows))
+
     def status(self) -> list[Mapping[str, Any]]:
         """One row for each instance, and one for the HTTPS front."""
         rows: list[Mapping[str, Any]] = [{"kind": "https", "id": self.web.url, "state": "listening", "detail": ""}]
@@ -136,6 +152,7 @@ class Compute:
                     "id": row.id,
                     "state": row.state,
                     "detail": f"{row.type} {row.private_ip} {detail}",
+                    "url": self.web.address_of(row.id) if row.state == "running" else "",
                 }
             )
         return rows
@@ -159,6 +176,19 @@ class Compute:
         await self._doors.database.write(change)
 
     # What operations ask
+
+    def check_walls(self) -> None:
+        """Refuse to run instances where sandboxes share this machine's files and ports.
+
+        Raises:
+            UnsupportedOperation: the sandbox mode has no namespaces.
+        """
+        mode = self._doors.sandboxes.mode
+        if mode not in _WALLS:
+            raise errors.UnsupportedOperation(
+                "Instances need Linux namespaces, with files and ports of their own; the sandbox mode here is "
+                f"'{mode}'. 'cloudchamber doctor' says why, and the command that allows them."
+            )
 
     def wake(self, instance_id: str) -> None:
         """Bring an instance to what its row says, soon."""
@@ -270,6 +300,7 @@ class Compute:
                 await self._end(row, grace_s=2.0)
                 await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
                 await self._happened(row.id, "gone", ended_at=self._now())
+                self._imds.forget(row.id)
                 await self._forget()
             elif row.state == "running" and row.rebooting:
                 await self._end(row)
@@ -330,6 +361,7 @@ class Compute:
         subnet = next(one for one in names.subnets(row.account, row.region) if one.id == row.subnet_id)
         private_dns = names.private_dns(row.private_ip, row.region)
         boot = {
+            "mode": self._doors.sandboxes.mode,
             "instance_id": row.id,
             "user_data": base64.b64encode(row.user_data).decode(),
             "region": row.region,
@@ -343,7 +375,7 @@ class Compute:
             "PATH": os.pathsep.join(
                 [
                     str(_GUEST / "bin"),
-                    str(Path(sys.prefix) / "bin"),
+                    sysconfig.get_path("scripts"),
                     "/usr/local/sbin",
                     "/usr/local/bin",
                     "/usr/sbin",
@@ -360,8 +392,6 @@ class Compute:
             "AWS_DEFAULT_REGION": row.region,
             "CLOUDCHAMBER_BOOT": base64.b64encode(json.dumps(boot).encode()).decode(),
         }
-        if self._doors.sandboxes.mode in ("landlock", "plain"):
-            env["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://${listener:imds}/"
         return SandboxSpec(
             id=row.id,
             folder=self._folder / row.id,

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _HEAD_MAX = 16 * 1024
 _IDLE_S = 60.0
-_TOKENS_MAX = 2000
+_TOKENS_MAX = 500
+_CONNECTIONS_MAX = 64
 _TTL_MAX_S = 21600
 _RENEW_BEFORE_S = 1200
 _VERSIONS = (
@@ -61,23 +62,34 @@ class Imds:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._tokens: dict[str, tuple[str, float]] = {}
+        self._tokens: dict[str, dict[str, float]] = {}
         self._credentials: dict[tuple[str, str], dict[str, Any]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def serve(self, listener: socket.socket, instance_id: str) -> asyncio.Server:
         """Answer on a listening socket of one instance."""
 
+        opened = 0
+
         async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal opened
+            opened += 1
             try:
-                while await self._exchange(reader, writer, instance_id):
+                while opened <= _CONNECTIONS_MAX and await self._exchange(reader, writer, instance_id):
                     pass
             except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, TimeoutError, ValueError):
                 pass
             finally:
+                opened -= 1
                 writer.close()
 
         return await asyncio.start_server(connection, sock=listener, limit=_HEAD_MAX)
+
+    def forget(self, instance_id: str) -> None:
+        """Drop what is kept for an instance that is gone."""
+        self._tokens.pop(instance_id, None)
+        self._locks.pop(instance_id, None)
+        self._credentials = {k: v for k, v in self._credentials.items() if k[0] != instance_id}
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, instance_id: str) -> bool:
         async with asyncio.timeout(_IDLE_S):
@@ -107,10 +119,8 @@ class Imds:
         given = headers.get("x-aws-ec2-metadata-token")
         if given is None and row.http_tokens == "required":
             return _error(401)
-        if given is not None:
-            owner, expires = self._tokens.get(given, ("", 0.0))
-            if owner != row.id or expires < self._doors.clock.monotonic():
-                return _error(401)
+        if given is not None and self._tokens.get(row.id, {}).get(given, 0.0) < self._doors.clock.monotonic():
+            return _error(401)
         return await self._look(row, path)
 
     def _token(self, row: tables.Instance, path: str, headers: Mapping[str, str]) -> Answer:
@@ -123,11 +133,10 @@ class Imds:
             return _error(400)
         token = ids.token(40)
         now = self._doors.clock.monotonic()
-        if len(self._tokens) >= _TOKENS_MAX:
-            self._tokens = {k: v for k, v in self._tokens.items() if v[1] > now}
-            while len(self._tokens) >= _TOKENS_MAX:
-                del self._tokens[next(iter(self._tokens))]
-        self._tokens[token] = (row.id, now + int(text))
+        tokens = self._tokens.setdefault(row.id, {})
+        if len(tokens) >= _TOKENS_MAX:
+            del tokens[min(tokens, key=tokens.__getitem__)]
+        tokens[token] = now + int(text)
         return Answer(200, token.encode(), headers=(("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", text),))
 
     async def _look(self, row: tables.Instance, path: str) -> Answer:

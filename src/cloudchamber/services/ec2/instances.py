@@ -196,6 +196,8 @@ async def start_instances(call: Call, request: Mapping[str, Any]) -> dict[str, A
     Source: Amazon EC2 API Reference, StartInstances.
     """
 
+    call.doors.part("ec2", Compute).check_walls()
+
     def values(row: tables.Instance) -> dict[str, object]:
         return {"reason_code": "", "reason": "", "transition": "", "started_at": call.now.timestamp()}
 

@@ -76,6 +76,7 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     Source: Amazon EC2 API Reference, RunInstances; Ensuring idempotency.
     """
     compute = call.doors.part("ec2", Compute)
+    compute.check_walls()
     await compute.ensure_default_group(call.account, call.region)
     least, most = int(request["MinCount"]), int(request["MaxCount"])
     if least < 1 or most < least:
