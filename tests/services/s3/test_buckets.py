@@ -70,6 +70,22 @@ def test_defaults_are_those_of_today(s3, bucket):
     )
 
 
+def test_what_cannot_be_set_is_not_there(s3, bucket):
+    refused("NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=bucket)
+    refused("NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket=bucket)
+    refused("NoSuchWebsiteConfiguration", s3.get_bucket_website, Bucket=bucket)
+    refused("ReplicationConfigurationNotFoundError", s3.get_bucket_replication, Bucket=bucket)
+    refused("ObjectLockConfigurationNotFoundError", s3.get_object_lock_configuration, Bucket=bucket)
+    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=bucket)
+    assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    s3.put_object(Bucket=bucket, Key="a", Body=b"1")
+    s3.put_object(Bucket=bucket, Key="b/c", Body=b"2")
+    found = s3.list_object_versions(Bucket=bucket, Delimiter="/")
+    assert [(v["Key"], v["VersionId"], v["IsLatest"]) for v in found["Versions"]] == [("a", "null", True)]
+    assert found["CommonPrefixes"] == [{"Prefix": "b/"}]
+    s3.delete_object(Bucket=bucket, Key="a", VersionId="null")
+
+
 def test_tags_of_buckets(s3, bucket):
     refused("NoSuchTagSet", s3.get_bucket_tagging, Bucket=bucket)
     tags = [{"Key": "a", "Value": "1"}]

@@ -7,6 +7,9 @@ import base64
 import datetime
 import hashlib
 import os
+import socket
+import time
+import urllib.parse
 import zlib
 
 import pytest
@@ -214,3 +217,19 @@ def test_many_deletes_at_once_answer_for_each_key(s3, bucket, user):
     assert sorted(d["Key"] for d in done["Deleted"]) == ["mine/1", "mine/2", "mine/none"]
     assert [(e["Key"], e["Code"]) for e in done["Errors"]] == [("theirs/1", "AccessDenied")]
     assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["theirs/1"]
+
+
+def test_a_client_that_goes_away_in_the_middle_leaves_nothing(chamber, s3, bucket):
+    url = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "half"}))
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 5000000\r\n\r\n"
+        connection.sendall(head.encode() + bytes(2_000_000))
+        ends = time.monotonic() + 20
+        while not list((chamber.state / "s3" / "blobs" / "incoming").iterdir()):
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+    while list((chamber.state / "s3" / "blobs" / "incoming").iterdir()):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    refused("404", s3.head_object, Bucket=bucket, Key="half")
+    s3.put_object(Bucket=bucket, Key="half", Body=b"whole")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cloudchamber.contract.service import service
 from cloudchamber.services.s3 import (
+    absent,
     buckets,
     configuration,
     copying,
@@ -26,6 +27,7 @@ SERVICE = service(
     listing,
     uploads,
     notifications,
+    absent,
     resources=(BUCKET, BUCKET_POLICY),
     part=S3Part,
     facts=facts,

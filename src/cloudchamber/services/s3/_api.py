@@ -12,6 +12,8 @@ AnnotationDirective = Literal["COPY", "EXCLUDE"]
 
 ArchiveStatus = Literal["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"]
 
+BucketAccelerateStatus = Literal["Enabled", "Suspended"]
+
 BucketCannedACL = Literal["private", "public-read", "public-read-write", "authenticated-read"]
 
 BucketLocationConstraint = Literal[
@@ -55,6 +57,8 @@ BucketLocationConstraint = Literal[
     "us-west-2",
 ]
 
+BucketLogsPermission = Literal["FULL_CONTROL", "READ", "WRITE"]
+
 BucketNamespace = Literal["account-regional", "global"]
 
 BucketType = Literal["Directory"]
@@ -70,6 +74,8 @@ ChecksumMode = Literal["ENABLED"]
 ChecksumType = Literal["COMPOSITE", "FULL_OBJECT"]
 
 DataRedundancy = Literal["SingleAvailabilityZone", "SingleLocalZone"]
+
+DeleteMarkerReplicationStatus = Literal["Enabled", "Disabled"]
 
 EncodingType = Literal["url"]
 
@@ -109,6 +115,10 @@ Event = Literal[
     "s3:ObjectRetention:Put",
 ]
 
+ExistingObjectReplicationStatus = Literal["Enabled", "Disabled"]
+
+ExpirationStatus = Literal["Enabled", "Disabled"]
+
 FilterRuleName = Literal["prefix", "suffix"]
 
 LocationType = Literal["AvailabilityZone", "LocalZone"]
@@ -118,6 +128,8 @@ MFADelete = Literal["Enabled", "Disabled"]
 MFADeleteStatus = Literal["Enabled", "Disabled"]
 
 MetadataDirective = Literal["COPY", "REPLACE"]
+
+MetricsStatus = Literal["Enabled", "Disabled"]
 
 ObjectAttributes = Literal["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
 
@@ -131,11 +143,15 @@ ObjectCannedACL = Literal[
     "bucket-owner-full-control",
 ]
 
+ObjectLockEnabled = Literal["Enabled"]
+
 ObjectLockEventHold = Literal["ON", "OFF"]
 
 ObjectLockLegalHoldStatus = Literal["ON", "OFF"]
 
 ObjectLockMode = Literal["GOVERNANCE", "COMPLIANCE"]
+
+ObjectLockRetentionMode = Literal["GOVERNANCE", "COMPLIANCE"]
 
 ObjectOwnership = Literal["BucketOwnerPreferred", "ObjectWriter", "BucketOwnerEnforced"]
 
@@ -157,17 +173,35 @@ ObjectStorageClass = Literal[
     "AWS_BACKUP_LOW_COST_WARM",
 ]
 
+ObjectVersionStorageClass = Literal["STANDARD"]
+
 OptionalObjectAttributes = Literal["RestoreStatus"]
+
+OwnerOverride = Literal["Destination"]
+
+PartitionDateSource = Literal["EventTime", "DeliveryTime"]
+
+Payer = Literal["Requester", "BucketOwner"]
 
 Permission = Literal["FULL_CONTROL", "WRITE", "WRITE_ACP", "READ", "READ_ACP"]
 
+Protocol = Literal["http", "https"]
+
+ReplicaModificationsStatus = Literal["Enabled", "Disabled"]
+
+ReplicationRuleStatus = Literal["Enabled", "Disabled"]
+
 ReplicationStatus = Literal["COMPLETE", "PENDING", "FAILED", "REPLICA", "COMPLETED"]
+
+ReplicationTimeStatus = Literal["Enabled", "Disabled"]
 
 RequestCharged = Literal["requester"]
 
 RequestPayer = Literal["requester"]
 
 ServerSideEncryption = Literal["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"]
+
+SseKmsEncryptedObjectsStatus = Literal["Enabled", "Disabled"]
 
 StorageClass = Literal[
     "STANDARD",
@@ -189,7 +223,17 @@ StorageClass = Literal[
 
 TaggingDirective = Literal["COPY", "REPLACE"]
 
+TransitionDefaultMinimumObjectSize = Literal["varies_by_storage_class", "all_storage_classes_128K"]
+
+TransitionStorageClass = Literal[
+    "GLACIER", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "DEEP_ARCHIVE", "GLACIER_IR"
+]
+
 Type = Literal["CanonicalUser", "AmazonCustomerByEmail", "Group"]
+
+
+class AbortIncompleteMultipartUpload(TypedDict):
+    DaysAfterInitiation: NotRequired[int]
 
 
 class AbortMultipartUploadOutput(TypedDict):
@@ -211,6 +255,10 @@ class AccessControlPolicy(TypedDict):
     Owner: NotRequired[Owner]
 
 
+class AccessControlTranslation(TypedDict):
+    Owner: OwnerOverride
+
+
 class BlockedEncryptionTypes(TypedDict):
     EncryptionType: NotRequired[list[EncryptionType]]
 
@@ -225,6 +273,15 @@ class Bucket(TypedDict):
 class BucketInfo(TypedDict):
     DataRedundancy: NotRequired[DataRedundancy]
     Type: NotRequired[BucketType]
+
+
+class CORSRule(TypedDict):
+    ID: NotRequired[str]
+    AllowedHeaders: NotRequired[list[str]]
+    AllowedMethods: list[str]
+    AllowedOrigins: list[str]
+    ExposeHeaders: NotRequired[list[str]]
+    MaxAgeSeconds: NotRequired[int]
 
 
 class Checksum(TypedDict):
@@ -312,6 +369,11 @@ class CompletedPart(TypedDict):
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
     PartNumber: NotRequired[int]
+
+
+class Condition(TypedDict):
+    HttpErrorCodeReturnedEquals: NotRequired[str]
+    KeyPrefixEquals: NotRequired[str]
 
 
 class CopyObjectOutput(TypedDict):
@@ -490,6 +552,13 @@ class CreateMultipartUploadRequest(TypedDict):
     ChecksumType: NotRequired[ChecksumType]
 
 
+class DefaultRetention(TypedDict):
+    Mode: NotRequired[ObjectLockRetentionMode]
+    Days: NotRequired[int]
+    Years: NotRequired[int]
+    DefaultEventHold: NotRequired[EventHoldDuration]
+
+
 class Delete(TypedDict):
     Objects: list[ObjectIdentifier]
     Quiet: NotRequired[bool]
@@ -518,6 +587,18 @@ class DeleteBucketRequest(TypedDict):
 class DeleteBucketTaggingRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
+
+
+class DeleteMarkerEntry(TypedDict):
+    Owner: NotRequired[Owner]
+    Key: NotRequired[str]
+    VersionId: NotRequired[str]
+    IsLatest: NotRequired[bool]
+    LastModified: NotRequired[datetime]
+
+
+class DeleteMarkerReplication(TypedDict):
+    Status: NotRequired[DeleteMarkerReplicationStatus]
 
 
 class DeleteObjectOutput(TypedDict):
@@ -578,6 +659,20 @@ class DeletedObject(TypedDict):
     DeleteMarkerVersionId: NotRequired[str]
 
 
+class Destination(TypedDict):
+    Bucket: str
+    Account: NotRequired[str]
+    StorageClass: NotRequired[StorageClass]
+    AccessControlTranslation: NotRequired[AccessControlTranslation]
+    EncryptionConfiguration: NotRequired[EncryptionConfiguration]
+    ReplicationTime: NotRequired[ReplicationTime]
+    Metrics: NotRequired[Metrics]
+
+
+class EncryptionConfiguration(TypedDict):
+    ReplicaKmsKeyID: NotRequired[str]
+
+
 class Error(TypedDict):
     Key: NotRequired[str]
     VersionId: NotRequired[str]
@@ -585,13 +680,37 @@ class Error(TypedDict):
     Message: NotRequired[str]
 
 
+class ErrorDocument(TypedDict):
+    Key: str
+
+
 class EventBridgeConfiguration(TypedDict):
     pass
+
+
+class EventHoldDuration(TypedDict):
+    Days: NotRequired[int]
+    Years: NotRequired[int]
+
+
+class ExistingObjectReplication(TypedDict):
+    Status: ExistingObjectReplicationStatus
 
 
 class FilterRule(TypedDict):
     Name: NotRequired[FilterRuleName]
     Value: NotRequired[str]
+
+
+class GetBucketAccelerateConfigurationOutput(TypedDict):
+    Status: NotRequired[BucketAccelerateStatus]
+    RequestCharged: NotRequired[RequestCharged]
+
+
+class GetBucketAccelerateConfigurationRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+    RequestPayer: NotRequired[RequestPayer]
 
 
 class GetBucketAclOutput(TypedDict):
@@ -600,6 +719,15 @@ class GetBucketAclOutput(TypedDict):
 
 
 class GetBucketAclRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketCorsOutput(TypedDict):
+    CORSRules: NotRequired[list[CORSRule]]
+
+
+class GetBucketCorsRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
@@ -613,11 +741,30 @@ class GetBucketEncryptionRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class GetBucketLifecycleConfigurationOutput(TypedDict):
+    Rules: NotRequired[list[LifecycleRule]]
+    TransitionDefaultMinimumObjectSize: NotRequired[TransitionDefaultMinimumObjectSize]
+
+
+class GetBucketLifecycleConfigurationRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class GetBucketLocationOutput(TypedDict):
     LocationConstraint: NotRequired[BucketLocationConstraint]
 
 
 class GetBucketLocationRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketLoggingOutput(TypedDict):
+    LoggingEnabled: NotRequired[LoggingEnabled]
+
+
+class GetBucketLoggingRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
@@ -654,6 +801,24 @@ class GetBucketPolicyStatusRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class GetBucketReplicationOutput(TypedDict):
+    ReplicationConfiguration: NotRequired[ReplicationConfiguration]
+
+
+class GetBucketReplicationRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketRequestPaymentOutput(TypedDict):
+    Payer: NotRequired[Payer]
+
+
+class GetBucketRequestPaymentRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class GetBucketTaggingOutput(TypedDict):
     TagSet: list[Tag]
 
@@ -669,6 +834,18 @@ class GetBucketVersioningOutput(TypedDict):
 
 
 class GetBucketVersioningRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketWebsiteOutput(TypedDict):
+    RedirectAllRequestsTo: NotRequired[RedirectAllRequestsTo]
+    IndexDocument: NotRequired[IndexDocument]
+    ErrorDocument: NotRequired[ErrorDocument]
+    RoutingRules: NotRequired[list[RoutingRule]]
+
+
+class GetBucketWebsiteRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
@@ -720,6 +897,15 @@ class GetObjectAttributesRequest(TypedDict):
     RequestPayer: NotRequired[RequestPayer]
     ExpectedBucketOwner: NotRequired[str]
     ObjectAttributes: list[ObjectAttributes]
+
+
+class GetObjectLockConfigurationOutput(TypedDict):
+    ObjectLockConfiguration: NotRequired[ObjectLockConfiguration]
+
+
+class GetObjectLockConfigurationRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
 
 
 class GetObjectOutput(TypedDict):
@@ -916,6 +1102,10 @@ class HeadObjectRequest(TypedDict):
     ChecksumMode: NotRequired[ChecksumMode]
 
 
+class IndexDocument(TypedDict):
+    Suffix: str
+
+
 class Initiator(TypedDict):
     ID: NotRequired[str]
     DisplayName: NotRequired[str]
@@ -926,6 +1116,39 @@ class LambdaFunctionConfiguration(TypedDict):
     LambdaFunctionArn: str
     Events: list[Event]
     Filter: NotRequired[NotificationConfigurationFilter]
+
+
+class LifecycleExpiration(TypedDict):
+    Date: NotRequired[datetime]
+    Days: NotRequired[int]
+    ExpiredObjectDeleteMarker: NotRequired[bool]
+
+
+class LifecycleRule(TypedDict):
+    Expiration: NotRequired[LifecycleExpiration]
+    ID: NotRequired[str]
+    Prefix: NotRequired[str]
+    Filter: NotRequired[LifecycleRuleFilter]
+    Status: ExpirationStatus
+    Transitions: NotRequired[list[Transition]]
+    NoncurrentVersionTransitions: NotRequired[list[NoncurrentVersionTransition]]
+    NoncurrentVersionExpiration: NotRequired[NoncurrentVersionExpiration]
+    AbortIncompleteMultipartUpload: NotRequired[AbortIncompleteMultipartUpload]
+
+
+class LifecycleRuleAndOperator(TypedDict):
+    Prefix: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    ObjectSizeGreaterThan: NotRequired[int]
+    ObjectSizeLessThan: NotRequired[int]
+
+
+class LifecycleRuleFilter(TypedDict):
+    Prefix: NotRequired[str]
+    Tag: NotRequired[Tag]
+    ObjectSizeGreaterThan: NotRequired[int]
+    ObjectSizeLessThan: NotRequired[int]
+    And: NotRequired[LifecycleRuleAndOperator]
 
 
 class ListBucketsOutput(TypedDict):
@@ -968,6 +1191,36 @@ class ListMultipartUploadsRequest(TypedDict):
     UploadIdMarker: NotRequired[str]
     ExpectedBucketOwner: NotRequired[str]
     RequestPayer: NotRequired[RequestPayer]
+
+
+class ListObjectVersionsOutput(TypedDict):
+    IsTruncated: NotRequired[bool]
+    KeyMarker: NotRequired[str]
+    VersionIdMarker: NotRequired[str]
+    NextKeyMarker: NotRequired[str]
+    NextVersionIdMarker: NotRequired[str]
+    Versions: NotRequired[list[ObjectVersion]]
+    DeleteMarkers: NotRequired[list[DeleteMarkerEntry]]
+    Name: NotRequired[str]
+    Prefix: NotRequired[str]
+    Delimiter: NotRequired[str]
+    MaxKeys: NotRequired[int]
+    CommonPrefixes: NotRequired[list[CommonPrefix]]
+    EncodingType: NotRequired[EncodingType]
+    RequestCharged: NotRequired[RequestCharged]
+
+
+class ListObjectVersionsRequest(TypedDict):
+    Bucket: str
+    Delimiter: NotRequired[str]
+    EncodingType: NotRequired[EncodingType]
+    KeyMarker: NotRequired[str]
+    MaxKeys: NotRequired[int]
+    Prefix: NotRequired[str]
+    VersionIdMarker: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
+    RequestPayer: NotRequired[RequestPayer]
+    OptionalObjectAttributes: NotRequired[list[OptionalObjectAttributes]]
 
 
 class ListObjectsOutput(TypedDict):
@@ -1064,6 +1317,18 @@ class LocationInfo(TypedDict):
     Name: NotRequired[str]
 
 
+class LoggingEnabled(TypedDict):
+    TargetBucket: str
+    TargetGrants: NotRequired[list[TargetGrant]]
+    TargetPrefix: str
+    TargetObjectKeyFormat: NotRequired[TargetObjectKeyFormat]
+
+
+class Metrics(TypedDict):
+    Status: MetricsStatus
+    EventThreshold: NotRequired[ReplicationTimeValue]
+
+
 class MultipartUpload(TypedDict):
     UploadId: NotRequired[str]
     Key: NotRequired[str]
@@ -1074,6 +1339,17 @@ class MultipartUpload(TypedDict):
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ChecksumType: NotRequired[ChecksumType]
     VersionId: NotRequired[str]
+
+
+class NoncurrentVersionExpiration(TypedDict):
+    NoncurrentDays: NotRequired[int]
+    NewerNoncurrentVersions: NotRequired[int]
+
+
+class NoncurrentVersionTransition(TypedDict):
+    NoncurrentDays: NotRequired[int]
+    StorageClass: NotRequired[TransitionStorageClass]
+    NewerNoncurrentVersions: NotRequired[int]
 
 
 class NotificationConfiguration(TypedDict):
@@ -1107,6 +1383,15 @@ class ObjectIdentifier(TypedDict):
     Size: NotRequired[int]
 
 
+class ObjectLockConfiguration(TypedDict):
+    ObjectLockEnabled: NotRequired[ObjectLockEnabled]
+    Rule: NotRequired[ObjectLockRule]
+
+
+class ObjectLockRule(TypedDict):
+    DefaultRetention: NotRequired[DefaultRetention]
+
+
 class ObjectPart(TypedDict):
     PartNumber: NotRequired[int]
     Size: NotRequired[int]
@@ -1120,6 +1405,20 @@ class ObjectPart(TypedDict):
     ChecksumXXHASH64: NotRequired[str]
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
+
+
+class ObjectVersion(TypedDict):
+    ETag: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[list[ChecksumAlgorithm]]
+    ChecksumType: NotRequired[ChecksumType]
+    Size: NotRequired[int]
+    StorageClass: NotRequired[ObjectVersionStorageClass]
+    Key: NotRequired[str]
+    VersionId: NotRequired[str]
+    IsLatest: NotRequired[bool]
+    LastModified: NotRequired[datetime]
+    Owner: NotRequired[Owner]
+    RestoreStatus: NotRequired[RestoreStatus]
 
 
 class Owner(TypedDict):
@@ -1150,6 +1449,10 @@ class Part(TypedDict):
     ChecksumXXHASH64: NotRequired[str]
     ChecksumXXHASH3: NotRequired[str]
     ChecksumXXHASH128: NotRequired[str]
+
+
+class PartitionedPrefix(TypedDict):
+    PartitionDateSource: NotRequired[PartitionDateSource]
 
 
 class PolicyStatus(TypedDict):
@@ -1354,9 +1657,68 @@ class QueueConfiguration(TypedDict):
     Filter: NotRequired[NotificationConfigurationFilter]
 
 
+class Redirect(TypedDict):
+    HostName: NotRequired[str]
+    HttpRedirectCode: NotRequired[str]
+    Protocol: NotRequired[Protocol]
+    ReplaceKeyPrefixWith: NotRequired[str]
+    ReplaceKeyWith: NotRequired[str]
+
+
+class RedirectAllRequestsTo(TypedDict):
+    HostName: str
+    Protocol: NotRequired[Protocol]
+
+
+class ReplicaModifications(TypedDict):
+    Status: ReplicaModificationsStatus
+
+
+class ReplicationConfiguration(TypedDict):
+    Role: str
+    Rules: list[ReplicationRule]
+
+
+class ReplicationRule(TypedDict):
+    ID: NotRequired[str]
+    Priority: NotRequired[int]
+    Prefix: NotRequired[str]
+    Filter: NotRequired[ReplicationRuleFilter]
+    Status: ReplicationRuleStatus
+    SourceSelectionCriteria: NotRequired[SourceSelectionCriteria]
+    ExistingObjectReplication: NotRequired[ExistingObjectReplication]
+    Destination: Destination
+    DeleteMarkerReplication: NotRequired[DeleteMarkerReplication]
+
+
+class ReplicationRuleAndOperator(TypedDict):
+    Prefix: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class ReplicationRuleFilter(TypedDict):
+    Prefix: NotRequired[str]
+    Tag: NotRequired[Tag]
+    And: NotRequired[ReplicationRuleAndOperator]
+
+
+class ReplicationTime(TypedDict):
+    Status: ReplicationTimeStatus
+    Time: ReplicationTimeValue
+
+
+class ReplicationTimeValue(TypedDict):
+    Minutes: NotRequired[int]
+
+
 class RestoreStatus(TypedDict):
     IsRestoreInProgress: NotRequired[bool]
     RestoreExpiryDate: NotRequired[datetime]
+
+
+class RoutingRule(TypedDict):
+    Condition: NotRequired[Condition]
+    Redirect: Redirect
 
 
 class S3KeyFilter(TypedDict):
@@ -1378,6 +1740,19 @@ class ServerSideEncryptionRule(TypedDict):
     BlockedEncryptionTypes: NotRequired[BlockedEncryptionTypes]
 
 
+class SimplePrefix(TypedDict):
+    pass
+
+
+class SourceSelectionCriteria(TypedDict):
+    SseKmsEncryptedObjects: NotRequired[SseKmsEncryptedObjects]
+    ReplicaModifications: NotRequired[ReplicaModifications]
+
+
+class SseKmsEncryptedObjects(TypedDict):
+    Status: SseKmsEncryptedObjectsStatus
+
+
 class Tag(TypedDict):
     Key: str
     Value: str
@@ -1387,11 +1762,27 @@ class Tagging(TypedDict):
     TagSet: list[Tag]
 
 
+class TargetGrant(TypedDict):
+    Grantee: NotRequired[Grantee]
+    Permission: NotRequired[BucketLogsPermission]
+
+
+class TargetObjectKeyFormat(TypedDict):
+    SimplePrefix: NotRequired[SimplePrefix]
+    PartitionedPrefix: NotRequired[PartitionedPrefix]
+
+
 class TopicConfiguration(TypedDict):
     Id: NotRequired[str]
     TopicArn: str
     Events: list[Event]
     Filter: NotRequired[NotificationConfigurationFilter]
+
+
+class Transition(TypedDict):
+    Date: NotRequired[datetime]
+    Days: NotRequired[int]
+    StorageClass: NotRequired[TransitionStorageClass]
 
 
 class UploadPartCopyOutput(TypedDict):

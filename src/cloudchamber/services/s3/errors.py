@@ -310,3 +310,43 @@ class TooManyBuckets(S3Error):
     code = "TooManyBuckets"
     status = 400
     text = "You have attempted to create more buckets than allowed"
+
+
+class NoSuchCORSConfiguration(S3Error):
+    """The bucket has no CORS configuration."""
+
+    code = "NoSuchCORSConfiguration"
+    status = 404
+    text = "The CORS configuration does not exist"
+
+
+class NoSuchLifecycleConfiguration(S3Error):
+    """The bucket has no lifecycle configuration."""
+
+    code = "NoSuchLifecycleConfiguration"
+    status = 404
+    text = "The lifecycle configuration does not exist"
+
+
+class NoSuchWebsiteConfiguration(S3Error):
+    """The bucket is no website."""
+
+    code = "NoSuchWebsiteConfiguration"
+    status = 404
+    text = "The specified bucket does not have a website configuration"
+
+
+class ObjectLockConfigurationNotFoundError(S3Error):
+    """The bucket has no Object Lock."""
+
+    code = "ObjectLockConfigurationNotFoundError"
+    status = 404
+    text = "Object Lock configuration does not exist for this bucket"
+
+
+class ReplicationConfigurationNotFoundError(S3Error):
+    """The bucket is not replicated."""
+
+    code = "ReplicationConfigurationNotFoundError"
+    status = 404
+    text = "The replication configuration was not found"

@@ -51,7 +51,7 @@ def successor(text: str) -> str | None:
     return None
 
 
-def page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
     """Keys with `prefix` that are greater than `after`; those with `delimiter` behind the prefix are rolled up."""
     found = Page()
     end = successor(prefix)
@@ -104,7 +104,8 @@ def _rows(db: Reader, bucket: str, low: str, strict: bool, end: str | None, limi
     return db.execute(sql, values).fetchall()
 
 
-def _limit(request: Mapping[str, Any]) -> int:
+def limit_of(request: Mapping[str, Any]) -> int:
+    """Entries of one page: `MaxKeys`, at most 1,000."""
     wanted = int(request.get("MaxKeys", PAGE_MAX))
     if wanted < 0:
         raise InvalidArgument(
@@ -162,9 +163,9 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     """Version 1 of the listing. Source: Amazon S3 API Reference, ListObjects."""
     bucket = checks.bucket(call, request)
     encoding(request)
-    limit, prefix, delimiter = _limit(request), request.get("Prefix", ""), request.get("Delimiter", "")
+    limit, prefix, delimiter = limit_of(request), request.get("Prefix", ""), request.get("Delimiter", "")
     marker = request.get("Marker", "")
-    found = call.doors.database.read(lambda db: page(db, bucket.name, prefix, delimiter, marker, limit))
+    found = call.doors.database.read(lambda db: key_page(db, bucket.name, prefix, delimiter, marker, limit))
     response = {
         "Name": bucket.name,
         "Prefix": prefix,
@@ -182,12 +183,12 @@ async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, A
     """Version 2 of the listing. Source: Amazon S3 API Reference, ListObjectsV2."""
     bucket = checks.bucket(call, request)
     encoding(request)
-    limit, prefix, delimiter = _limit(request), request.get("Prefix", ""), request.get("Delimiter", "")
+    limit, prefix, delimiter = limit_of(request), request.get("Prefix", ""), request.get("Delimiter", "")
     after = request.get("StartAfter", "")
     token = request.get("ContinuationToken")
     if token is not None:
         after = _token_read(token)
-    found = call.doors.database.read(lambda db: page(db, bucket.name, prefix, delimiter, after, limit))
+    found = call.doors.database.read(lambda db: key_page(db, bucket.name, prefix, delimiter, after, limit))
     response = {
         "Name": bucket.name,
         "Prefix": prefix,

@@ -104,6 +104,11 @@ def list_objects(call: Call, request: Request) -> Iterable[Need]:
     return (Need("s3:ListBucket", bucket_arn(request["Bucket"]), keys),)
 
 
+def list_versions(call: Call, request: Request) -> Iterable[Need]:
+    """As a listing, under an action of its own."""
+    return [Need("s3:ListBucketVersions", need.resource, need.context) for need in list_objects(call, request)]
+
+
 def delete_objects(call: Call, request: Request) -> Iterable[Need]:
     """None of its own: each key is asked for, decided and answered by itself."""
     return ()

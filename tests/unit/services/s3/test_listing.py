@@ -47,7 +47,7 @@ def test_pages_together_tell_everything_once(keys, prefix, delimiter, size):
     told: list[tuple[str, str]] = []
     after, truncated = "", True
     while truncated:
-        page = listing.page(db, "b", prefix, delimiter, after, size)
+        page = listing.key_page(db, "b", prefix, delimiter, after, size)
         count = len(page.objects) + len(page.prefixes)
         assert count <= size
         assert count == size or not page.truncated
@@ -60,7 +60,7 @@ def test_pages_together_tell_everything_once(keys, prefix, delimiter, size):
 @given(KEYS, TEXTS, TEXTS)
 def test_a_marker_leaves_out_what_is_not_greater(keys, prefix, marker):
     db = database(keys)
-    page = listing.page(db, "b", prefix, "", marker, 1000)
+    page = listing.key_page(db, "b", prefix, "", marker, 1000)
     db.close()
     assert [row["key"] for row in page.objects] == [
         key for key in sorted(keys, key=str.encode) if key.startswith(prefix) and key.encode() > marker.encode()
@@ -77,7 +77,7 @@ def test_common_prefixes_are_skipped_by_seeking():
         steps += 1
 
     db.set_progress_handler(count, 1)
-    page = listing.page(db, "b", "", "/", "", 1000)
+    page = listing.key_page(db, "b", "", "/", "", 1000)
     db.set_progress_handler(None, 0)
     db.close()
     assert page.prefixes == [f"folder{n}/" for n in range(5)]
