@@ -164,3 +164,23 @@ def test_the_root_user_assumes_no_role(chamber, iam, name):
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust({"AWS": ACCOUNT}))["Role"]
     message = refused("AccessDenied", chamber.client("sts").assume_role, RoleArn=role["Arn"], RoleSessionName="one")
     assert message == "Roles may not be assumed by root accounts."
+
+
+def test_a_new_user_is_not_trusted_in_place_of_a_deleted_one(chamber, iam, user, name):
+    arn, client = user
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust({"AWS": arn}))["Role"]
+    sts = client("sts")
+    assert sts.assume_role(RoleArn=role["Arn"], RoleSessionName="one")["Credentials"]
+    iam.update_user(UserName=name, NewPath="/moved/")
+    assert sts.assume_role(RoleArn=role["Arn"], RoleSessionName="one")["Credentials"]
+    first = iam.get_user(UserName=name)["User"]
+    iam.delete_access_key(
+        UserName=name, AccessKeyId=iam.list_access_keys(UserName=name)["AccessKeyMetadata"][0]["AccessKeyId"]
+    )
+    iam.delete_user(UserName=name)
+    iam.create_user(UserName=name, Path="/moved/")
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    again = chamber.client("sts", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    refused("AccessDenied", again.assume_role, RoleArn=role["Arn"], RoleSessionName="one")
+    statement = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
+    assert statement["Principal"] == {"AWS": first["UserId"]}

@@ -17,7 +17,8 @@ from cloudchamber.policy.positions import statements
 
 WORDS = ["*", "Allow", "Deny", "s3:*", "2012-10-17", "arn:aws:s3:::b/${x}", "${", "${a, 'b'}", "AWS", "StringLike"]
 NAMES = ["Version", "Statement", "Effect", "Action", "NotAction", "Resource", "Principal", "Condition", "Sid", "AWS",
-         "StringEquals", "NumericLessThan", "DateEquals", "IpAddress", "BinaryEquals", "ForAllValues:ArnLikeIfExists"]  # fmt: skip
+         "StringEquals", "NumericLessThan", "DateEquals", "IpAddress", "BinaryEquals",
+         "ForAllValues:ArnLikeIfExists"]  # fmt: skip
 leaf = st.sampled_from(WORDS) | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 anything = st.recursive(
     leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)

@@ -82,6 +82,19 @@ def delete(tx: Tx, found: Entity) -> None:
         "DELETE FROM iam_entities WHERE account = ? AND kind = ? AND name = ?", (found.account, found.kind, found.name)
     )
     tx.execute("DELETE FROM iam_tags WHERE arn = ?", (found.arn,))
+    _rewrite_trust(tx, found.account, found.arn, found.id)
+
+
+def _rewrite_trust(tx: Tx, account: str, old: str, new: str) -> None:
+    """Change a principal in every trust policy that names it.
+
+    Why: AWS keeps the unique id of a principal. Whoever is given the name of a deleted user or role later is not
+    trusted in its place, and a renamed user still is. Source: IAM User Guide, "AWS JSON policy elements: Principal".
+    """
+    tx.execute(
+        "UPDATE iam_entities SET trust = replace(trust, ?, ?) WHERE account = ? AND kind = 'role' AND instr(trust, ?)",
+        (f'"{old}"', f'"{new}"', account, f'"{old}"'),
+    )
 
 
 def move(tx: Tx, found: Entity, name: str, path: str) -> None:
@@ -102,6 +115,7 @@ def move(tx: Tx, found: Entity, name: str, path: str) -> None:
     for table in ("iam_inline", "iam_attached"):
         tx.execute(f"UPDATE {table} SET entity = ? WHERE account = ? AND kind = ? AND entity = ?", (name, *where))
     tx.execute("UPDATE iam_tags SET arn = ? WHERE arn = ?", (new, found.arn))
+    _rewrite_trust(tx, found.account, found.arn, new)
     if found.kind == "user":
         tx.execute("UPDATE iam_keys SET user = ? WHERE account = ? AND user = ?", (name, found.account, found.name))
         column = "member"
