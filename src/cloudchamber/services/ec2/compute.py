@@ -129,7 +129,7 @@ class Compute:
         await self.web.stop()
 
     async def halt(self) -> None:
-        """End running instances with the chamber; they boot again at its next start, like after a host's maintenance."""
+        """End running instances with the chamber; they boot again at its next start, as after a host's maintenance."""
         rows = [r for r in self._doors.database.read(tables.all_instances) if r.state == "running"]
 
         def change(tx: Tx) -> None:
