@@ -279,6 +279,22 @@ async def test_a_stack_that_is_being_created_can_be_deleted(house: Any) -> None:
     assert house.world.things == {}
 
 
+async def test_an_update_can_be_cancelled(house: Any) -> None:
+    await house.do("CreateStack", StackName="one", TemplateBody=TWO)
+    await house.settled("one")
+    before = {name: dict(thing) for name, thing in house.world.things.items()}
+    with pytest.raises(ServiceError, match="cannot be called from current stack status"):
+        await house.do("CancelUpdateStack", StackName="one")
+    house.world.gates["update A"], house.world.reached["update A"] = asyncio.Event(), asyncio.Event()
+    await house.do("UpdateStack", StackName="one", UsePreviousTemplate=True, Parameters=[
+        {"ParameterKey": "Word", "ParameterValue": "two"}])  # fmt: skip
+    await house.world.reached["update A"].wait()
+    del house.world.gates["update A"]
+    await house.do("CancelUpdateStack", StackName="one")
+    assert (await house.settled("one"))["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert house.world.things == before
+
+
 async def test_template_from_our_own_s3(house: Any) -> None:
     house.world.secrets["folder/t.yaml"] = TWO
     for url in (

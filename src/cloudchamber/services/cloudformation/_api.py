@@ -141,6 +141,11 @@ StackStatus = Literal[
 TemplateStage = Literal["Original", "Processed"]
 
 
+class CancelUpdateStackInput(TypedDict):
+    StackName: str
+    ClientRequestToken: NotRequired[str]
+
+
 class Change(TypedDict):
     Type: NotRequired[ChangeType]
     HookInvocationCount: NotRequired[int]

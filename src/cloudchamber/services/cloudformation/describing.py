@@ -53,7 +53,7 @@ async def describe_stacks(call: Call, request: Mapping[str, Any]) -> dict[str, A
 
 def _stack(stack: Stack) -> dict[str, Any]:
     settings = stack.settings
-    declared: Mapping[str, Any] = parse(stack.template).parameters if stack.template else {}
+    declared: Mapping[str, Any] = parse(stack.processed).parameters if stack.processed else {}
     return _filled(
         {
             "StackId": stack.stack_id,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.clock import iso
@@ -116,6 +116,8 @@ class Engine:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            # Why: a write that the task had queued is committed all the same; what is read next must have it.
+            await self._doors.database.write(lambda tx: None)
 
     async def _guard(self, stack_id: str, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -210,6 +212,11 @@ class Engine:
             return
         await run.say("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
         await self._clean(run, "UPDATE_ROLLBACK_COMPLETE")
+
+    def cancel_update(self, stack: Stack) -> None:
+        """Begin to roll back a stack whose interrupted update left it UPDATE_IN_PROGRESS."""
+        stack = replace(stack, settings=replace(stack.settings, disable_rollback=False))
+        self._begin(stack, self._not_updated(self._execution(stack), "User Initiated"))
 
     def go_on_unwinding(self, stack: Stack) -> None:
         """Try again to roll back a stack whose row says UPDATE_ROLLBACK_IN_PROGRESS."""

@@ -303,7 +303,8 @@ class Execution:
 
     def outputs(self, aim: Aim) -> tuple[tuple[Mapping[str, str], ...], dict[str, str]]:
         """Outputs as DescribeStacks answers them, and exports."""
-        scope = replace(aim.goal.shown, ref=self._ref, attribute=self._attribute)
+        # Why not masked: NoEcho does not hide what a template puts into its Outputs.
+        scope = replace(aim.goal.scope, ref=self._ref, attribute=self._attribute)
         found: list[Mapping[str, str]] = []
         exported: dict[str, str] = {}
         for output in aim.template.outputs.values():

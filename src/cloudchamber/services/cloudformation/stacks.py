@@ -209,3 +209,22 @@ async def continue_update_rollback(call: Call, request: Mapping[str, Any]) -> di
 
     _engine(call).go_on_unwinding(await call.doors.database.write(change))
     return {}
+
+
+@operation("CancelUpdateStack", needs=needs.on_stack("CancelUpdateStack"))
+async def cancel_update_stack(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Stop an update and roll it back.
+
+    Raises:
+        ValidationError: no update is under way.
+
+    Source: AWS CloudFormation API Reference, CancelUpdateStack.
+    """
+    stack = asking.existing(call, request["StackName"])
+    if stack.status == "UPDATE_IN_PROGRESS":
+        await _engine(call).interrupt(stack.stack_id)
+        stack = asking.existing(call, stack.stack_id)
+    if stack.status != "UPDATE_IN_PROGRESS":
+        raise ValidationError("CancelUpdateStack cannot be called from current stack status")
+    _engine(call).cancel_update(stack)
+    return {}
