@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.services.lambda_.functions import allow, call, function, messages, ready, role, until
+from tests.services.lambda_.functions import allow, call, function, messages, package, ready, role, until
 
 
 def test_an_event_and_its_context(chamber: Any) -> None:
@@ -75,6 +75,16 @@ def test_what_cannot_start_says_why(chamber: Any) -> None:
     assert "other" in call(client, "cannot")[0]["errorMessage"]
 
 
+def test_a_package_for_another_python_is_named(chamber: Any) -> None:
+    client = chamber.client("lambda")
+    client.create_function(
+        FunctionName="foreign", Runtime="python3.12", Handler="index.handler", Role=role(chamber, "functions"),
+        Code={"ZipFile": package("import fast\n", **{"fast.cpython-37m-x86_64-linux-gnu.so": ""})},
+    )  # fmt: skip
+    ready(client, "foreign")
+    assert "cpython-37m-x86_64-linux-gnu" in call(client, "foreign")[0]["errorMessage"]
+
+
 def test_packages_are_those_that_lambda_has(chamber: Any) -> None:
     client = function(
         chamber, "packages",
@@ -132,6 +142,14 @@ def test_reserved_concurrency(chamber: Any) -> None:
     assert caught.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     client.delete_function_concurrency(FunctionName="reserved")
     assert call(client, "reserved")[0] == 1
+
+
+def test_events_of_a_narrow_function_all_run(chamber: Any) -> None:
+    client = function(chamber, "narrow", "def handler(event, context):\n    print('RAN', event['n'])\n")
+    client.put_function_concurrency(FunctionName="narrow", ReservedConcurrentExecutions=1)
+    for number in range(20):
+        client.invoke(FunctionName="narrow", InvocationType="Event", Payload=json.dumps({"n": number}))
+    until(lambda: {f"RAN {n}" for n in range(20)} <= set(messages(chamber, "narrow", "RAN")))
 
 
 def test_failed_events_are_retried_and_told(chamber: Any) -> None:

@@ -68,6 +68,21 @@ def _event(row: sqlite3.Row) -> Event:
     )  # fmt: skip
 
 
+def _functions(db: Reader) -> list[tuple[str, int | None]]:
+    """Functions with events, each with its reserved concurrency; by jumps along the index, not by all events."""
+    rows = db.execute(
+        "WITH RECURSIVE some(arn) AS (SELECT min(arn) FROM lambda_events UNION ALL "
+        "SELECT (SELECT min(arn) FROM lambda_events WHERE arn > some.arn) FROM some WHERE some.arn IS NOT NULL) "
+        "SELECT some.arn, f.reserved FROM some LEFT JOIN lambda_functions f ON f.arn = some.arn "
+        "WHERE some.arn IS NOT NULL"
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def _first(db: Reader, arn: str, limit: int) -> list[sqlite3.Row]:
+    return db.execute("SELECT id, due FROM lambda_events WHERE arn = ? ORDER BY due LIMIT ?", (arn, limit)).fetchall()
+
+
 class EventQueue:
     """The accepted events of all functions."""
 
@@ -77,7 +92,7 @@ class EventQueue:
         self._settled = settled
         self._tuning = tuning
         self._wake = asyncio.Event()
-        self._busy: set[str] = set()
+        self._busy: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
 
@@ -136,28 +151,29 @@ class EventQueue:
                 continue
 
     def _start_due(self) -> float:
-        """Start what may run; seconds until something else may be due."""
+        """Start what may run, function by function in turn; seconds until something else may be due."""
         now = self._doors.clock.now().timestamp()
-        room = self._tuning.events_at_once - len(self._busy)
-        if room <= 0:
-            return _LOOK_AGAIN_S
-        limit = len(self._busy) + room + 1
+        wait_s = _LOOK_AGAIN_S
+        lanes: list[list[tuple[str, str]]] = []
+        for arn, limit in self._doors.database.read(_functions):
+            busy = sum(of == arn for of in self._busy.values())
+            most = self._tuning.events_at_once if limit is None else max(1, min(limit, self._tuning.events_at_once))
+            rows = self._doors.database.read(lambda db, arn=arn, most=most: _first(db, arn, most + 1))
+            waiting = [row for row in rows if row["id"] not in self._busy]
+            due = [(row["id"], arn) for row in waiting if row["due"] <= now]
+            lanes.append(due[: max(0, most - busy)])
+            wait_s = min([wait_s, *(row["due"] - now for row in waiting if row["due"] > now)])
+        for turn in range(max(map(len, lanes), default=0)):
+            for lane in lanes:
+                if turn < len(lane) and len(self._busy) < self._tuning.events_at_once:
+                    self._begin(*lane[turn])
+        return max(0.001, wait_s)
 
-        def look(db: Reader) -> list[Any]:
-            return db.execute("SELECT id, due FROM lambda_events ORDER BY due LIMIT ?", (limit,)).fetchall()
-
-        for row in self._doors.database.read(look):
-            if row["id"] in self._busy:
-                continue
-            if row["due"] > now:
-                return max(0.001, min(_LOOK_AGAIN_S, row["due"] - now))
-            if len(self._busy) >= self._tuning.events_at_once:
-                break
-            self._busy.add(row["id"])
-            task = asyncio.create_task(self._handle(row["id"]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return _LOOK_AGAIN_S
+    def _begin(self, event_id: str, arn: str) -> None:
+        self._busy[event_id] = arn
+        task = asyncio.create_task(self._handle(event_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _handle(self, event_id: str) -> None:
         try:
@@ -176,7 +192,7 @@ class EventQueue:
             _log.exception("event %s could not be handled", event_id)
             await self._later(event_id, _LOOK_AGAIN_S, "throttles")
         finally:
-            self._busy.discard(event_id)
+            self._busy.pop(event_id, None)
             self._wake.set()
 
     async def _attempt(self, event: Event, function: Function) -> None:

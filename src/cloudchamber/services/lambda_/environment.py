@@ -164,20 +164,20 @@ class Environment:
             return None
         if self._api.failed in done:
             answer = self._api.failed.result()
-            return Outcome(self._explained(answer.body), "Unhandled", answer.error_type or "Runtime.Unknown")
+            return Outcome(await self._explained(answer.body), "Unhandled", answer.error_type or "Runtime.Unknown")
         if self._exited in done:
             return self._ended_outcome(self._exited.result(), "")
         message = f"Error: Task timed out after {limit_s:.2f} seconds"
         return Outcome(outcome.failed("Sandbox.Timedout", message), "Unhandled", "Sandbox.Timedout")
 
-    def _explained(self, body: bytes) -> bytes:
+    async def _explained(self, body: bytes) -> bytes:
         """The runtime's own words; for an import error, also what is wrong with the package, if we see it."""
         try:
             document = json.loads(body)
             message = str(document.get("errorMessage", ""))
         except (ValueError, AttributeError):
             return body
-        if _IMPORT_ERROR.search(message) and (why := foreign_parts(self._code)):
+        if _IMPORT_ERROR.search(message) and (why := await asyncio.to_thread(foreign_parts, self._code)):
             document["errorMessage"] = f"{message} ({why})"
             self._printed([f"[ERROR] {why}"])
         return json.dumps(document).encode()

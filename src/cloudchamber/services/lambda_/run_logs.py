@@ -208,4 +208,4 @@ class Console:
 def _lines(data: bytes) -> list[str]:
     """Records of printed text. A carriage return inside one stands for a line break: the runtime writes traces so."""
     found = data.decode("utf-8", "replace").split("\n")
-    return [line.replace("\r", "\n")[:_LINE_MAX] for line in found if line]
+    return [line.replace("\r", "\n")[: _LINE_MAX + _READ] for line in found if line]

@@ -29,4 +29,4 @@ CREATE TABLE lambda_events (
   throttles INTEGER NOT NULL DEFAULT 0,
   due REAL NOT NULL
 );
-CREATE INDEX lambda_events_due ON lambda_events (due);
+CREATE INDEX lambda_events_due ON lambda_events (arn, due);
