@@ -118,7 +118,7 @@ def test_kill_the_chamber_during_uploads(ours):
 def test_kill_postgresql(ours):
     members = people(ours, "p", 10)
     assert all(until_accepted(p, picture(n)) for n, p in enumerate(members[:5]))
-    (row,) = [r for r in _status(ours)["rds"] if r["kind"] == "db-instance"]
+    (row,) = [r for r in _status(ours)["rds"] if r["kind"] == "database"]
     os.kill(int(row["pid"]), signal.SIGKILL)
     assert all(until_accepted(p, picture(n)) for n, p in enumerate(members))
     assert all(p.avatar_key() for p in members)

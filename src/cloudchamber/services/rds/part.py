@@ -93,7 +93,8 @@ class Databases:
             detail = f"PostgreSQL {self.engine.version} at {row.address}:{row.port}"
             if opened is not None:
                 detail += f", {opened.front.connections} connections"
-            found.append({"kind": "database", "id": row.name, "state": row.status, "detail": detail})
+            pid = self.engine.running(row.resource_id)
+            found.append({"kind": "database", "id": row.name, "state": row.status, "detail": detail, "pid": pid})
         return found
 
     def wake(self, resource_id: str) -> None:
@@ -165,7 +166,7 @@ class Databases:
                 await self.event(row, "failure", f"{row.status}: {error} (attempt {attempt})")
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 3, 20.0)
-            except Exception as error:  # the edge of a task: the row must say that it does not go on
+            except Exception as error:  # noqa: BLE001 - the edge of a task: the row must say it
                 _log.exception("%s (%s)", row.name, row.status)
                 await self.event(row, "failure", f"{row.status}: internal error: {type(error).__name__}")
                 break
@@ -202,7 +203,10 @@ class Databases:
         if row.status == "available":
             return
         messages = {
-            "creating": ("creation", f"DB instance created (PostgreSQL {self.engine.version}, asked for {row.engine_version})"),
+            "creating": (
+                "creation",
+                f"DB instance created (PostgreSQL {self.engine.version}, asked for {row.engine_version})",
+            ),
             "modifying": ("configuration change", "Finished applying modification"),
             "starting": ("notification", "DB instance started"),
         }
