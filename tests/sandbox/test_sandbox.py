@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import pty
@@ -116,6 +117,10 @@ async def test_an_instance_has_eth0_a_metadata_address_and_a_name(walled, state)
     assert "127.0.5.6\tdb.example" in written
     bundle = await printed(sandbox, "tail -1 /etc/ssl/certs/ca-certificates.crt; whoami")
     assert bundle == b"MY CA\nroot\n"
+    away = "python3 -c \"import socket; print(socket.socket().connect_ex(('198.51.100.7', 443)))\""
+    assert int(await printed(sandbox, away)) == errno.ENETUNREACH
+    if walled.mode == "ns-root":  # an ordinary user has one id to give away, and it is root's
+        assert await printed(sandbox, "su ec2-user -c 'whoami; touch ~/mine'") == b"ec2-user\n"
 
 
 async def printed(sandbox, script: str, code: int = 0) -> bytes:

@@ -26,6 +26,12 @@ _COPIED = (
     "bash.bashrc", "inputrc", "login.defs", "os-release", "debian_version", "ssl/openssl.cnf", "crypto-policies",
 )  # fmt: skip
 _BUNDLE_NAMES = ("ssl/certs/ca-certificates.crt", "ssl/cert.pem", "pki/tls/certs/ca-bundle.crt")
+_PAM_NAMES = ("pam.d/su", "pam.d/su-l", "pam.d/runuser", "pam.d/runuser-l", "pam.d/sudo", "pam.d/other")
+_PAM = b"auth required pam_rootok.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+"""Root may become anybody (`su ec2-user` in user data); nobody else may, having no password."""
+_SECRET = frozenset({"shadow", "sudoers"})
+MADE_ONCE = frozenset({"passwd", "group", "environment", "profile", "nsswitch.conf", *_SECRET, *_PAM_NAMES})
+"""Files that an instance may change for good."""
 
 Owner = tuple[int, int]
 
@@ -60,6 +66,8 @@ def generated(spec: SandboxSpec, *, many_uids: bool, path: str) -> dict[str, byt
     groups = "root:x:0:\nec2-user:x:1000:\ntty:x:5:\n" if many_uids else "root:x:0:\n"
     files["group"] = f"{groups}nogroup:x:65534:\n".encode()
     files["shadow"] = b"root:*:19000:0:99999:7:::\nec2-user:*:19000:0:99999:7:::\n"
+    files["sudoers"] = b"root ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    files |= dict.fromkeys(_PAM_NAMES, _PAM)
     bundle = host_bundle() + spec.ca_pem
     files |= dict.fromkeys(_BUNDLE_NAMES, bundle)
     return files
@@ -134,7 +142,7 @@ def _replace(top: int, name: str, data: bytes, owner: Owner | None, *, keep: boo
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        descriptor = os.open(fresh, flags, 0o640 if last == "shadow" else 0o644, dir_fd=folder)
+        descriptor = os.open(fresh, flags, 0o440 if last in _SECRET else 0o644, dir_fd=folder)
         with open(descriptor, "wb") as out:
             out.write(data)
             if owner:

@@ -89,8 +89,7 @@ class Namespaces:
             (spec.volume / name).mkdir(mode=0o755, exist_ok=True)
         (spec.volume / "root").chmod(0o700)
         self._volume_skeleton(spec.volume)
-        kept = frozenset({"passwd", "group", "shadow", "environment", "profile", "nsswitch.conf"})
-        etc.fill(spec.volume / "etc", files, owner, once=kept)
+        etc.fill(spec.volume / "etc", files, owner, once=etc.MADE_ONCE)
         if owner and spec.volume.stat().st_uid != self._first:
             etc.change_owner(
                 spec.volume, lambda uid, gid: (uids.shifted(uid, self._first), uids.shifted(gid, self._first))
@@ -171,7 +170,8 @@ class Namespaces:
             netlink.loopback_up()
             if spec.private_ip:
                 netlink.interface_up("eth0", spec.private_ip, subnet.prefixlen)
-                netlink.send(netlink.default_route(gateway))
+                # Why: only what the router has. Nothing leads further, so elsewhere is "network unreachable" at once.
+                netlink.send(netlink.route("169.254.0.0", 16, gateway))
 
     def listen(self, listener: Listener) -> socket.socket:
         """A socket that listens inside, or in the router."""

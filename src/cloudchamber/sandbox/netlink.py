@@ -50,11 +50,12 @@ def set_up(index: int) -> Message:
     return _NEWLINK, 0, _link(index, _UP)
 
 
-def default_route(gateway: str) -> Message:
-    """Everything that is nowhere else goes to the gateway."""
+def route(network: str, prefix: int, gateway: str) -> Message:
+    """What is for that network goes to the gateway."""
     main, static, universe, unicast = 254, 3, 0, 1
-    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, main, static, universe, unicast, 0)
-    return _NEWROUTE, _CREATE, head + attribute(5, socket.inet_aton(gateway))
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, main, static, universe, unicast, 0)
+    destination = attribute(1, socket.inet_aton(network)) if prefix else b""
+    return _NEWROUTE, _CREATE, head + destination + attribute(5, socket.inet_aton(gateway))
 
 
 def frame(message: Message, sequence: int = 1) -> bytes:

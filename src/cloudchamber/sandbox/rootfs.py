@@ -81,13 +81,13 @@ def build(plan: Plan) -> None:
     linux.pivot_root_here()
 
 
-def _inside(root: int, path: str) -> int:
+def _inside(root: int, path: str, owner: Owner | None = None) -> int:
     folder = os.dup(root)
     for name in filter(None, path.split("/")):
         if name in {".", ".."}:
             os.close(folder)
             raise ValueError(f"not a path for a mount: {path}")
-        folder = step_into(folder, name)
+        folder = step_into(folder, name, owner)
     return folder
 
 
@@ -114,7 +114,7 @@ def _scratch(root: int, plan: Plan) -> None:
     for name in ("proc", "sys"):
         os.close(_inside(root, name))
     for name in ("lock", "user"):
-        os.close(_inside(root, f"run/{name}"))
+        os.close(_inside(root, f"run/{name}", plan.owner))
 
 
 @contextlib.contextmanager
