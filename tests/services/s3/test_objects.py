@@ -9,11 +9,17 @@ import hashlib
 import os
 import socket
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 import zlib
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
+from tests.conftest import ROOT_KEY
 from tests.services.s3.conftest import refused
 
 KEYS = (
@@ -233,3 +239,36 @@ def test_a_client_that_goes_away_in_the_middle_leaves_nothing(chamber, s3, bucke
         time.sleep(0.01)
     refused("404", s3.head_object, Bucket=bucket, Key="half")
     s3.put_object(Bucket=bucket, Key="half", Body=b"whole")
+
+
+def put_with_trailer(chamber, bucket: str, body: bytes, crc: str) -> int:
+    """PutObject as the JavaScript SDK sends a stream: unsigned chunks, the checksum behind them; the status."""
+    access, _, secret = ROOT_KEY.partition(":")
+    chunks = [body[at : at + 65536] for at in range(0, len(body), 65536)]
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    framed += f"0\r\nx-amz-checksum-crc32:{crc}\r\n\r\n".encode()
+    headers = {
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "x-amz-decoded-content-length": str(len(body)),
+        "x-amz-trailer": "x-amz-checksum-crc32",
+        "Content-Encoding": "aws-chunked",
+    }
+    request = AWSRequest("PUT", f"{chamber.endpoint}/{bucket}/trailer", headers=headers)
+    SigV4Auth(Credentials(access, secret), "s3", "us-east-1").add_auth(request)
+    sent = urllib.request.Request(request.url, framed, dict(request.headers), method="PUT")
+    try:
+        with urllib.request.urlopen(sent) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def test_a_checksum_behind_the_body_is_compared_before_anything_is_seen(chamber, s3, bucket):
+    body = os.urandom(300_000)
+    assert put_with_trailer(chamber, bucket, body, "AAAAAA==") == 400
+    refused("404", s3.head_object, Bucket=bucket, Key="trailer")
+    crc = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    assert put_with_trailer(chamber, bucket, body, crc) == 200
+    got = s3.get_object(Bucket=bucket, Key="trailer", ChecksumMode="ENABLED")
+    assert (got["Body"].read(), got["ChecksumCRC32"], got.get("ContentEncoding")) == (body, crc, None)

@@ -53,6 +53,7 @@ def test_an_object_of_parts(s3, bucket, upload, encrypted):
     done = finish(s3, bucket, upload_id, [parts[2], parts[0]])
     md5s = b"".join(hashlib.md5(body).digest() for body in (first, last))
     assert done["ETag"] == f'"{hashlib.md5(md5s).hexdigest()}-2"'
+    assert finish(s3, bucket, upload_id, [parts[2], parts[0]])["ETag"] == done["ETag"]
     got = s3.get_object(Bucket=bucket, Key="k")
     assert got["Body"].read() == first + last
     assert (got["ContentType"], got["Metadata"], got["TagCount"]) == ("x/y", {"a": "1"}, 1)

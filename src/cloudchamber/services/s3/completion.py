@@ -99,6 +99,7 @@ async def publish(
     whole = await _join(call, upload, chosen)
     stored = {name: upload.stored[name] for name in ("headers", "metadata") if name in upload.stored}
     given = upload.checksum_algorithm != "" and upload.checksum_type == "COMPOSITE"
+    stored["upload"] = upload.id
     stored["parts"] = [[part.size, part.checksum if given else ""] for part in chosen]
     made = content.Publication(
         upload.bucket,
