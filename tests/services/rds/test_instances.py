@@ -76,7 +76,7 @@ def app_role(chamber: Any, database: dict[str, Any], ca: str) -> Any:
     iam, sts = chamber.client("iam"), chamber.client("sts")
     account = sts.get_caller_identity()["Account"]
     trust = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "sts:AssumeRole"}]}  # fmt: skip
+        {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}]}  # fmt: skip
     role = iam.create_role(RoleName="db-app", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
     arn = f"arn:aws:rds-db:us-east-1:{account}:dbuser:{database['DbiResourceId']}/app"
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "rds-db:connect", "Resource": arn}]}
@@ -114,7 +114,9 @@ def test_described_as_asked(rds: Any, database: dict[str, Any]) -> None:
 
 def test_master_is_no_superuser_but_may_much(database: dict[str, Any], ca: str) -> None:
     with connect(database, ca) as boss:
-        assert boss.execute("SELECT rolsuper, pg_has_role('rds_superuser', 'USAGE') FROM pg_roles WHERE rolname = %s", (MASTER,)).fetchone() == (False, True)
+        assert boss.execute(
+            "SELECT rolsuper, pg_has_role('rds_superuser', 'USAGE') FROM pg_roles WHERE rolname = %s", (MASTER,)
+        ).fetchone() == (False, True)
         boss.execute("CREATE TABLE things (id int primary key, name text)")
         boss.execute("INSERT INTO things VALUES (1, 'one')")
         boss.execute("CREATE DATABASE second")
@@ -122,7 +124,9 @@ def test_master_is_no_superuser_but_may_much(database: dict[str, Any], ca: str) 
             boss.execute("COPY things TO PROGRAM 'id'")
 
 
-@pytest.mark.parametrize("more", [{"password": "wrong"}, {"user": "nobody"}, {"user": "rdsadmin"}, {"sslmode": "disable"}])
+@pytest.mark.parametrize(
+    "more", [{"password": "wrong"}, {"user": "nobody"}, {"user": "rdsadmin"}, {"sslmode": "disable"}]
+)
 def test_password_users_are_checked(database: dict[str, Any], ca: str, more: dict[str, str]) -> None:
     with pytest.raises(psycopg.OperationalError):
         connect(database, ca, **more)
@@ -153,7 +157,7 @@ def test_iam_refusals(chamber: Any, rds: Any, database: dict[str, Any], ca: str,
         "tampered": {"password": good.replace("X-Amz-Expires=900", "X-Amz-Expires=899")},
     }
     before = len(messages(rds, "main-db"))
-    with pytest.raises(psycopg.OperationalError, match="PAM authentication failed|no pg_hba.conf entry"):
+    with pytest.raises(psycopg.OperationalError, match=r"PAM authentication failed|no pg_hba.conf entry"):
         connect(database, ca, **{"user": "app", **arguments[case]})
     ends = time.monotonic() + 10
     while len(messages(rds, "main-db")) <= before:
@@ -204,10 +208,15 @@ def test_statements_join_tracks(chamber: Any, database: dict[str, Any], ca: str,
     while len(rows) < 2:
         assert time.monotonic() < ends
         tracks = sqlite3.connect(chamber.state / "tracks.db")
-        rows = [json.loads(r[0]) for r in tracks.execute("SELECT body FROM segments WHERE track_id = ? ORDER BY started", (track,))]
+        rows = [
+            json.loads(r[0])
+            for r in tracks.execute("SELECT body FROM segments WHERE track_id = ? ORDER BY started", (track,))
+        ]
         tracks.close()
     first, second = rows
-    assert first["name"] == "SELECT $1::int + ?" and first["parent_id"] == "00f067aa0ba902b7" and first["service"] == "rds"
+    assert (
+        first["name"] == "SELECT $1::int + ?" and first["parent_id"] == "00f067aa0ba902b7" and first["service"] == "rds"
+    )
     assert first["status"] == 200 and "db-app" in first["principal"] and first["ended"] >= first["started"]
     assert first["notes"]["result"] == "SELECT 1" and first["decisions"]
     assert second["error"] == "42P01"
@@ -241,7 +250,9 @@ def test_life_cycle(chamber: Any, rds: Any, ca: str) -> None:
         rds.stop_db_instance(DBInstanceIdentifier="lives")
     rds.start_db_instance(DBInstanceIdentifier="lives")
     wait(rds, "lives", "available")
-    rds.modify_db_instance(DBInstanceIdentifier="lives", MasterUserPassword="another-pass", DBInstanceClass="db.t3.small")
+    rds.modify_db_instance(
+        DBInstanceIdentifier="lives", MasterUserPassword="another-pass", DBInstanceClass="db.t3.small"
+    )
     pending = rds.describe_db_instances(DBInstanceIdentifier="lives")["DBInstances"][0]["PendingModifiedValues"]
     assert pending == {"DBInstanceClass": "db.t3.small"}
     rds.modify_db_instance(DBInstanceIdentifier="lives", DBInstanceClass="db.t3.medium", ApplyImmediately=True)
@@ -314,3 +325,67 @@ def test_server_outlives_the_chamber(own_chamber: Any) -> None:
         except psycopg.OperationalError:
             assert time.monotonic() < ends
     assert pid_file.read_text().split()[0] == pid
+
+
+def test_owner_has_psql(chamber: Any, database: dict[str, Any]) -> None:
+    import subprocess
+
+    from cloudchamber.services.rds.owner import psql
+
+    argv, more = psql(chamber.state, database["DbiResourceId"], MASTER, "app")
+    done = subprocess.run(
+        [*argv, "-Atc", "SELECT current_user, session_user"],
+        env={**os.environ, **more}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == f"{MASTER}|rdsadmin"
+
+
+TEMPLATE = """
+Resources:
+  Database:
+    Type: AWS::RDS::DBInstance
+    DeletionPolicy: Delete
+    Properties:
+      Engine: postgres
+      EngineVersion: '17'
+      DBInstanceClass: db.t4g.micro
+      AllocatedStorage: '20'
+      DBName: app
+      MasterUsername: boss
+      ManageMasterUserPassword: true
+      EnableIAMDatabaseAuthentication: true
+      BackupRetentionPeriod: 0
+      PubliclyAccessible: false
+      DeletionProtection: false
+      Tags: [{Key: a, Value: b}]
+  Secret:
+    Type: AWS::SecretsManager::Secret
+    Properties:
+      GenerateSecretString: {SecretStringTemplate: '{"user": "x"}', GenerateStringKey: password, PasswordLength: 20}
+Outputs:
+  Address: {Value: !GetAtt Database.Endpoint.Address}
+  Port: {Value: !GetAtt Database.Endpoint.Port}
+  Resource: {Value: !GetAtt Database.DbiResourceId}
+  Master: {Value: !GetAtt Database.MasterUserSecret.SecretArn}
+  Secret: {Value: !Ref Secret}
+"""
+
+
+def test_stack_of_a_database(chamber: Any, rds: Any) -> None:
+    cfn, sm = chamber.client("cloudformation"), chamber.client("secretsmanager")
+    cfn.create_stack(StackName="db-stack", TemplateBody=TEMPLATE)
+    cfn.get_waiter("stack_create_complete").wait(StackName="db-stack", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    stack = cfn.describe_stacks(StackName="db-stack")["Stacks"][0]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    assert outputs["Address"].startswith("127.0.") and outputs["Port"] == "5432" and outputs["Resource"].startswith("db-")
+    assert json.loads(sm.get_secret_value(SecretId=outputs["Master"])["SecretString"])["username"] == "boss"
+    assert len(json.loads(sm.get_secret_value(SecretId=outputs["Secret"])["SecretString"])["password"]) == 20
+    changed = TEMPLATE.replace("db.t4g.micro", "db.t4g.small")
+    cfn.update_stack(StackName="db-stack", TemplateBody=changed)
+    cfn.get_waiter("stack_update_complete").wait(StackName="db-stack", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    name = cfn.describe_stack_resource(StackName="db-stack", LogicalResourceId="Database")
+    name = name["StackResourceDetail"]["PhysicalResourceId"]
+    assert wait(rds, name, "available")["DBInstanceClass"] == "db.t4g.small"
+    cfn.delete_stack(StackName="db-stack")
+    cfn.get_waiter("stack_delete_complete").wait(StackName="db-stack", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    wait(rds, name, "deleted")

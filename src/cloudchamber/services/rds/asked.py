@@ -25,16 +25,45 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ALPHABET = string.ascii_uppercase + "234567"
-_WINDOW = re.compile(r"(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d", re.I)
+_WINDOW = re.compile(
+    r"(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d-(mon|tue|wed|thu|fri|sat|sun):([01]\d|2[0-3]):[0-5]\d", re.I
+)
 _DAILY = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
 
 _READ = frozenset(
-    "DBInstanceIdentifier DBInstanceClass Engine EngineVersion AllocatedStorage MaxAllocatedStorage StorageType "
-    "MasterUsername MasterUserPassword ManageMasterUserPassword DBName Port VpcSecurityGroupIds AvailabilityZone "
-    "EnableIAMDatabaseAuthentication DeletionProtection PubliclyAccessible Tags AutoMinorVersionUpgrade "
-    "CopyTagsToSnapshot PreferredBackupWindow PreferredMaintenanceWindow DBParameterGroupName OptionGroupName "
-    "DBSubnetGroupName LicenseModel EngineLifecycleSupport ApplyImmediately AllowMajorVersionUpgrade DBPortNumber "
-    "DBSecurityGroups".split()
+    [
+        "DBInstanceIdentifier",
+        "DBInstanceClass",
+        "Engine",
+        "EngineVersion",
+        "AllocatedStorage",
+        "MaxAllocatedStorage",
+        "StorageType",
+        "MasterUsername",
+        "MasterUserPassword",
+        "ManageMasterUserPassword",
+        "DBName",
+        "Port",
+        "VpcSecurityGroupIds",
+        "AvailabilityZone",
+        "EnableIAMDatabaseAuthentication",
+        "DeletionProtection",
+        "PubliclyAccessible",
+        "Tags",
+        "AutoMinorVersionUpgrade",
+        "CopyTagsToSnapshot",
+        "PreferredBackupWindow",
+        "PreferredMaintenanceWindow",
+        "DBParameterGroupName",
+        "OptionGroupName",
+        "DBSubnetGroupName",
+        "LicenseModel",
+        "EngineLifecycleSupport",
+        "ApplyImmediately",
+        "AllowMajorVersionUpgrade",
+        "DBPortNumber",
+        "DBSecurityGroups",
+    ]
 )
 """Members that are looked at elsewhere, or that change nothing here."""
 
@@ -102,7 +131,8 @@ def create(account: str, region: str, request: Mapping[str, Any], now: float) ->
         iam=bool(request.get("EnableIAMDatabaseAuthentication")), groups=(),
         protected=bool(request.get("DeletionProtection")), public=bool(request.get("PubliclyAccessible", True)),
         zone=_zone(region, request), storage_max_gib=most,
-        auto_minor=bool(request.get("AutoMinorVersionUpgrade", True)), copy_tags=bool(request.get("CopyTagsToSnapshot")),
+        auto_minor=bool(request.get("AutoMinorVersionUpgrade", True)),
+        copy_tags=bool(request.get("CopyTagsToSnapshot")),
         backup_window=_backup_window(request) or "04:00-04:30",
         maintenance_window=_maintenance_window(request) or "sun:05:00-sun:05:30",
     )  # fmt: skip
@@ -114,7 +144,14 @@ def modify(request: Mapping[str, Any]) -> None:
     Raises:
         InvalidParameterValue, InvalidParameterCombination.
     """
-    for member in ("DBName", "MasterUsername", "EngineVersion", "MaxAllocatedStorage", "StorageType", "OptionGroupName"):
+    for member in (
+        "DBName",
+        "MasterUsername",
+        "EngineVersion",
+        "MaxAllocatedStorage",
+        "StorageType",
+        "OptionGroupName",
+    ):
         if member in request:
             raise InvalidParameterCombination(f"{member} cannot be modified in cloudchamber.")
     refuse({k: v for k, v in request.items() if k != "ManageMasterUserPassword"})

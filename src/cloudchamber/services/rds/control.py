@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ADMIN = "rdsadmin"
 """The cluster's superuser, as on RDS: for ourselves only."""
-_PATH_MAX = 100 if sys.platform == "darwin" else 104
+PATH_MAX = 100 if sys.platform == "darwin" else 104
 _ROW_MAX = 1 << 24
 
 
@@ -39,7 +39,7 @@ def dial(path: Path) -> socket.socket:
     """
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if len(os.fsencode(path)) < _PATH_MAX:
+        if len(os.fsencode(path)) < PATH_MAX:
             link.connect(str(path))
         else:
             # Why: a Unix socket's address holds about 104 octets; a handle of the folder has a short name.

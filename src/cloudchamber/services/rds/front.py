@@ -54,7 +54,7 @@ class Caller:
     instance_id: str = ""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - an outcome
     """A connection is ended with an error: what the client sees, and the real reason for the owner."""
 
     def __init__(self, code: str, seen: str, reason: str = "") -> None:
@@ -236,7 +236,7 @@ class Front:
             pass
         except messages.Malformed as error:
             await _say(link, messages.fatal("08P01", str(error)))
-        except Exception:  # the edge: one client's connection must not end the endpoint
+        except Exception:  # noqa: BLE001 - the edge: one connection must not end the endpoint
             _log.exception("%s: a connection failed", self.endpoint.name)
         link.close()
         if upstream is not None:

@@ -69,6 +69,7 @@ class Guard:
         test = _TEST_16 if int(self._engine.version.split(".")[0]) >= 16 else _TEST
         sql = _MEMBER.format(test=test, user=literal(user))
         async with self._asking:
+            rows: list[tuple[str | None, ...]] = []
             for last in (False, True):
                 try:
                     if self._control is None:

@@ -38,9 +38,7 @@ async def describe_events(call: Call, request: Mapping[str, Any]) -> dict[str, A
     rows: list[Any] = []
     if kind in (None, "db-instance"):
         source = str(request.get("SourceIdentifier", "")).lower()
-        rows = call.doors.database.read(
-            lambda db: tables.events(db, call.account, call.region, source, since, until)
-        )
+        rows = call.doors.database.read(lambda db: tables.events(db, call.account, call.region, source, since, until))
     wanted = {str(one) for one in request.get("EventCategories") or ()}
     kept = [row for row in rows if row["id"] > int(marker) and (not wanted or row["category"] in wanted)]
     answer: dict[str, Any] = {"Events": [_event(row) for row in kept[:size]]}

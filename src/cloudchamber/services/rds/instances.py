@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Call, Doors
 
 _INSTANCES_MAX = 40
-_IMMEDIATE = {"DeletionProtection": "protected", "PubliclyAccessible": "public", "EnableIAMDatabaseAuthentication": "iam"}
-_IMMEDIATE |= {"CopyTagsToSnapshot": "copy_tags", "AutoMinorVersionUpgrade": "auto_minor"}
+_IMMEDIATE: dict[str, str] = {
+    "DeletionProtection": "protected",
+    "PubliclyAccessible": "public",
+    "EnableIAMDatabaseAuthentication": "iam",
+    "CopyTagsToSnapshot": "copy_tags",
+    "AutoMinorVersionUpgrade": "auto_minor",
+}
 
 
 def part(doors: Doors) -> Databases:
@@ -134,9 +139,7 @@ async def describe_db_instances(call: Call, request: Mapping[str, Any]) -> dict[
     """
     if request.get("DBInstanceIdentifier"):
         return {"DBInstances": [show(call, find(call, str(request["DBInstanceIdentifier"])))]}
-    wanted = asked.filters(
-        request, ("db-instance-id", "dbi-resource-id", "engine", "db-cluster-id", "domain")
-    )
+    wanted = asked.filters(request, ("db-instance-id", "dbi-resource-id", "engine", "db-cluster-id", "domain"))
     after, size = asked.page(request)
     rows = call.doors.database.read(lambda db: tables.listed(db, call.account, call.region, after))
     kept = [row for row in rows if _matches(row, wanted)]
@@ -162,7 +165,10 @@ async def modify_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str
     now: dict[str, Any] = {ours: bool(request[wire]) for wire, ours in _IMMEDIATE.items() if wire in request}
     if "VpcSecurityGroupIds" in request:
         now["groups"] = await places.groups(call, request["VpcSecurityGroupIds"])
-    for wire, ours in (("PreferredMaintenanceWindow", "maintenance_window"), ("PreferredBackupWindow", "backup_window")):
+    for wire, ours in (
+        ("PreferredMaintenanceWindow", "maintenance_window"),
+        ("PreferredBackupWindow", "backup_window"),
+    ):
         if wire in request:
             now[ours] = str(request[wire])
     later = asked.later(row, request)
@@ -257,6 +263,8 @@ async def _new_password(call: Call, row: tables.Instance, text: str) -> str:
         )
     made = verifier(names.password(text), _salt())
     if row.status != "available":
-        raise InvalidDBInstanceState("The master user's password can be changed only while the DB instance is available.")
+        raise InvalidDBInstanceState(
+            "The master user's password can be changed only while the DB instance is available."
+        )
     await set_password(part(call.doors).engine, row, made)
     return made

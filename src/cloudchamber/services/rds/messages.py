@@ -16,7 +16,7 @@ ASK_CLEARTEXT = b"R" + struct.pack("!II", 8, 3)
 PARAMETERS_MAX = 64
 
 
-class Malformed(ValueError):
+class Malformed(ValueError):  # noqa: N818 - what the input is
     """A client sent what is no message of the protocol."""
 
 
@@ -71,7 +71,7 @@ class Frames:
     def __init__(self, wanted: bytes, kept_max: int) -> None:
         self._wanted = wanted
         self._kept_max = kept_max
-        self._buffer = b""
+        self._buffer: bytes = b""
         self._left = 0
         self.broken = False
         """Something came that is no message; nothing is found any more."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RDS's names and rules, pure. Source: Amazon RDS API Reference, CreateDBInstance; RDS User Guide, quotas and classes."""
+"""RDS's names and rules, pure.
+
+Source: Amazon RDS API Reference, CreateDBInstance; RDS User Guide, quotas and DB instance classes.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +38,90 @@ CLASSES: Mapping[str, int] = MappingProxyType(
 )
 """Memory in GiB of the DB instance classes."""
 _RESERVED = frozenset(
-    "admin all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create "
-    "current_catalog current_date current_role current_time current_timestamp current_user default deferrable desc "
-    "distinct do else end except false fetch for foreign from grant group having in initially intersect into lateral "
-    "leading limit localtime localtimestamp not null offset on only or order placing primary public rdsadmin references "
-    "returning select session_user some symmetric table then to trailing true union unique user using variadic when "
-    "where window with postgres_fdw none".split()
+    [
+        "admin",
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asymmetric",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "column",
+        "constraint",
+        "create",
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "default",
+        "deferrable",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "from",
+        "grant",
+        "group",
+        "having",
+        "in",
+        "initially",
+        "intersect",
+        "into",
+        "lateral",
+        "leading",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "not",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "placing",
+        "primary",
+        "public",
+        "rdsadmin",
+        "references",
+        "returning",
+        "select",
+        "session_user",
+        "some",
+        "symmetric",
+        "table",
+        "then",
+        "to",
+        "trailing",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "variadic",
+        "when",
+        "where",
+        "window",
+        "with",
+        "postgres_fdw",
+        "none",
+    ]
 )
 _RESERVED_DATABASES = frozenset(("template0", "template1", "rdsadmin"))
 
@@ -65,7 +146,8 @@ def identifier(text: str, member: str = "DBInstanceIdentifier") -> str:
     if not 1 <= len(lowered) <= 63 or not _IDENTIFIER.fullmatch(lowered):
         raise InvalidParameterValue(
             f"The parameter {member} is not a valid identifier. Identifiers must begin with a letter; must contain "
-            "only ASCII letters, digits, and hyphens; and must not end with a hyphen or contain two consecutive hyphens."
+            "only ASCII letters, digits, and hyphens; and must not end with a "
+            "hyphen or contain two consecutive hyphens."
         )
     return lowered
 
@@ -149,7 +231,8 @@ def storage(size_gib: int) -> int:
     """
     if not 20 <= size_gib <= 65_536:
         raise InvalidParameterValue(
-            f"Invalid storage size for engine name postgres and storage type gp2: {size_gib}. It must be 20 to 65536 GiB."
+            f"Invalid storage size for engine name postgres and storage type gp2: {size_gib}. "
+            "It must be 20 to 65536 GiB."
         )
     return size_gib
 
@@ -166,7 +249,7 @@ def port(number: int) -> int:
 
 
 def connections_max(of_class: str) -> int:
-    """``max_connections`` of a class: RDS's formula LEAST(memory/9531392, 5000), bounded by what one machine carries."""
+    """``max_connections`` of a class: RDS's formula LEAST(memory/9531392, 5000), but at most 300."""
     return min(CLASSES[of_class] * (1 << 30) // 9_531_392, 300)
 
 

@@ -60,7 +60,9 @@ async def groups(call: Call, asked: list[Any] | None) -> tuple[str, ...]:
     if "ec2" not in call.doors.services:
         return tuple(str(one) for one in asked or ())
     request: dict[str, Any] = (
-        {"GroupIds": [str(one) for one in asked]} if asked else {"Filters": [{"Name": "group-name", "Values": ["default"]}]}
+        {"GroupIds": [str(one) for one in asked]}
+        if asked
+        else {"Filters": [{"Name": "group-name", "Values": ["default"]}]}
     )
     try:
         found = await call.ask("ec2", "DescribeSecurityGroups", request)

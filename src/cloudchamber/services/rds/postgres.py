@@ -57,7 +57,7 @@ _SETTINGS = {
     "rds.force_ssl": "1",
 }
 
-# Why rds_superuser before rds_iam: its members hold rds_iam with ADMIN OPTION, which PostgreSQL counts as being a member.
+# Why rds_superuser before rds_iam: its members hold rds_iam with ADMIN OPTION, which PostgreSQL counts as membership.
 _HBA = f"""local all {ADMIN} trust
 local all +rds_superuser scram-sha-256
 local all +rds_iam trust
@@ -312,7 +312,7 @@ class LocalPostgres:
         raise EngineError(text or f"exit status {done.returncode}")
 
     async def _launch(self, home: Path, argv: list[str], log: Path) -> None:
-        log.unlink(missing_ok=True)
+        await asyncio.to_thread(log.unlink, missing_ok=True)
         await self._run(self._spec(home, argv, str(log), detach=True))
 
     async def _until_ready(self, resource_id: str) -> None:
@@ -471,5 +471,9 @@ def _watch_slowly(
         else:
             ended()
 
+    def cancel() -> None:
+        for timer in timers:
+            timer.cancel()
+
     look()
-    return lambda: [timer.cancel() for timer in timers] and None
+    return cancel

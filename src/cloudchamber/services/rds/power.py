@@ -39,9 +39,7 @@ async def stop_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str, 
     Source: Amazon RDS API Reference, StopDBInstance.
     """
     if request.get("DBSnapshotIdentifier"):
-        raise InvalidParameterCombination(
-            "DBSnapshotIdentifier is not available: cloudchamber takes no snapshots yet."
-        )
+        raise InvalidParameterCombination("DBSnapshotIdentifier is not available: cloudchamber takes no snapshots yet.")
     row = find(call, str(request["DBInstanceIdentifier"]))
     return {"DBInstance": show(call, await move(call, row, "stop", "DB instance is being stopped"))}
 

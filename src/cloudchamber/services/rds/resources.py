@@ -26,7 +26,15 @@ _IN_PLACE = (
     "LicenseModel", "NetworkType", "EngineLifecycleSupport", "DBParameterGroupName", "OptionGroupName",
     "EngineVersion", "AllowMajorVersionUpgrade", "DatabaseInsightsMode",
 )  # fmt: skip
-_REPLACE = ("AvailabilityZone", "DBInstanceIdentifier", "DBName", "DBSubnetGroupName", "Engine", "MasterUsername", "StorageEncrypted")
+_REPLACE = (
+    "AvailabilityZone",
+    "DBInstanceIdentifier",
+    "DBName",
+    "DBSubnetGroupName",
+    "Engine",
+    "MasterUsername",
+    "StorageEncrypted",
+)
 _NUMBERS = ("AllocatedStorage", "BackupRetentionPeriod", "MaxAllocatedStorage", "MonitoringInterval", "Port")
 _BOOLEANS = (
     "AutoMinorVersionUpgrade", "CopyTagsToSnapshot", "DeletionProtection", "EnableIAMDatabaseAuthentication",
@@ -34,7 +42,17 @@ _BOOLEANS = (
     "AllowMajorVersionUpgrade",
 )  # fmt: skip
 _NOT_IN_API = ("DeleteAutomatedBackups", "Tags", "VPCSecurityGroups", "AllowMajorVersionUpgrade", "MasterUserSecret")
-_CREATE_ONLY_HERE = ("EngineVersion", "ManageMasterUserPassword", "MaxAllocatedStorage", "StorageType", "LicenseModel", "NetworkType", "EngineLifecycleSupport", "DBParameterGroupName", "OptionGroupName")
+_CREATE_ONLY_HERE = (
+    "EngineVersion",
+    "ManageMasterUserPassword",
+    "MaxAllocatedStorage",
+    "StorageType",
+    "LicenseModel",
+    "NetworkType",
+    "EngineLifecycleSupport",
+    "DBParameterGroupName",
+    "OptionGroupName",
+)
 
 PROPERTIES: Mapping[str, Property] = {
     **{name: Property() for name in _IN_PLACE},
@@ -113,9 +131,7 @@ async def delete(agent: Agent, physical_id: str, properties: Properties) -> None
     try:
         found = await _describe(agent, physical_id)
         if found["DBInstanceStatus"] != "deleting":
-            await agent.ask(
-                "rds", "DeleteDBInstance", {"DBInstanceIdentifier": physical_id, "SkipFinalSnapshot": True}
-            )
+            await agent.ask("rds", "DeleteDBInstance", {"DBInstanceIdentifier": physical_id, "SkipFinalSnapshot": True})
         await _until(agent, physical_id, "")
     except ServiceError as error:
         if error.code != "DBInstanceNotFound":
@@ -195,7 +211,9 @@ def _tags(properties: Properties) -> dict[str, str]:
 RESOURCES = (
     ResourceType(
         _TYPE, PROPERTIES, create, delete, update,
-        attributes=("Endpoint.Address", "Endpoint.Port", "DbiResourceId", "DBInstanceArn", "MasterUserSecret.SecretArn"),
+        attributes=(
+            "Endpoint.Address", "Endpoint.Port", "DbiResourceId", "DBInstanceArn", "MasterUserSecret.SecretArn",
+        ),
         check=check,
     ),
 )  # fmt: skip

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from cloudchamber.track.track import Trace
 
 NAME_MAX = 200
-_COMMENT = re.compile(
-    rb"/\*(?:(?!\*/)[\s\S]){0,4000}?traceparent='00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}'(?:(?!\*/)[\s\S]){0,4000}?\*/"
-)
+_MARK = re.compile(rb"traceparent='00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}'")
+_MARKS_MAX = 8
 _VALUES = re.compile(
     r"""(?P<dollar>\$(?P<tag>[A-Za-z_]\w*|)\$[\s\S]*?(?:\$(?P=tag)\$|\Z))"""  # $tag$ ... $tag$
     r"""|[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)"""  # E'...' with escapes
@@ -35,14 +34,19 @@ class Statement:
 
 def traced(sql: bytes) -> Statement | None:
     """The track that a statement's comment names, and the statement for people; None if it names none."""
+    # Why not one pattern for the whole comment: its time would grow with the square of what a client sends.
     if b"traceparent=" not in sql:
         return None
-    found = _COMMENT.search(sql)
-    if found is None:
-        return None
-    root, parent = found.group(1).decode(), found.group(2).decode()
-    text = (sql[: found.start()][:4000] + b" " + sql[found.end() :][:4000]).decode(errors="replace")
-    return Statement(Trace(f"1-{root[:8]}-{root[8:]}", parent), shown(text))
+    for turn, found in enumerate(_MARK.finditer(sql)):
+        begin, end = sql.rfind(b"/*", 0, found.start()), sql.find(b"*/", found.end())
+        if turn >= _MARKS_MAX:
+            break
+        if begin < 0 or end < 0 or sql.rfind(b"*/", begin + 2, found.start()) >= 0:
+            continue
+        root, parent = found.group(1).decode(), found.group(2).decode()
+        text = (sql[:begin][:4000] + b" " + sql[end + 2 :][:4000]).decode(errors="replace")
+        return Statement(Trace(f"1-{root[:8]}-{root[8:]}", parent), shown(text))
+    return None
 
 
 def shown(sql: str) -> str:

@@ -9,8 +9,8 @@ State = Literal[
     "creating", "available", "modifying", "rebooting", "stopping", "stopped", "starting", "deleting", "failed"
 ]
 Event = Literal["modify", "reboot", "stop", "start", "delete", "works", "ended", "broke", "gave-up"]
-"""``modify reboot stop start delete`` are asked for. The others happen: it takes connections, it was stopped, its server
-ended by itself, it cannot be made to work."""
+"""``modify reboot stop start delete`` are asked for. The others happen: it takes connections, it was stopped, its
+server ended by itself, it cannot be made to work."""
 
 TABLE: dict[tuple[State, Event], State] = {
     ("creating", "works"): "available",

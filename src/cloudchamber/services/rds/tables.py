@@ -21,7 +21,7 @@ EVENTS_KEPT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One DB instance. `verifier` is the master password's SCRAM verifier; `pending` waits for its window or a reboot."""
+    """One DB instance. `verifier` is the master password's SCRAM verifier; `pending` waits for its window."""
 
     account: str
     region: str

@@ -24,7 +24,7 @@ _SKEW = timedelta(minutes=5)
 _OCTETS_MAX = 16_384
 
 
-class TokenRefused(Exception):
+class TokenRefused(Exception):  # noqa: N818 - an outcome
     """Why a token is not accepted; for the owner of the chamber, not for the client."""
 
 

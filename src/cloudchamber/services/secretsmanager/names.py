@@ -50,7 +50,9 @@ def value(request: Mapping[str, Any]) -> tuple[str, bytes] | None:
     if text is None and octets is None:
         return None
     if text is not None and octets is not None:
-        raise InvalidParameterException("You can't specify both a binary secret value and a string secret value in the same secret.")
+        raise InvalidParameterException(
+            "You can't specify both a binary secret value and a string secret value in the same secret."
+        )
     found = ("string", str(text).encode()) if text is not None else ("binary", bytes(octets or b""))
     if not 1 <= len(found[1]) <= _VALUE_MAX:
         raise InvalidParameterException("A secret value has 1 to 65536 bytes.")

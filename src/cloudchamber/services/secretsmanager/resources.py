@@ -78,9 +78,7 @@ async def update(agent: Agent, physical_id: str, old: Properties, new: Propertie
 async def delete(agent: Agent, physical_id: str, properties: Properties) -> None:
     """Delete it without a recovery window, as CloudFormation does; gone already is a success."""
     try:
-        await agent.ask(
-            "secretsmanager", "DeleteSecret", {"SecretId": physical_id, "ForceDeleteWithoutRecovery": True}
-        )
+        await agent.ask("secretsmanager", "DeleteSecret", {"SecretId": physical_id, "ForceDeleteWithoutRecovery": True})
     except ServiceError as error:
         if error.code != "ResourceNotFoundException":
             raise

@@ -85,7 +85,9 @@ def refuse(request: Mapping[str, Any]) -> None:
             raise InvalidParameterException(f"{member} is not available in cloudchamber.")
 
 
-def new_version(call: Call, secret: tables.Secret, value: tuple[str, bytes], token: str, stages: tuple[str, ...]) -> tables.Version:
+def new_version(
+    call: Call, secret: tables.Secret, value: tuple[str, bytes], token: str, stages: tuple[str, ...]
+) -> tables.Version:
     """A sealed version."""
     version = tables.Version(secret.arn, token or ids.request_id(), call.now.timestamp(), stages, value[0], b"")
     sealed = call.doors.part("secretsmanager", Safe).seal.close(value[1], version.label)
@@ -175,7 +177,9 @@ async def list_secrets(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     shown: list[dict[str, Any]] = []
     for row in kept[first : first + size]:
         found = call.doors.database.read(lambda db, arn=row.arn: tables.versions(db, arn))
-        shown.append({**_shown(row), "SecretVersionsToStages": {one.version_id: list(one.stages) for one in found if one.stages}})
+        shown.append(
+            {**_shown(row), "SecretVersionsToStages": {one.version_id: list(one.stages) for one in found if one.stages}}
+        )
     answer: dict[str, Any] = {"SecretList": shown}
     if len(kept) > first + size:
         answer["NextToken"] = str(first + size)
@@ -193,7 +197,9 @@ async def delete_secret(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """
     force, window = bool(request.get("ForceDeleteWithoutRecovery")), request.get("RecoveryWindowInDays")
     if force and window is not None:
-        raise InvalidParameterException("You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays.")
+        raise InvalidParameterException(
+            "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays."
+        )
     days = int(window) if window is not None else 30
     if not 7 <= days <= 30:
         raise InvalidParameterException("The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")

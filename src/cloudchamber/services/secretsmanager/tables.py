@@ -63,7 +63,9 @@ def _values(secret: Secret) -> tuple[Any, ...]:
 
 
 def _version(row: Any) -> Version:
-    return Version(row["arn"], row["version_id"], row["created"], tuple(json.loads(row["stages"])), row["kind"], row["sealed"])
+    return Version(
+        row["arn"], row["version_id"], row["created"], tuple(json.loads(row["stages"])), row["kind"], row["sealed"]
+    )
 
 
 def find(db: Reader, account: str, region: str, secret_id: str) -> Secret | None:
@@ -89,7 +91,8 @@ def find(db: Reader, account: str, region: str, secret_id: str) -> Secret | None
 def listed(db: Reader, account: str, region: str) -> list[Secret]:
     """All of one account and region, newest first."""
     rows = db.execute(
-        "SELECT * FROM secretsmanager_secrets WHERE account = ? AND region = ? ORDER BY created DESC, name", (account, region)
+        "SELECT * FROM secretsmanager_secrets WHERE account = ? AND region = ? ORDER BY created DESC, name",
+        (account, region),
     ).fetchall()
     return [_secret(row) for row in rows]
 
@@ -151,10 +154,15 @@ def add_version(tx: Tx, version: Version, versions_max: int) -> None:
             )
     tx.execute(
         "INSERT INTO secretsmanager_versions VALUES (?, ?, ?, ?, ?, ?)",
-        (version.arn, version.version_id, version.created, json.dumps(list(version.stages)), version.kind, version.sealed),
+        (
+            version.arn,
+            version.version_id,
+            version.created,
+            json.dumps(list(version.stages)),
+            version.kind,
+            version.sealed,
+        ),
     )
     loose = [one for one in versions(tx, version.arn) if not one.stages]
     for one in loose[max(0, versions_max - 20) :]:
-        tx.execute(
-            "DELETE FROM secretsmanager_versions WHERE arn = ? AND version_id = ?", (one.arn, one.version_id)
-        )
+        tx.execute("DELETE FROM secretsmanager_versions WHERE arn = ? AND version_id = ?", (one.arn, one.version_id))

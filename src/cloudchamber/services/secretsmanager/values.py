@@ -41,9 +41,7 @@ async def get_secret_value(call: Call, request: Mapping[str, Any]) -> dict[str, 
     if wanted is None and stage is None:
         stage = tables.CURRENT
     found = call.doors.database.read(lambda db: tables.versions(db, secret.arn))
-    version = next(
-        (v for v in found if wanted in (None, v.version_id) and (stage is None or stage in v.stages)), None
-    )
+    version = next((v for v in found if wanted in (None, v.version_id) and (stage is None or stage in v.stages)), None)
     if version is None:
         what = f"version {wanted}" if wanted is not None else f"staging label: {stage}"
         raise ResourceNotFoundException(f"Secrets Manager can't find the specified secret value for {what}")
