@@ -37,7 +37,8 @@ def read(path, wanted):
 
 
 def devices():
-    opened = [os.open(path, os.O_RDWR) for path in ("/dev/kvm", "/dev/vda", "/dev/sda", "/dev/mem") if os.path.exists(path)]
+    there = [path for path in ("/dev/kvm", "/dev/vda", "/dev/sda", "/dev/mem") if os.path.exists(path)]
+    opened = [os.open(path, os.O_RDWR) for path in there]
     assert opened
 
 
@@ -77,7 +78,7 @@ ATTEMPTS = {
     "see the chamber's process": lambda: read(f"/proc/{pid}/cmdline", TARGETS["mark"]),
     "read the chamber's environment": lambda: read(f"/proc/{pid}/environ", "topsecret"),
     "ptrace the chamber": lambda: call(101 if X86 else 117, 0x4206, pid, 0, 0),
-    "signal the chamber": lambda: TARGETS["seen"] and os.kill(pid, 0) or read(f"/proc/{pid}/stat", str(pid)),
+    "signal the chamber": lambda: os.kill(pid, 0),
     "connect to a database on the host's loopback": lambda: connect(("127.0.0.1", TARGETS["db"])),
     "connect to another sandbox's metadata port": lambda: connect(("127.0.0.1", TARGETS["imds"])),
     "connect to the host's own address": lambda: connect((TARGETS["lan"], TARGETS["lan_port"])),
@@ -94,11 +95,10 @@ ATTEMPTS = {
     "enter the host's mount namespace": host_mount_namespace,
     "use what its PID 1 has open": fds_of_init if os.getpid() < 50 else lambda: 1 / 0,
     "change its network": lo_down,
-    "connect to its own endpoint": lambda: connect((TARGETS["endpoint"].split(":")[0], int(TARGETS["endpoint"].split(":")[1]))),
+    "connect to its own endpoint": lambda: connect(("127.0.0.1", int(os.environ["ENDPOINT"].split(":")[1]))),
 }
 
 if __name__ == "__main__":
-    TARGETS["endpoint"] = os.environ["ENDPOINT"]
     found = {}
     for name, attempt in ATTEMPTS.items():
         try:

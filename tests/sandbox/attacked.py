@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs attack.py in a sandbox of one mode, beside victims of the same user; prints its table. `attacked.py MODE FOLDER`."""
+"""Runs attack.py in a sandbox of one mode beside victims of its user, prints the table. `attacked.py MODE FOLDER`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,6 @@ def victims(base: Path) -> tuple[dict, subprocess.Popen]:
         "tmp": str(base / "other-tmp/file"),
         "pid": victim.pid,
         "mark": "victim-mark",
-        "seen": True,
         "shadow": "x",
         "db": listening(("127.0.0.1", 0))[1],
         "imds": listening(("127.0.0.1", 0))[1],
@@ -92,7 +91,11 @@ async def main(mode: str, base: Path) -> None:
                 id="i-1",
                 folder=folder,
                 program=("python3" if mode != "plain" else sys.executable, "${mount:/srv/attack.py}"),
-                env={"TARGETS": json.dumps(targets), "ENDPOINT": "${listener:endpoint}", "PATH": os.path.dirname(sys.executable) + ":/usr/bin"},
+                env={
+                    "TARGETS": json.dumps(targets),
+                    "ENDPOINT": "${listener:endpoint}",
+                    "PATH": os.path.dirname(sys.executable) + ":/usr/bin",
+                },
                 private_ip="172.31.0.5",
                 volume=folder / "volume",
                 mounts=(Mount(HERE / "attack.py", "/srv/attack.py"),),

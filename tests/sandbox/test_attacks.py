@@ -17,12 +17,21 @@ import pytest
 HERE = Path(__file__).parent
 ALWAYS = {"connect to its own endpoint"}
 USER_OF_OWN = {
-    "read the chamber's state", "write the chamber's state", "read another instance's volume",
-    "read a secret in the user's home", "read another sandbox's temporary file", "see the chamber's process",
-    "read the chamber's environment", "ptrace the chamber", "signal the chamber",
-    "connect to a database on the host's loopback", "connect to another sandbox's metadata port",
-    "connect to the host's own address", "connect to an abstract unix socket", "connect to a unix socket with a path",
-}  # fmt: skip
+    "read the chamber's state",
+    "write the chamber's state",
+    "read another instance's volume",
+    "read a secret in the user's home",
+    "read another sandbox's temporary file",
+    "see the chamber's process",
+    "read the chamber's environment",
+    "ptrace the chamber",
+    "signal the chamber",
+    "connect to a database on the host's loopback",
+    "connect to another sandbox's metadata port",
+    "connect to the host's own address",
+    "connect to an abstract unix socket",
+    "connect to a unix socket with a path",
+}
 KERNEL = {"make a user namespace", "io_uring", "add_key", "mount", "bpf", "change its network"}
 """Open or not by the kernel's own settings in `plain`, which has no filter."""
 OPEN = {
@@ -64,9 +73,16 @@ async def test_what_a_malicious_program_can_do(mode):
             os.chown(base, 1000, 1000)
         environment = {"PYTHONPATH": str(HERE.parents[1] / "src"), "HOME": str(base), "PATH": "/usr/bin:/bin"}
         run = await asyncio.create_subprocess_exec(
-            python, str(HERE / "attacked.py"), mode, str(base), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment, cwd="/", **(as_user() if plain_user else {}),
-        )  # fmt: skip
+            python,
+            str(HERE / "attacked.py"),
+            mode,
+            str(base),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+            **(as_user() if plain_user else {}),
+        )
         async with asyncio.timeout(120):
             out, errors = await run.communicate()
         lines = out.decode().splitlines()

@@ -22,10 +22,21 @@ async def test_everything_holds_without_privileges(name):
     root = Path(__file__).parents[2]
     packages = Path(pytest.__file__).parents[1]
     run = await asyncio.create_subprocess_exec(
-        python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest",
-        f"tests/sandbox/{name}", cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        python,
+        "-B",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        f"tests/sandbox/{name}",
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={"PYTHONPATH": f"{root / 'src'}:{packages}:{root}", "HOME": "/tmp", "PATH": "/usr/bin:/bin:/usr/sbin"},
         **as_user(),
-    )  # fmt: skip
+    )
     out, _ = await run.communicate()
     assert run.returncode == 0, out.decode()[-6000:]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One sandbox: sockets in and out, console, limits, its end, and that nothing is left of it."""
 
+# ruff: noqa: ASYNC110, ASYNC230, ASYNC240 - waiting for another process, whose files are small
+
 from __future__ import annotations
 
 import asyncio
@@ -103,12 +105,22 @@ async def test_connect_reaches_the_program_and_refuses_when_nobody_listens(sandb
 
 async def test_an_instance_has_eth0_a_metadata_address_and_a_name(walled, state):
     imds = Listener("imds", "169.254.169.254", 80, side="router")
-    script = "hostname; cat /etc/hosts; curl -s http://169.254.169.254/latest/; exec python3 -c \"$0\" 80"
+    script = 'hostname; cat /etc/hosts; curl -s http://169.254.169.254/latest/; exec python3 -c "$0" 80'
     sandbox = await walled.launch(
         spec(
-            state, "i-c", SHELL, "-c", script, SERVER, private_ip="172.31.0.5", hostname="ip-172-31-0-5",
-            hosts={"db.example": "127.0.5.6"}, listeners=(imds, ENDPOINT), volume=state / "v", ca_pem=b"MY CA\n",
-        )  # fmt: skip
+            state,
+            "i-c",
+            SHELL,
+            "-c",
+            script,
+            SERVER,
+            private_ip="172.31.0.5",
+            hostname="ip-172-31-0-5",
+            hosts={"db.example": "127.0.5.6"},
+            listeners=(imds, ENDPOINT),
+            volume=state / "v",
+            ca_pem=b"MY CA\n",
+        )
     )
     assert await accepted(sandbox.listeners["imds"]) == (b"GET /latest/ HTTP/1.1", "172.31.0.5")
     assert b"from 172.31.0.1" in await answered(sandbox, 80)
@@ -168,9 +180,7 @@ async def test_memory_beyond_the_limit_ends_the_program(sandboxes, state):
     if sandboxes.limits_by == "rlimits":
         pytest.skip("no control group may be made here; the limit is per process, see test_rlimits")
     eater = "b=bytearray(400<<20)\nfor i in range(0,len(b),4096): b[i]=1"
-    sandbox = await sandboxes.launch(
-        spec(state, "i-f", "python3", "-c", eater, limits=Limits(memory_bytes=128 << 20))
-    )
+    sandbox = await sandboxes.launch(spec(state, "i-f", "python3", "-c", eater, limits=Limits(memory_bytes=128 << 20)))
     end = await sandbox.exited()
     assert (end.code, end.out_of_memory) == (-signal.SIGKILL, True)
 
@@ -237,9 +247,16 @@ async def test_security_groups_filter_both_ways(walled, state):
     other = Listener("other", "169.254.169.254", 8080, side="router")
     sandbox = await walled.launch(
         spec(
-            state, "i-k", "python3", "-c", SERVER, "80", private_ip="172.31.0.5", listeners=(other,),
+            state,
+            "i-k",
+            "python3",
+            "-c",
+            SERVER,
+            "80",
+            private_ip="172.31.0.5",
+            listeners=(other,),
             rules=(Rule("in", "tcp", 80, 80, "0.0.0.0/0"), Rule("out", "-1", 0, 65535, "0.0.0.0/0")),
-        )  # fmt: skip
+        )
     )
     assert b"from " in await answered(sandbox, 80)
     call = "curl -s -m 1 http://169.254.169.254:8080/"

@@ -20,7 +20,9 @@ def folder_with(parent, *names):
 
 
 def test_version_two_has_one_folder_for_all(tmp_path):
-    made = folder_with(tmp_path, "memory.max", "memory.swap.max", "pids.max", "cpu.max", "cgroup.freeze", "cgroup.procs")
+    made = folder_with(
+        tmp_path, "memory.max", "memory.swap.max", "pids.max", "cpu.max", "cgroup.freeze", "cgroup.procs"
+    )
     (made / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
     group = Group(Hierarchy("cgroup2", dict.fromkeys(("memory", "pids", "cpu", "freeze"), str(tmp_path))), "x")
     group.make(LIMITS)

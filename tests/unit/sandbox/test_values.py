@@ -23,17 +23,30 @@ LISTENERS = st.builds(
     Listener, TEXT, TEXT, st.integers(0, 65535), st.sampled_from(["own", "router"]), st.sampled_from(["tcp", "udp"])
 )
 RULES = st.builds(
-    Rule, st.sampled_from(["in", "out"]), st.sampled_from(["tcp", "udp", "icmp", "-1", "50"]),
-    st.integers(0, 65535), st.integers(0, 65535),
-    st.sampled_from(["0.0.0.0/0", "10.1.2.3/32", "172.31.0.0/20", "::/0"]), TEXT,
-)  # fmt: skip
+    Rule,
+    st.sampled_from(["in", "out"]),
+    st.sampled_from(["tcp", "udp", "icmp", "-1", "50"]),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+    st.sampled_from(["0.0.0.0/0", "10.1.2.3/32", "172.31.0.0/20", "::/0"]),
+    TEXT,
+)
 PATHS = st.builds(lambda name: Path("/", name.replace("\0", "")), TEXT)
 SPECS = st.builds(
-    SandboxSpec, id=TEXT, folder=PATHS, program=st.lists(TEXT).map(tuple), env=st.dictionaries(TEXT, TEXT),
-    listeners=st.lists(LISTENERS).map(tuple), mounts=st.lists(st.builds(Mount, PATHS, TEXT, st.booleans())).map(tuple),
-    volume=st.none() | PATHS, limits=st.builds(Limits, st.integers(0), st.floats(0, 64)), ca_pem=st.binary(),
-    rules=st.none() | st.lists(RULES).map(tuple), detached=st.booleans(), hosts=st.dictionaries(TEXT, TEXT),
-)  # fmt: skip
+    SandboxSpec,
+    id=TEXT,
+    folder=PATHS,
+    program=st.lists(TEXT).map(tuple),
+    env=st.dictionaries(TEXT, TEXT),
+    listeners=st.lists(LISTENERS).map(tuple),
+    mounts=st.lists(st.builds(Mount, PATHS, TEXT, st.booleans())).map(tuple),
+    volume=st.none() | PATHS,
+    limits=st.builds(Limits, st.integers(0), st.floats(0, 64)),
+    ca_pem=st.binary(),
+    rules=st.none() | st.lists(RULES).map(tuple),
+    detached=st.booleans(),
+    hosts=st.dictionaries(TEXT, TEXT),
+)
 
 
 @given(SPECS)
@@ -61,7 +74,11 @@ def test_nft_understands_every_kind_of_rule():
 
 
 def test_inbound_by_port():
-    rules = (Rule("in", "tcp", 80, 90, "0.0.0.0/0"), Rule("out", "-1", 0, 65535, "0.0.0.0/0"), Rule("in", "udp", 53, 53, "::/0"))
+    rules = (
+        Rule("in", "tcp", 80, 90, "0.0.0.0/0"),
+        Rule("out", "-1", 0, 65535, "0.0.0.0/0"),
+        Rule("in", "udp", 53, 53, "::/0"),
+    )
     assert [nft.lets_in(rules, port) for port in (79, 80, 90, 91, 53)] == [False, True, True, False, False]
     assert nft.lets_in(None, 1)
     assert not nft.lets_in((), 1)
@@ -92,7 +109,9 @@ def test_etc_is_replaced_and_never_followed(tmp_path):
 
 
 def test_generated_files_name_the_instance_and_its_neighbours():
-    spec = SandboxSpec("i", Path("/i"), (), hostname="ip-1", private_ip="172.31.0.9", hosts={"db.x": "127.0.9.9"}, ca_pem=b"CA")
+    spec = SandboxSpec(
+        "i", Path("/i"), (), hostname="ip-1", private_ip="172.31.0.9", hosts={"db.x": "127.0.9.9"}, ca_pem=b"CA"
+    )
     files = etc.generated(spec, many_uids=True, path="/p")
     assert b"172.31.0.9\tip-1\n127.0.9.9\tdb.x\n" in files["hosts"]
     assert b"ec2-user:x:1000:1000:" in files["passwd"]
