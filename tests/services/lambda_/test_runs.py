@@ -218,3 +218,21 @@ def test_a_killed_process_is_run_again(chamber: Any) -> None:
     client.invoke(FunctionName="killed", InvocationType="Event")
     until(lambda: len(messages(chamber, "killed", "BEGAN")) >= 4)
     assert call(client, "killed", {"spare": True})[0] is None
+
+
+def test_an_idle_process_that_was_killed_is_replaced(chamber: Any) -> None:
+    client = function(
+        chamber, "idle",
+        "import os, subprocess\n"
+        "def handler(event, context):\n"
+        "    if event.get('later'):\n"
+        "        subprocess.Popen(['sh', '-c', f'sleep 0.05; kill -9 {os.getpid()}'])\n"
+        "    return os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n",
+    )  # fmt: skip
+    first, _ = call(client, "idle", {"later": True})
+
+    def other() -> bool:
+        answered, _ = call(client, "idle")
+        return isinstance(answered, str) and answered != first
+
+    until(other)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.services.lambda_.functions import until
+
 
 def now_ms() -> int:
     return int(time.time() * 1000)
@@ -78,6 +80,20 @@ def test_what_may_not_be_put(chamber: Any) -> None:
     old = logs.put_log_events(**target, logEvents=[{"timestamp": now - 15 * day, "message": "old"}])
     assert old["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
     assert logs.get_log_events(**target)["events"] == []
+
+
+def test_retention_removes_old_events(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    logs.create_log_group(logGroupName="/t/retention")
+    target = {"logGroupName": "/t/retention", "logStreamName": "s"}
+    logs.create_log_stream(**target)
+    now, day = now_ms(), 86_400_000
+    logs.put_log_events(**target, logEvents=[{"timestamp": now - 2 * day, "message": "old"}])
+    logs.put_log_events(**target, logEvents=[{"timestamp": now, "message": "new"}])
+    logs.put_retention_policy(logGroupName="/t/retention", retentionInDays=1)
+    until(lambda: [e["message"] for e in logs.get_log_events(**target)["events"]] == ["new"])
+    late = logs.put_log_events(**target, logEvents=[{"timestamp": now - 2 * day, "message": "late"}])
+    assert late["rejectedLogEventsInfo"] == {"expiredLogEventEndIndex": 1}
 
 
 def test_filters(chamber: Any) -> None:

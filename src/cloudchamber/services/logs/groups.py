@@ -13,6 +13,7 @@ from cloudchamber.services.logs.errors import (
     ResourceAlreadyExistsException,
     TooManyTagsException,
 )
+from cloudchamber.services.logs.part import LogsPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -165,6 +166,8 @@ async def _retain(call: Call, request: Mapping[str, Any], days: int | None) -> N
         tx.execute("UPDATE logs_groups SET retention_days = ? WHERE id = ?", (days, group.id))
 
     await call.doors.database.write(publish)
+    if days is not None:
+        call.doors.part("logs", LogsPart).nudge()
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:

@@ -25,6 +25,11 @@ class LogsPart:
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
         self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+
+    def nudge(self) -> None:
+        """A retention changed: look at once."""
+        self._wake.set()
 
     async def start(self) -> None:
         """Begin to look, now and then."""
@@ -48,7 +53,11 @@ class LogsPart:
                     more = await self.expire() == _AT_ONCE
             except Exception:  # noqa: BLE001 - the edge of a task: tried again next time
                 _log.exception("retention failed")
-            await asyncio.sleep(_EVERY_S)
+            try:
+                await asyncio.wait_for(self._wake.wait(), _EVERY_S)
+            except TimeoutError:
+                continue
+            self._wake.clear()
 
     async def expire(self) -> int:
         """Remove events older than their group keeps them, some at a time; how many went."""
