@@ -88,6 +88,10 @@ class Identities(Protocol):
         """ARNs of the roles in an instance profile, by the profile's name or ARN; empty if there is none."""
         ...
 
+    def instance_profile(self, account: str, profile: str) -> tuple[str, str] | None:
+        """ARN and unique id of an instance profile, by its name or ARN; None if there is none."""
+        ...
+
     def session_limit(self, role_arn: str) -> tuple[str, int] | None:
         """Unique id and longest session, in seconds, of a role; None if there is no such role."""
         ...

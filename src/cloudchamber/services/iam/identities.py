@@ -114,6 +114,14 @@ class IamIdentities:
 
         return self._database.read(look)
 
+    def instance_profile(self, account: str, profile: str) -> tuple[str, str] | None:
+        """ARN and unique id of an instance profile; see `Identities.instance_profile`."""
+        name = profile.rsplit("/", 1)[-1] if profile.startswith("arn:") else profile
+        found = self._database.read(lambda db: tables.find(db, account, "instance-profile", name))
+        if found is None or (profile.startswith("arn:") and profile != found.arn):
+            return None
+        return found.arn, found.id
+
     def session_limit(self, role_arn: str) -> tuple[str, int] | None:
         """Unique id and longest session, in seconds, of a role; None if there is no such role."""
         role = self._database.read(lambda db: tables.by_arn(db, role_arn))
