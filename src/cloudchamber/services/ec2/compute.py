@@ -299,6 +299,8 @@ class Compute:
             elif row.state == "shutting-down":
                 await self._end(row, grace_s=2.0)
                 await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
+                if (self._folder / row.id).exists():
+                    _log.error("%s could not be deleted whole: remove it by hand", self._folder / row.id)
                 await self._happened(row.id, "gone", ended_at=self._now())
                 self._imds.forget(row.id)
                 await self._forget()

@@ -230,7 +230,7 @@ class Imds:
                 "Code": "Success",
                 "LastUpdated": self._doors.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "InstanceProfileArn": row.profile_arn,
-                "InstanceProfileId": names.profile_name(row.profile_arn),
+                "InstanceProfileId": row.profile_id,
             }
             iam: dict[str, Any] = {"info": json.dumps(info, indent=2)}
             if role:

@@ -60,6 +60,7 @@ class Plan:
     subnet: names.Subnet
     groups: tuple[str, ...]
     profile_arn: str
+    profile_id: str
     user_data: bytes
     metadata: Mapping[str, Any]
     tags: Mapping[str, Mapping[str, str]]
@@ -154,6 +155,7 @@ def _insert(
             eni_id=eni,
             groups=plan.groups,
             profile_arn=plan.profile_arn,
+            profile_id=plan.profile_id,
             association_id=association if plan.profile_arn else "",
             associated_at=now_s if plan.profile_arn else 0.0,
             user_data=plan.user_data,
@@ -194,7 +196,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         kind,
         _subnet(call, request.get("SubnetId") or "", placement.get("AvailabilityZone") or ""),
         resolve_groups(call, many(request, "SecurityGroupIds"), many(request, "SecurityGroups")),
-        resolve_profile(call, inner(request, "IamInstanceProfile")),
+        *resolve_profile(call, inner(request, "IamInstanceProfile")),
         user_data(request.get("UserData") or ""),
         options,
         specified_tags(request, "instance", "network-interface"),
@@ -336,20 +338,23 @@ def resolve_groups(call: Call, group_ids: Sequence[str], group_names: Sequence[s
     return found
 
 
-def resolve_profile(call: Call, profile: Mapping[str, Any]) -> str:
-    """ARN of an instance profile that exists and has a role; empty if none is named.
+def resolve_profile(call: Call, profile: Mapping[str, Any]) -> tuple[str, str]:
+    """ARN and unique id of an instance profile; empty texts if none is named.
 
     Raises:
-        InvalidParameterValue: there is none.
+        InvalidParameterValue: there is none, or it has no role.
     """
     given = profile.get("Arn") or profile.get("Name") or ""
-    if given and not call.doors.identities.profile_roles(call.account, given):
+    if not given:
+        return "", ""
+    found = call.doors.identities.instance_profile(call.account, given)
+    if found is None or not call.doors.identities.profile_roles(call.account, given):
         kind = "ARN" if profile.get("Arn") else "name"
+        why = f"Invalid IAM Instance Profile {kind}" if found is None else "The IAM instance profile has no role"
         raise errors.InvalidParameterValue(
-            f"Value ({given}) for parameter iamInstanceProfile.{kind.lower()} is invalid. Invalid IAM Instance "
-            f"Profile {kind}"
+            f"Value ({given}) for parameter iamInstanceProfile.{kind.lower()} is invalid. {why}"
         )
-    return names.profile_arn(call.account, given) if given else ""
+    return found
 
 
 def _addresses(tx: Tx, call: Call, subnet: names.Subnet, wanted: str, count: int) -> list[str]:

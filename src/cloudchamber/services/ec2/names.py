@@ -95,16 +95,6 @@ def mac(address: str) -> str:
     return "0a:58:" + ":".join(f"{octet:02x}" for octet in ipaddress.IPv4Address(address).packed)
 
 
-def profile_name(arn_or_name: str) -> str:
-    """Name of an instance profile, from its ARN or name."""
-    return arn_or_name.rsplit("/", 1)[-1]
-
-
-def profile_arn(account: str, name: str) -> str:
-    """ARN of an instance profile on the root path."""
-    return name if name.startswith("arn:") else f"arn:aws:iam::{account}:instance-profile/{name}"
-
-
 def covers(cidr: str, address: str) -> bool:
     """Whether a CIDR block contains an address."""
     try:

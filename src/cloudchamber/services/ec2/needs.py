@@ -143,7 +143,8 @@ def run_instances(call: Call, request: Request) -> Iterable[Need]:
     profile = inner(request, "IamInstanceProfile")
     name = profile.get("Arn") or profile.get("Name")
     if name:
-        keys["ec2:InstanceProfile"] = names.profile_arn(account, name)
+        found = call.doors.identities.instance_profile(account, name)
+        keys["ec2:InstanceProfile"] = found[0] if found else name
 
     def need(kind: str, identifier: str, context: Mapping[str, ContextValue]) -> Need:
         return Need("ec2:RunInstances", names.arn(kind, identifier, region, account), {**shared, **context})

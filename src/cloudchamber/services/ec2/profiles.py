@@ -22,7 +22,7 @@ def _view(row: tables.Instance, state: str = "associated") -> dict[str, Any]:
     return {
         "AssociationId": row.association_id,
         "InstanceId": row.id,
-        "IamInstanceProfile": {"Arn": row.profile_arn},
+        "IamInstanceProfile": {"Arn": row.profile_arn, "Id": row.profile_id},
         "State": state,
         "Timestamp": views.moment(row.associated_at),
     }
@@ -35,18 +35,23 @@ def _associated(db: Reader, call: Call, association_id: str) -> tables.Instance:
     raise errors.InvalidAssociationIDNotFound(f"An invalid association-id of '{association_id}' was given")
 
 
-def _profile(call: Call, request: Mapping[str, Any]) -> str:
-    arn = launch.resolve_profile(call, inner(request, "IamInstanceProfile"))
-    if not arn:
+def _profile(call: Call, request: Mapping[str, Any]) -> tuple[str, str]:
+    found = launch.resolve_profile(call, inner(request, "IamInstanceProfile"))
+    if not found[0]:
         raise errors.MissingParameter(
             "The request must contain the parameter IamInstanceProfile.Name or IamInstanceProfile.Arn"
         )
-    return arn
+    return found
 
 
-def _put(tx: Tx, call: Call, instance_id: str, arn: str, association_id: str) -> tables.Instance:
+def _put(tx: Tx, call: Call, instance_id: str, profile: tuple[str, str], association_id: str) -> tables.Instance:
     tables.update_instance(
-        tx, instance_id, profile_arn=arn, association_id=association_id, associated_at=call.now.timestamp()
+        tx,
+        instance_id,
+        profile_arn=profile[0],
+        profile_id=profile[1],
+        association_id=association_id,
+        associated_at=call.now.timestamp(),
     )
     found = tables.instance(tx, instance_id)
     if found is None:
@@ -61,7 +66,7 @@ async def associate_iam_instance_profile(call: Call, request: Mapping[str, Any])
 
     Source: Amazon EC2 API Reference, AssociateIamInstanceProfile.
     """
-    arn = _profile(call, request)
+    profile = _profile(call, request)
     association_id = ids.hex_id("iip-assoc")
 
     def change(tx: Tx) -> tables.Instance:
@@ -71,7 +76,7 @@ async def associate_iam_instance_profile(call: Call, request: Mapping[str, Any])
             raise errors.IncorrectInstanceState(f"The instance '{row.id}' is not in a state that allows this.")
         if row.profile_arn:
             raise errors.IncorrectState(f"There is an existing association for instance {row.id}")
-        return _put(tx, call, row.id, arn, association_id)
+        return _put(tx, call, row.id, profile, association_id)
 
     return {"IamInstanceProfileAssociation": _view(await call.doors.database.write(change), "associating")}
 
@@ -83,11 +88,11 @@ async def replace_iam_instance_profile_association(call: Call, request: Mapping[
 
     Source: Amazon EC2 API Reference, ReplaceIamInstanceProfileAssociation.
     """
-    arn = _profile(call, request)
+    profile = _profile(call, request)
     association_id = ids.hex_id("iip-assoc")
 
     def change(tx: Tx) -> tables.Instance:
-        return _put(tx, call, _associated(tx, call, request["AssociationId"]).id, arn, association_id)
+        return _put(tx, call, _associated(tx, call, request["AssociationId"]).id, profile, association_id)
 
     return {"IamInstanceProfileAssociation": _view(await call.doors.database.write(change), "associating")}
 
@@ -102,7 +107,7 @@ async def disassociate_iam_instance_profile(call: Call, request: Mapping[str, An
 
     def change(tx: Tx) -> tables.Instance:
         row = _associated(tx, call, request["AssociationId"])
-        _put(tx, call, row.id, "", "")
+        _put(tx, call, row.id, ("", ""), "")
         return row
 
     return {"IamInstanceProfileAssociation": _view(await call.doors.database.write(change), "disassociating")}

@@ -46,6 +46,7 @@ class Instance:
     eni_id: str
     groups: tuple[str, ...]
     profile_arn: str = ""
+    profile_id: str = ""
     association_id: str = ""
     associated_at: float = 0.0
     user_data: bytes = b""

@@ -100,7 +100,7 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
     if public:
         view["PublicIpAddress"] = "127.0.0.1"
     if row.profile_arn and alive:
-        view["IamInstanceProfile"] = {"Arn": row.profile_arn}
+        view["IamInstanceProfile"] = {"Arn": row.profile_arn, "Id": row.profile_id}
     if row.reason_code:
         view["StateReason"] = {"Code": row.reason_code, "Message": row.reason}
     return view
