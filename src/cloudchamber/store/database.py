@@ -210,7 +210,7 @@ class Database:
                 return [(None, _refused(error)) for _ in batch]
             # Why: one write may have spoilt the others (a constraint checked at COMMIT, a full disk).
             return [outcome for waiting in batch for outcome in self._commit([waiting])]
-        self._usual_s += 0.1 * ((time.perf_counter() - began) / len(batch) - self._usual_s)
+        self._usual_s += 0.1 * (time.perf_counter() - began - self._usual_s)
         return outcomes
 
     def _try_commit(self, batch: list[_Waiting]) -> list[_Outcome]:

@@ -51,7 +51,9 @@ def context(call: Call, request: Request) -> dict[str, ContextValue]:
     if call.headers is not None:
         if call.signed_by:
             keys["s3:authType"] = _AUTH_TYPES.get(call.signed_by, "POST")
-            keys["s3:signatureversion"] = "AWS4-HMAC-SHA256"
+            scheme = call.headers.get("authorization").partition(" ")[0]
+            if scheme:  # Why: a presigned URL may be of either version, and the call does not say which
+                keys["s3:signatureversion"] = "AWS" if scheme == "AWS" else "AWS4-HMAC-SHA256"
         sha = call.headers.get("x-amz-content-sha256")
         if sha:
             keys["s3:x-amz-content-sha256"] = sha
