@@ -181,7 +181,10 @@ def check_rules(rules: Mapping[str, Any], scope: Scope) -> None:
     for name, rule in rules.items():
         if "RuleCondition" in rule and not holds(rule["RuleCondition"], scope):
             continue
-        for assertion in rule.get("Assertions") or ():
+        assertions = rule.get("Assertions") or []
+        if not is_list(assertions):
+            raise ValidationError(f"Template format error: Assertions of rule {name} must be a list")
+        for assertion in assertions:
             if not is_map(assertion) or "Assert" not in assertion:
                 raise ValidationError(f"Template format error: every assertion of rule {name} must contain an Assert")
             if not holds(assertion["Assert"], scope):
@@ -246,6 +249,8 @@ def _ref(argument: Any, scope: Scope) -> Any:
 def _get_att(argument: Any, scope: Scope) -> Any:
     logical_id, attribute = getatt_names(argument)
     attribute = _text(resolve(attribute, scope))
+    if not isinstance(attribute, str):
+        raise ValidationError("Template error: the attribute of Fn::GetAtt must be a string")
     if logical_id not in scope.resources:
         raise ValidationError(
             "Template error: instance of Fn::GetAtt references undefined resource " + logical_id,

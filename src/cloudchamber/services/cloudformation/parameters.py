@@ -6,11 +6,12 @@ Source: AWS CloudFormation User Guide, "Parameters section".
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ValidationError
-from cloudchamber.services.cloudformation.kinds import is_list
+from cloudchamber.services.cloudformation.kinds import is_list, is_map
 from cloudchamber.services.cloudformation.patterns import matches
 
 if TYPE_CHECKING:
@@ -82,6 +83,29 @@ def check_declarations(parameters: Mapping[str, Mapping[str, Any]]) -> None:
         inner = kind[len(_SSM) : -1] if kind.startswith(_SSM) and kind.endswith(">") else None
         if kind not in _TYPES and inner not in _SSM_TYPES:
             raise ValidationError(f"Template format error: Unrecognized parameter type: {kind}")
+        _check_constraints(name, declared)
+
+
+def _check_constraints(name: str, declared: Mapping[str, Any]) -> None:
+    for member in ("MinLength", "MaxLength", "MinValue", "MaxValue"):
+        if member in declared and not _is_number(declared[member], whole=member.endswith("Length")):
+            raise ValidationError(f"Template format error: {member} of parameter {name} must be a number.")
+    for member in ("AllowedPattern", "ConstraintDescription", "Description"):
+        if member in declared and not isinstance(declared[member], str):
+            raise ValidationError(f"Template format error: {member} of parameter {name} must be a string.")
+    allowed = declared.get("AllowedValues")
+    if "AllowedValues" in declared and (not is_list(allowed) or any(is_list(v) or is_map(v) for v in allowed)):
+        raise ValidationError(f"Template format error: AllowedValues of parameter {name} must be a list of strings.")
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return False
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    return math.isfinite(number) and (not whole or str(value).isdecimal())
 
 
 def is_ssm(declared: Mapping[str, Any]) -> bool:

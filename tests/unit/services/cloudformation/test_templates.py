@@ -238,3 +238,18 @@ def test_names() -> None:
     arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:x-AbCdEf"
     assert secret_parts(f"{arn}:SecretString:password") == (arn, "password", "", "")
     assert secret_parts("x:SecretString:k:AWSCURRENT:v") == ("x", "k", "AWSCURRENT", "v")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Parameters: {P: {Type: String, MinLength: []}}",
+        "Parameters: {P: {Type: Number, MaxValue: x}}",
+        "Parameters: {P: {Type: String, AllowedValues: 1}}",
+        "Parameters: {P: {Type: String, AllowedPattern: {}}}",
+        "Parameters: {P: {Type: Odd}}",
+    ],
+)
+def test_declarations_that_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="Template format error"):
+        parameters.check_declarations(read(text)["Parameters"])
