@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _GUEST = Path(__file__).resolve().parent / "guest"
 _STOP_GRACE_S = 10.0
+_AGAIN_S = 5.0
+"""When an end that failed is tried again."""
 _REBOOT_EXIT = 64
 """Exit code by which the first process asks to be started again (`reboot` inside)."""
 _PIDS = 2048
@@ -308,7 +310,10 @@ class Compute:
                 await self._end(row)
                 await self._launch(row)
         except Exception:  # noqa: BLE001 - the edge of a task nobody awaits: the log has the story, the row the outcome
-            _log.exception("%s could not be brought to %s", instance_id, row.state)
+            _log.exception("%s could not be brought to what follows %s", instance_id, row.state)
+            if row.state in ("stopping", "shutting-down"):
+                asyncio.get_running_loop().call_later(_AGAIN_S, self.wake, instance_id)
+                return
             await self._happened(instance_id, "failed", code="Server.InternalError", reason="Internal error on launch")
 
     async def _happened(
