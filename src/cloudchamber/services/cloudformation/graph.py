@@ -76,6 +76,7 @@ def check_names(template: Template) -> None:
     for output in template.outputs.values():
         missing.update(dict.fromkeys(n for n, _ in names_in([output.value, output.export]) if n not in known))
     _refuse_missing(missing, "Outputs")
+    _check_conditions(template)
     allowed = set(template.parameters) | PSEUDO
     for name, value in template.conditions.items():
         for used, _ in names_in(value):
@@ -84,6 +85,36 @@ def check_names(template: Template) -> None:
                     f"Template error: Unresolved dependencies [{used}]. Cannot reference resources in the Conditions "
                     f"block of the template ({name})"
                 )
+
+
+def _check_conditions(template: Template) -> None:
+    """Refuse conditions that need themselves, round some circle; evaluation relies on there being none."""
+    waiting = {
+        name: frozenset(_conditions_in(value)) & set(template.conditions) for name, value in template.conditions.items()
+    }
+    placed: set[str] = set()
+    while waiting:
+        ready = [name for name, needed in waiting.items() if needed <= placed]
+        if not ready:
+            circle = ", ".join(_circle(waiting))
+            raise ValidationError(f"Template format error: Circular dependency between conditions: [{circle}]")
+        placed.update(ready)
+        for name in ready:
+            del waiting[name]
+
+
+def _conditions_in(value: Any) -> Iterator[str]:
+    if is_list(value):
+        for item in value:
+            yield from _conditions_in(item)
+    if not is_map(value):
+        return
+    for key, item in value.items():
+        if key == "Condition" and isinstance(item, str):
+            yield item
+        elif key == "Fn::If" and is_list(item) and item and isinstance(item[0], str):
+            yield item[0]
+        yield from _conditions_in(item)
 
 
 def _refuse_missing(missing: Mapping[str, None], block: str) -> None:

@@ -253,3 +253,9 @@ def test_names() -> None:
 def test_declarations_that_are_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="Template format error"):
         parameters.check_declarations(read(text)["Parameters"])
+
+
+def test_conditions_that_need_themselves() -> None:
+    text = "Conditions: {A: !Equals [!If [B, x, y], x], B: !Not [!Condition A]}\nResources: {R: {Type: T}}"
+    with pytest.raises(ValidationError, match=r"Circular dependency between conditions: \[A, B\]"):
+        graph.check_names(template.parse(text))
