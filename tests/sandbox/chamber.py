@@ -23,6 +23,7 @@ async def main(mode: str, state: Path) -> None:
                 folder=state / "sandbox" / name,
                 program=("/bin/sh", "-c", LOOP),
                 listeners=(Listener("endpoint", "127.0.0.1", 4566),),
+                env={"MARK": str(state)} if detached else {},
                 detached=detached,
             )
         )

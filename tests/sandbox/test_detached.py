@@ -37,12 +37,12 @@ async def killed_chamber(mode: str, state: Path) -> None:
     assert await chamber.stdout.readline() == b"ready\n"
     chamber.kill()
     await chamber.wait()
+    await nothing_left(state / "sandbox" / "f-goes")
 
 
 async def test_an_instance_survives_its_chamber_and_its_calls_wait(sandboxes, state):
     await killed_chamber(sandboxes.mode, state)
     folder = state / "sandbox" / "i-stays"
-    await nothing_left(state / "sandbox" / "f-goes")
     assert sandboxes.ended(folder) is None
     sandbox = await sandboxes.attach(folder)
     assert sandbox is not None
@@ -112,11 +112,24 @@ def _is_spawner(path: Path, state: Path) -> bool:
     return False
 
 
+def _environments() -> list[bytes]:
+    """Environments of the processes that this user may look into."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return found
+
+
 async def test_a_killed_shim_takes_its_sandbox_along(sandboxes, state):
     await killed_chamber(sandboxes.mode, state)
     folder = state / "sandbox" / "i-stays"
     sandbox = await sandboxes.attach(folder)
+    assert any(f"MARK={state}".encode() in environment for environment in _environments())
     os.kill(json.loads((folder / "shim.json").read_text())["shim"], signal.SIGKILL)
     assert (await sandbox.exited()).detail
+    async with asyncio.timeout(10):
+        while any(f"MARK={state}".encode() in environment for environment in _environments()):
+            await asyncio.sleep(0.01)
     assert sandboxes.ended(folder).code == -signal.SIGKILL
     (folder / "ctl.sock").unlink()

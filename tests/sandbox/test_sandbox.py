@@ -65,10 +65,12 @@ def traces(folder: Path) -> list[str]:
     """What on this machine still speaks of that folder."""
     found = [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
     found += [f"socket {line}" for line in Path("/proc/net/unix").read_text().splitlines() if str(folder) in line]
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if str(folder).encode() in cmdline.read_bytes():
-                found.append(f"process {cmdline.parent.name}")
+            if os.fsencode(folder) in process.joinpath("cmdline").read_bytes():
+                found.append(f"process {process.name}")
+            if str(folder) in os.readlink(process / "fd/1"):
+                found.append(f"shim {process.name}")
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     found += [f"group {path}" for path in Path("/sys/fs/cgroup").glob(f"**/cc-{folder.name}-{digest}")]
     return found

@@ -137,6 +137,10 @@ class Init:
                 messages.send(self._shim, {"ran": self._runs.pop(child), "code": code})
 
     def _end(self) -> NoReturn:
+        if os.getpid() != 1:
+            for child in (self._main, *self._runs):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child, signal.SIGKILL)
         os._exit(0)  # the kernel kills the rest of the namespace; without one, the shim does
 
 

@@ -167,7 +167,6 @@ class SharedHost:
             others = tasks_of_user() if self._by_rlimits else 0
             set_rlimits(self._spec.limits, by_rlimits=self._by_rlimits, others=others)
             if sys.platform == "linux":
-                linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
                 linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
             if self._walled:
                 self._wall([*spare, *(port for _, port in addresses.values())])
