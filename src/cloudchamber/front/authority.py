@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.x509 import GeneralName
+
     from cloudchamber.base.clock import Clock
 
 _CA_DAYS = 3650
@@ -83,6 +86,7 @@ class Authority:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID
 
         root = x509.load_pem_x509_certificate(self.certificate_pem)
         signer = serialization.load_pem_private_key(self._key_path.read_bytes(), None)
@@ -100,7 +104,7 @@ class Authority:
             .not_valid_after(now + timedelta(days=_LEAF_DAYS))
             .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
             .sign(signer, hashes.SHA256())
@@ -109,7 +113,7 @@ class Authority:
         _write(chain, certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem)
 
 
-def _general_name(name: str):
+def _general_name(name: str) -> GeneralName:
     from cryptography import x509
 
     try:
@@ -118,7 +122,7 @@ def _general_name(name: str):
         return x509.DNSName(name)
 
 
-def _private_pem(key) -> bytes:
+def _private_pem(key: EllipticCurvePrivateKey) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     return key.private_bytes(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of one request, from its head to its reply; and the same steps without HTTP, for services.
 
-Arrival -> routed -> authenticated -> parsed -> authorized -> run -> written. A step cannot be skipped or reordered: each
-needs what the one before it made.
+Arrival -> routed -> authenticated -> parsed -> authorized -> run -> written. A step cannot be skipped or reordered:
+each needs what the one before it made.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ LAMBDA_OCTETS_MAX = 72 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-class RequestEntityTooLarge(ServiceError):
+class RequestEntityTooLarge(ServiceError):  # noqa: N818 - AWS's name
     """The body is longer than any that the operation takes."""
 
     code = "RequestEntityTooLargeException"
     status = 413
 
 
-class NotOffered(ServiceError):
+class NotOffered(ServiceError):  # noqa: N818 - says what it is
     """The service or its operation is not built here."""
 
     code = "NotImplemented"

@@ -1,0 +1,538 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client's connection: its octets to requests, its replies to octets.
+
+httptools (llhttp, strict) refuses most of what could be read in two ways: both a length and a transfer coding, several
+lengths, folded lines, bare line feeds. What it lets through and we do not want is refused in `_checked`.
+Source: RFC 9110, RFC 9112.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import deque
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import httptools
+
+from cloudchamber.base.body import FileSlice
+from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
+from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+HEAD_OCTETS_MAX = 64 * 1024
+HEADERS_MAX = 200
+IDLE_S = 75.0
+"""How long a connection may wait for its next request."""
+HEAD_S = 30.0
+"""How long a request's head may take from its first octet to its last."""
+STALL_S = 60.0
+"""How long a client may neither send what we wait for nor take what we send."""
+LINGER_S = 2.0
+"""How long we read away what comes after our last reply, so that the reply is not lost with it."""
+WATCH_S = 5.0
+WAITING_REQUESTS_MAX = 32
+SENDFILE_OCTETS = 1024 * 1024
+
+_log = logging.getLogger(__name__)
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+
+
+class Door(Protocol):
+    """What answers requests."""
+
+    async def handle(self, request: HttpRequest, body: Incoming) -> HttpReply:
+        """The reply. Raises nothing but `BodyCut`: the client is gone."""
+        ...
+
+
+class House(Protocol):
+    """The listener, as its connections see it."""
+
+    door: Door
+    closing: bool
+    """Whether no further request is taken."""
+
+    def opened(self, connection: Connection) -> None:
+        """A client came."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """It went."""
+        ...
+
+
+class RequestRefused(Exception):  # noqa: N818 - never leaves this module
+    """The request cannot be read, or should not be."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    request: HttpRequest
+    body: Incoming
+    keep: bool
+    old: bool
+    """Whether the client speaks HTTP/1.0, which has no chunks."""
+
+
+class Connection(asyncio.Protocol):
+    """Requests are answered one after the other, in order."""
+
+    def __init__(self, house: House, origin: str = "") -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.endless = False
+        """Whether the reply that is being written ends only when the client goes."""
+        self.origin = origin
+        """The sandbox that the client is in; empty for this machine."""
+        self._peer = origin
+        self._house = house
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._headers: list[tuple[str, str]] = []
+        self._head_octets = 0
+        self._head_began = 0.0
+        self._silent_octets = 0
+        self._spoke = False
+        self._expects = False
+        self._incoming: Incoming | None = None
+        self._waiting: deque[_Asked] = deque()
+        self._paused = False
+        self._can_write = asyncio.Event()
+        self._can_write.set()
+        self._watch: asyncio.TimerHandle | None = None
+        self._touched = self._loop.time()
+        self._deaf = False
+        self._heard_all = False
+        self._refusal: HTTPStatus | None = None
+        self._lost = False
+        self._writing = False
+        self._head_sent = False
+        self._ends_at = 0.0
+
+    # what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class, which is no subclass
+        self._house.opened(self)
+        name = transport.get_extra_info("peername")
+        if not self._peer:
+            self._peer = str(cast("tuple[object, ...]", name)[0]) if isinstance(name, tuple) else "127.0.0.1"
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._watch = self._loop.call_later(WATCH_S, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        self._touched = self._loop.time()
+        if self._deaf:
+            return
+        self._spoke = False
+        try:
+            self._parser.feed_data(data)
+            # Why: the parser gathers a header, a chunk's extension or a trailer of any length before it says a word.
+            self._silent_octets = 0 if self._spoke else self._silent_octets + len(data)
+            if self._silent_octets > HEAD_OCTETS_MAX:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        except httptools.HttpParserUpgrade:
+            # Why: the request itself was taken; what would follow it is another protocol, which nobody offered.
+            self._deaf = True
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.status if isinstance(cause, RequestRefused) else HTTPStatus.BAD_REQUEST)
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still read what it asked for."""
+        self._deaf = self._heard_all = True
+        if self._incoming is not None:
+            self._incoming.end(failed=True)
+        return not (self._ends_at or self.endless or self.task is None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._house.closed(self)
+        self._lost = self._deaf = True
+        self._can_write.set()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._incoming is not None:
+            self._incoming.end(failed=True)
+        for asked in self._waiting:
+            asked.body.end(failed=True)
+        # Why: what only writes to a client that is gone is of no use; an operation is never stopped half way.
+        if self._writing and self.task is not None:
+            self.task.cancel()
+
+    def pause_writing(self) -> None:
+        self._touched = self._loop.time()
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        self._touched = self._loop.time()
+        self._can_write.set()
+
+    # what the parser calls
+
+    def on_message_begin(self) -> None:
+        self._spoke = True
+        self._url = b""
+        self._headers = []
+        self._head_octets = 0
+        self._head_began = self._touched
+        self._expects = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        if len(self._headers) >= HEADERS_MAX:
+            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        text = name.decode("latin-1").lower()
+        if text == "expect" and value.strip().lower() == b"100-continue":
+            self._expects = True
+        # Why: header values are UTF-8 in practice (x-amz-meta-*); what is not stays as latin-1.
+        try:
+            self._headers.append((text, value.decode()))
+        except UnicodeDecodeError:
+            self._headers.append((text, value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self._spoke = True
+        self._head_began = 0.0
+        headers = Headers(self._headers)
+        method = self._parser.get_method().decode("latin-1")
+        version = self._parser.get_http_version()
+        path, query = _target(self._url.decode("latin-1"), headers)
+        length = _length(method, version, headers)
+        request = HttpRequest(method, path, query, headers, self._peer)
+        keep = version == "1.1" and "upgrade" not in headers and self._parser.should_keep_alive()
+        self._incoming = Incoming(self, length, expects=self._expects and version == "1.1")
+        self._waiting.append(_Asked(request, self._incoming, keep, version == "1.0"))
+        self._adjust_reading()
+        if self.task is None:
+            self.task = self._loop.create_task(self._answer())
+
+    def on_body(self, body: bytes) -> None:
+        self._spoke = True
+        if self._incoming is not None:
+            self._incoming.feed(body)
+
+    def on_message_complete(self) -> None:
+        self._spoke = True
+        if self._incoming is not None:
+            self._incoming.end()
+            self._incoming = None
+
+    # reading
+
+    def send(self, data: bytes) -> None:
+        """Write octets, if the client is still there."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def body_changed(self) -> None:
+        """A body's reader took octets, or octets came: read on, or wait for it."""
+        self._touched = self._loop.time()
+        self._adjust_reading()
+
+    def _adjust_reading(self) -> None:
+        """Read no further while a body, or a queue of requests, waits for those who should take it."""
+        if self._transport.is_closing():
+            return
+        waiting = self._incoming.size if self._incoming is not None else 0
+        limit = BODY_WINDOW // 2 if self._paused else BODY_WINDOW
+        paused = not self._ends_at and (waiting > limit or len(self._waiting) > WAITING_REQUESTS_MAX)
+        if paused and not self._paused:
+            self._transport.pause_reading()
+        elif self._paused and not paused:
+            self._touched = self._loop.time()
+            self._transport.resume_reading()
+        self._paused = paused
+
+    def _count(self, octets: int) -> None:
+        self._spoke = True
+        self._head_octets += octets
+        if self._head_octets > HEAD_OCTETS_MAX:
+            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer what came before, then say no, then end."""
+        self._deaf = True
+        self._refusal = status
+        if self._incoming is not None:
+            self._incoming.end(failed=True)
+        if self.task is None:
+            self._end()
+
+    def _end(self) -> None:
+        """End the connection after what was written, the refusal included, has gone out."""
+        if self._transport.is_closing():
+            return
+        if self._refusal is not None and not self._head_sent:
+            self.send(_STATUS_LINES[self._refusal] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        unread = self._incoming is not None or self._refusal is not None
+        self._deaf = True
+        if self._heard_all or not unread:
+            self._transport.close()
+            return
+        # Why: closing a socket that holds unread octets resets it, and the client may lose our reply (RFC 9112, 9.6).
+        self._ends_at = self._loop.time() + LINGER_S
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._adjust_reading()
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_later(LINGER_S, self._transport.abort)
+
+    def close(self) -> None:
+        """End the connection now; a reply that is being written is cut."""
+        if self.task is not None:
+            self.task.cancel()
+        self._transport.close()
+
+    def _look(self) -> None:
+        """Now and then: end a connection whose client keeps us waiting."""
+        now = self._loop.time()
+        quiet_s = now - self._touched
+        if self.task is None:
+            late = quiet_s > IDLE_S or (self._head_began > 0 and now - self._head_began > HEAD_S)
+        else:
+            late = self._held_up() and quiet_s > STALL_S
+        if late:
+            self._transport.abort()
+            return
+        self._watch = self._loop.call_later(WATCH_S, self._look)
+
+    def _held_up(self) -> bool:
+        """Whether the client, and nobody else, holds up the answer."""
+        if self._writing:
+            return not self._can_write.is_set()
+        return bool(self._waiting) and self._waiting[0].body.wanted
+
+    # answering
+
+    async def _answer(self) -> None:
+        try:
+            while self._waiting and not self._lost:
+                asked = self._waiting[0]
+                reply = await self._house.door.handle(asked.request, asked.body)
+                keep = asked.keep and not self._house.closing and _rest_is_small(asked.body)
+                await self._write(asked, reply, keep=keep)
+                if not keep or not await _read_away(asked.body):
+                    self._end()
+                    return
+                self._waiting.popleft()
+                self._head_sent = False
+                self._adjust_reading()
+            if self._deaf:
+                self._end()
+        except BodyCut:
+            self._end()
+        except ConnectionError:
+            self._transport.abort()
+        except Exception:  # noqa: BLE001 - the edge: one bad connection must not become a silent task
+            _log.exception("a connection failed")
+            if self._head_sent:
+                self._transport.abort()
+            else:
+                self._refusal = HTTPStatus.INTERNAL_SERVER_ERROR
+                self._end()
+        finally:
+            self.task = None
+            self._touched = self._loop.time()
+
+    async def _write(self, asked: _Asked, reply: HttpReply, *, keep: bool) -> None:
+        body = reply.body
+        head, chunked = _head(reply, keep=keep, old=asked.old)
+        bodyless = asked.request.method == "HEAD" or reply.status in (204, 304)
+        self._writing = True
+        try:
+            if isinstance(body, bytes):
+                self._head_sent = True
+                self.send(head if bodyless else head + body)
+                await self._room()
+            elif isinstance(body, FileSlice):
+                await self._send_file(head, body, bodyless=bodyless)
+            else:
+                self.endless = any(v.startswith("text/event-stream") for n, v in reply.headers if n == "Content-Type")
+                await self._send_stream(head, body, chunked=chunked, bodyless=bodyless)
+        finally:
+            self._writing = self.endless = False
+
+    async def _room(self) -> None:
+        """Wait until the client has taken most of what was sent."""
+        if not self._can_write.is_set():
+            await self._can_write.wait()
+        if self._lost:
+            raise BodyCut("the client went away")
+
+    async def _send_stream(self, head: bytes, body: AsyncIterator[bytes], *, chunked: bool, bodyless: bool) -> None:
+        generator = cast("AsyncGenerator[bytes, Any]", body)
+        async with aclosing(generator) if hasattr(body, "aclose") else nullcontext():
+            self._head_sent = True
+            self.send(head)
+            if bodyless:
+                return
+            async for chunk in body:
+                if chunk:
+                    self.send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                await self._room()
+            if chunked:
+                self.send(b"0\r\n\r\n")
+
+    async def _send_file(self, head: bytes, part: FileSlice, *, bodyless: bool) -> None:
+        """Let the kernel copy the file to the socket; the loop only waits until there is room."""
+        with part.path.open("rb") as file:
+            self._head_sent = True
+            if bodyless:
+                self.send(head)
+                return
+            self._transport.set_write_buffer_limits(0)
+            try:
+                self.send(head)
+                await self._flushed()
+                await self._copy(file.fileno(), part)
+            finally:
+                if not self._transport.is_closing():
+                    self._transport.set_write_buffer_limits()
+
+    async def _flushed(self) -> None:
+        """Wait until the transport holds nothing back: what the kernel sends next must come after it."""
+        while True:
+            await self._room()
+            if self._transport.get_write_buffer_size() == 0:
+                return
+            await asyncio.sleep(0)
+
+    async def _copy(self, source: int, part: FileSlice) -> None:
+        # Why a second descriptor: the loop lets nobody watch the transport's own.
+        descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+        try:
+            offset, end = part.offset, part.offset + part.length
+            while offset < end:
+                if self._lost:
+                    raise BodyCut("the client went away")
+                try:
+                    sent = os.sendfile(descriptor, source, offset, min(end - offset, SENDFILE_OCTETS))
+                except BlockingIOError:
+                    self.pause_writing()
+                    await _writable(self._loop, descriptor)
+                    self.resume_writing()
+                    continue
+                if sent == 0:
+                    raise ConnectionError("the file is shorter than its row says")
+                offset += sent
+                await asyncio.sleep(0)
+        finally:
+            self._can_write.set()
+            os.close(descriptor)
+
+
+def _target(target: str, headers: Headers) -> tuple[str, str]:
+    """Path and query of a request's target.
+
+    Raises:
+        RequestRefused: a target or a host that two readers might understand differently.
+    """
+    hosts = headers.all("host")
+    if len(hosts) > 1:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST)
+    if not target.startswith("/"):
+        scheme, found, rest = target.partition("://")
+        if not found or scheme.lower() not in ("http", "https"):
+            raise RequestRefused(HTTPStatus.BAD_REQUEST)
+        ends = min((i for i in map(rest.find, "/?#") if i >= 0), default=len(rest))
+        if hosts and hosts[0].lower() != rest[:ends].lower():
+            raise RequestRefused(HTTPStatus.BAD_REQUEST)
+        target = rest[ends:]
+        target = target if target.startswith("/") else f"/{target}"
+    path, _, query = target.partition("#")[0].partition("?")
+    return path, query
+
+
+def _length(method: str, version: str, headers: Headers) -> int | None:
+    """Octets of the body, None if only its end will tell.
+
+    Raises:
+        RequestRefused: framing that nobody needs and smugglers like.
+    """
+    if version not in ("1.0", "1.1"):
+        raise RequestRefused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+    if version == "1.1" and "host" not in headers:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST)
+    length: int | None = int(headers.get("content-length", "0"))
+    if "transfer-encoding" in headers:
+        if version == "1.0" or headers.get("transfer-encoding").strip().lower() != "chunked":
+            raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED)
+        length = None
+    # Why: the parser gives up a message that offers another protocol at the end of its head, body or not.
+    if method == "CONNECT" or ("upgrade" in headers and length != 0):
+        raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED)
+    return length
+
+
+def _head(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
+    """The reply's head, and whether its body goes out in chunks."""
+    body, chunked = reply.body, False
+    lines = "".join(f"{_clean(n)}: {_clean(v)}\r\n" for n, v in reply.headers)
+    if reply.status not in (204, 304) and not any(n.lower() == "content-length" for n, _ in reply.headers):
+        if isinstance(body, bytes):
+            lines += f"Content-Length: {len(body)}\r\n"
+        elif isinstance(body, FileSlice):
+            lines += f"Content-Length: {body.length}\r\n"
+        elif not old:
+            chunked = True
+            lines += "Transfer-Encoding: chunked\r\n"
+    if not keep:
+        lines += "Connection: close\r\n"
+    status = _STATUS_LINES.get(reply.status) or f"HTTP/1.1 {reply.status} Status\r\n".encode()
+    return status + lines.encode("utf-8", "surrogateescape") + b"\r\n", chunked
+
+
+def _clean(value: str) -> str:
+    """Text without line breaks: what a client stored must not become a header of its own."""
+    return value.replace("\r", " ").replace("\n", " ") if "\n" in value or "\r" in value else value
+
+
+async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(descriptor, tell)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _rest_is_small(body: Incoming) -> bool:
+    """Whether what is left of a body can be read away, so that it is not taken for the next request."""
+    return body.finished or (not body.withheld and body.left is not None and body.left <= BODY_WINDOW)
+
+
+async def _read_away(body: Incoming) -> bool:
+    """Read what nobody wanted; False if the client did not send it."""
+    if body.finished and not body.size:
+        return True
+    try:
+        async for _ in body:
+            pass
+    except BodyCut:
+        return False
+    return True

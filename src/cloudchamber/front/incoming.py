@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The body of one request as it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+BODY_WINDOW = 1024 * 1024
+"""Octets of a body that wait for its reader before the socket is read no further."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyCut(ConnectionError):  # noqa: N818 - says what happened
+    """The client went away, or broke the framing, in the middle of a body."""
+
+
+class Source(Protocol):
+    """The connection that a body comes from."""
+
+    def send(self, data: bytes) -> None:
+        """Write octets to the client."""
+        ...
+
+    def body_changed(self) -> None:
+        """Octets were taken, or came."""
+        ...
+
+
+class Incoming:
+    """A `base.body.Body` of the octets on the wire. `100 Continue` goes out when somebody begins to read."""
+
+    __slots__ = ("_chunks", "_done", "_failed", "_received", "_source", "_waiter", "length", "size", "withheld")
+
+    def __init__(self, source: Source, length: int | None, *, expects: bool = False) -> None:
+        self.length = length
+        self.size = 0
+        """Octets that came and were not taken yet."""
+        self.withheld = expects and length != 0
+        """Whether the client waits for `100 Continue` before it sends anything."""
+        self._source = source
+        self._chunks: deque[bytes] = deque()
+        self._received = 0
+        self._done = length == 0
+        self._failed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def trailers(self) -> Mapping[str, str]:
+        """HTTP trailers are not used by AWS's clients; those of aws-chunked are inside the body."""
+        return {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every octet has come."""
+        return self._done and not self._failed
+
+    @property
+    def left(self) -> int | None:
+        """Octets that have still to come, if the client said."""
+        return None if self.length is None else self.length - self._received
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for octets."""
+        return self._waiter is not None and not self._waiter.done()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.withheld and not self._done:
+            self.withheld = False
+            self._source.send(_CONTINUE)
+        self._source.body_changed()
+        while True:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self.size -= len(chunk)
+                self._source.body_changed()
+                yield chunk
+            if self._failed:
+                raise BodyCut("the connection ended in the middle of a body")
+            if self._done:
+                return
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def feed(self, chunk: bytes) -> None:
+        """Octets came."""
+        self.withheld = False
+        self._chunks.append(chunk)
+        self.size += len(chunk)
+        self._received += len(chunk)
+        if self.size > BODY_WINDOW:
+            self._source.body_changed()
+        self._notify()
+
+    def end(self, *, failed: bool = False) -> None:
+        """The last octet came, or no more will."""
+        if failed and not self._done:
+            self._failed = True
+        self._done = True
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
