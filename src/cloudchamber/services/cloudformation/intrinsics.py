@@ -181,7 +181,7 @@ def check_rules(rules: Mapping[str, Any], scope: Scope) -> None:
     for name, rule in rules.items():
         if "RuleCondition" in rule and not holds(rule["RuleCondition"], scope):
             continue
-        assertions = rule.get("Assertions") or []
+        assertions: Any = rule.get("Assertions") or []
         if not is_list(assertions):
             raise ValidationError(f"Template format error: Assertions of rule {name} must be a list")
         for assertion in assertions:
