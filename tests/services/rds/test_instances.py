@@ -176,6 +176,38 @@ def test_iam_can_be_switched_off(chamber: Any, rds: Any, database: dict[str, Any
         )
 
 
+def test_administrators_may_use_iam_too(chamber: Any, database: dict[str, Any], ca: str, app_role: Any) -> None:
+    """PostgreSQL itself counts ADMIN OPTION on rds_iam as membership; RDS does not."""
+    root = {"AccessKeyId": "AKIAROOTROOTROOTROOT", "SecretAccessKey": "test-root-secret", "SessionToken": None}
+    with connect(database, ca) as boss:
+        boss.execute("CREATE ROLE ops LOGIN PASSWORD 'ops-password'")
+        boss.execute("GRANT rds_superuser TO ops")
+        with connect(database, ca, "ops", "ops-password") as ops:
+            assert ops.execute("SELECT current_user").fetchone() == ("ops",)
+        boss.execute("GRANT rds_iam TO ops")
+        with connect(database, ca, "ops", token(chamber, root, database, "ops")) as ops:
+            assert ops.execute("SELECT current_user").fetchone() == ("ops",)
+        with pytest.raises(psycopg.OperationalError, match="PAM authentication failed"):
+            connect(database, ca, "ops", "ops-password")
+        boss.execute("REVOKE rds_iam FROM ops")
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            connect(database, ca, "ops", "wrong")
+        with connect(database, ca, "ops", "ops-password") as ops:
+            assert ops.execute("SELECT current_user").fetchone() == ("ops",)
+
+
+def test_creators_of_iam_roles_keep_their_password(database: dict[str, Any], ca: str) -> None:
+    with connect(database, ca) as boss:
+        boss.execute("CREATE ROLE maker LOGIN CREATEROLE PASSWORD 'maker-password'")
+        with connect(database, ca, "maker", "maker-password") as maker:
+            maker.execute("CREATE ROLE made LOGIN")
+        boss.execute("GRANT rds_iam TO made")
+    with connect(database, ca, "maker", "maker-password") as maker:
+        assert maker.execute("SELECT current_user").fetchone() == ("maker",)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        connect(database, ca, "maker", "wrong")
+
+
 def test_cancel_and_copy(database: dict[str, Any], ca: str) -> None:
     with connect(database, ca) as boss:
         with boss.cursor().copy("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 20000)) TO STDOUT") as copy:
@@ -377,7 +409,9 @@ def test_stack_of_a_database(chamber: Any, rds: Any) -> None:
     cfn.get_waiter("stack_create_complete").wait(StackName="db-stack", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     stack = cfn.describe_stacks(StackName="db-stack")["Stacks"][0]
     outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
-    assert outputs["Address"].startswith("127.0.") and outputs["Port"] == "5432" and outputs["Resource"].startswith("db-")
+    assert (
+        outputs["Address"].startswith("127.0.") and outputs["Port"] == "5432" and outputs["Resource"].startswith("db-")
+    )
     assert json.loads(sm.get_secret_value(SecretId=outputs["Master"])["SecretString"])["username"] == "boss"
     assert len(json.loads(sm.get_secret_value(SecretId=outputs["Secret"])["SecretString"])["password"]) == 20
     changed = TEMPLATE.replace("db.t4g.micro", "db.t4g.small")

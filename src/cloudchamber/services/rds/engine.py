@@ -75,6 +75,10 @@ class Engine(Protocol):
         """A session of ours, as the cluster's superuser."""
         ...
 
+    async def admit(self, resource_id: str, users: Mapping[str, bool]) -> None:
+        """Say for single users whether the private socket lets them in without a password (True) or asks for one."""
+        ...
+
     def log_tail(self, resource_id: str, octets: int = 4096) -> str:
         """The end of the server's log."""
         ...

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _BEGIN_WITHIN_S = 60.0
 _BEGINNING_MAX = 200
 _UPSTREAM_MESSAGE_MAX = 1 << 16
+_AGREE_TURNS = 30
 _AUTHENTICATION_OK = b"\0\0\0\0"
 
 
@@ -57,8 +58,9 @@ class Caller:
 class Refused(Exception):  # noqa: N818 - an outcome
     """A connection is ended with an error: what the client sees, and the real reason for the owner."""
 
-    def __init__(self, code: str, seen: str, reason: str = "") -> None:
+    def __init__(self, code: str, seen: str, reason: str = "", *, recorded: bool = False) -> None:
         super().__init__(reason or seen)
+        self.recorded = recorded
         self.code = code
         self.seen = seen
         self.reason = reason or seen
@@ -87,12 +89,20 @@ class Gate(Protocol):
         """
         ...
 
+    async def agree(self, user: str, iam: bool) -> None:
+        """Make PostgreSQL treat a user as we do: let in what we verified, ask for a password otherwise.
+
+        Raises:
+            Refused: that cannot be done for such a name.
+        """
+        ...
+
     def plain(self, start: messages.Start) -> Session:
         """The session of a password user."""
         ...
 
-    def refused(self, user: str, caller: Caller, reason: str) -> None:
-        """Tell the owner about a refused connection."""
+    def refused(self, user: str, caller: Caller, reason: str, *, recorded: bool = False) -> None:
+        """Tell the owner about a refused connection; `recorded`: its track has the decision already."""
         ...
 
     @property
@@ -288,7 +298,6 @@ class Front:
         Raises:
             EOFError: it was refused, and the client was told.
         """
-        upstream: Link | None = None
         try:
             if self._gate.needs_tls and not link.secure:
                 raise Refused(
@@ -300,14 +309,10 @@ class Front:
                 raise Refused("28000", f'role "{ADMIN}" is reserved')
             iam = await self._gate.uses_iam(start.user)
             session = await self._token(link, start, caller) if iam else self._gate.plain(start)
-            upstream = Link(dial(self._upstream))
-            await upstream.write(start.raw)
-            await self._upstream_greets(link, upstream, start, iam)
+            upstream = await self._greeted(link, start, iam)
         except Refused as refused:
-            self._gate.refused(start.user, caller, refused.reason)
+            self._gate.refused(start.user, caller, refused.reason, recorded=refused.recorded)
             await _say(link, messages.fatal(refused.code, refused.seen))
-            if upstream is not None:
-                upstream.close()
             raise EOFError from refused
         except (ConnectionRefusedError, FileNotFoundError) as error:
             await _say(link, messages.fatal("57P03", "the database system is starting up"))
@@ -324,16 +329,37 @@ class Front:
             raise messages.Malformed(f"expected password response, got message type {kind[0]}")
         return self._gate.authenticate(start, body.rstrip(b"\0").decode(errors="replace"), caller)
 
-    async def _upstream_greets(self, link: Link, upstream: Link, start: messages.Start, iam: bool) -> None:
-        """Pass on PostgreSQL's first answer, if it is the one that this way of authentication must give."""
-        while True:
-            kind, body = await upstream.message(_UPSTREAM_MESSAGE_MAX)
-            if kind == b"R" and (body[:4] == _AUTHENTICATION_OK) != iam:
-                # Why: the user joined or left rds_iam between our look and PostgreSQL's; never in without a proof.
-                raise Refused("28000", f'authentication failed for user "{start.user}"', "rds_iam changed meanwhile")
-            await link.write(kind + (len(body) + 4).to_bytes(4, "big") + body)
-            if kind in (b"R", b"E"):
-                return
+    async def _greeted(self, link: Link, start: messages.Start, iam: bool) -> Link:
+        """A connection to PostgreSQL whose first answer is the one that this way of authentication must give.
+
+        Why it may not be at once: PostgreSQL sees members of ``rds_iam`` more widely than RDS does (ADMIN OPTION
+        counts), and a user may join or leave between our look and its. Nobody is ever let in without a proof.
+
+        Raises:
+            Refused: PostgreSQL does not come to agree. OSError: it does not answer.
+        """
+        for turn in range(_AGREE_TURNS):
+            upstream = Link(dial(self._upstream))
+            try:
+                await upstream.write(start.raw)
+                first: list[bytes] = []
+                while True:
+                    kind, body = await upstream.message(_UPSTREAM_MESSAGE_MAX)
+                    first.append(kind + (len(body) + 4).to_bytes(4, "big") + body)
+                    if kind in (b"R", b"E"):
+                        break
+                if kind == b"E" or (body[:4] == _AUTHENTICATION_OK) == iam:
+                    await link.write(b"".join(first))
+                    return upstream
+            except BaseException:
+                upstream.close()
+                raise
+            upstream.close()
+            if turn == 0:
+                await self._gate.agree(start.user, iam)
+            await asyncio.sleep(0.005 * turn)
+        seen = f'authentication failed for user "{start.user}"'
+        raise Refused("28000", seen, "PostgreSQL and RDS see the membership of rds_iam differently")
 
 
 async def _say(link: Link, message: bytes) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import AccessDenied
@@ -27,6 +28,8 @@ _MEMBER = (
 _TEST_16 = "pg_has_role(r.oid, g.oid, 'USAGE') OR pg_has_role(r.oid, g.oid, 'SET')"
 _TEST = "pg_has_role(r.oid, g.oid, 'MEMBER')"
 _REFUSALS_A_MINUTE = 30
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]*")
+_AGREED_MAX = 1000
 
 
 class Guard:
@@ -42,6 +45,7 @@ class Guard:
         self._asking = asyncio.Lock()
         self._minute = 0
         self._refusals = 0
+        self._agreed: dict[str, bool] = {}
 
     def _row(self) -> tables.Instance:
         row = self._doors.database.read(lambda db: tables.by_id(db, self._id))
@@ -109,14 +113,26 @@ class Guard:
                 found.principal, need, None, service="rds", name=f"connect {start.user}@{row.name}", peer=caller.peer_ip
             )
         except AccessDenied as denied:
-            raise Refused("28000", seen, denied.message) from denied
+            raise Refused("28000", seen, denied.message, recorded=True) from denied
         return Session(row.arn, start.user, start.database, found.principal.arn, (decision,))
+
+    async def agree(self, user: str, iam: bool) -> None:
+        """A line of its own for `user` in ``pg_hba.conf``.
+
+        Raises:
+            Refused: the name cannot be written there, or there are too many.
+        """
+        if not _PLAIN_NAME.fullmatch(user) or (user not in self._agreed and len(self._agreed) >= _AGREED_MAX):
+            raise Refused("28000", f'authentication failed for user "{user}"', "no line in pg_hba.conf for such a name")
+        async with self._asking:
+            self._agreed[user] = iam
+            await self._engine.admit(self._id, self._agreed)
 
     def plain(self, start: Start) -> Session:
         """A password user's session: PostgreSQL checks the password."""
         return Session(self._row().arn, start.user, start.database)
 
-    def refused(self, user: str, caller: Caller, reason: str) -> None:
+    def refused(self, user: str, caller: Caller, reason: str, *, recorded: bool = False) -> None:
         """A segment and an event about a refused connection; at most some a minute."""
         now = self._doors.clock.now().timestamp()
         if int(now // 60) != self._minute:
@@ -126,12 +142,13 @@ class Guard:
         if row is None or self._refusals > _REFUSALS_A_MINUTE:
             return
         who = caller.instance_id or caller.peer_ip
-        segment = Segment(
-            Trace.begin(int(now)).track_id, segment_id(), "", "rds", f"connect {user or '?'}@{row.name}", now, now,
-            status=403, error="connection refused", resource=row.arn,
-        )  # fmt: skip
-        segment.notes.update(reason=reason[:1000], source=who)
-        self._doors.recorder.record(segment)
+        if not recorded:
+            segment = Segment(
+                Trace.begin(int(now)).track_id, segment_id(), "", "rds", f"connect {user or '?'}@{row.name}", now, now,
+                status=403, error="connection refused", resource=row.arn,
+            )  # fmt: skip
+            segment.notes.update(reason=reason[:1000], source=who)
+            self._doors.recorder.record(segment)
         task = asyncio.get_running_loop().create_task(self._write(row, now, f"Connection from {who} refused: {reason}"))
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)

@@ -184,6 +184,17 @@ class LocalPostgres:
         """A session as the superuser."""
         return await Control.connect(self.address(resource_id), database)
 
+    async def admit(self, resource_id: str, users: Mapping[str, bool]) -> None:
+        """Rewrite ``pg_hba.conf`` with a line for each of `users` before the general ones, and let it be read."""
+        lines = "".join(f'local all "{user}" {"trust" if free else "scram-sha-256"}\n' for user, free in users.items())
+        home = self._home(resource_id)
+        await asyncio.to_thread(_write_for_server, home / "data", "pg_hba.conf", lines + _HBA)
+        control = await self.control(resource_id)
+        try:
+            await control.query("SELECT pg_reload_conf()")
+        finally:
+            await control.close()
+
     def log_tail(self, resource_id: str, octets: int = 4096) -> str:
         """The end of the newest log file."""
         files = sorted(self._home(resource_id).glob("log/*"), key=lambda file: file.stat().st_mtime)
@@ -256,14 +267,8 @@ class LocalPostgres:
         if (self._programs and self._programs.major) == 18:
             merged.setdefault("io_method", "sync")
         text = "".join(f"{key} = '{value}'\n" for key, value in merged.items())
-        owner = (home / "data").stat().st_uid
-        for name, content in (("postgresql.conf", text), ("pg_hba.conf", _HBA)):
-            passing = home / "data" / f"{name}.new"
-            passing.write_text(content)
-            os.chmod(passing, 0o600)
-            if os.geteuid() == 0:
-                os.chown(passing, owner, owner)
-            passing.replace(home / "data" / name)
+        _write_for_server(home / "data", "postgresql.conf", text)
+        _write_for_server(home / "data", "pg_hba.conf", _HBA)
         logs = sorted((home / "log").glob("postgresql.log.*"))
         for old in logs[: max(0, len(logs) - 72)]:
             old.unlink()
@@ -397,6 +402,17 @@ def _make_home(home: Path) -> None:
         (home / name).mkdir(mode=0o700)
 
 
+def _write_for_server(data: Path, name: str, content: str) -> None:
+    """Replace a file of the server's, readable for it alone."""
+    passing = data / f"{name}.new"
+    passing.write_text(content)
+    os.chmod(passing, 0o600)
+    if os.geteuid() == 0:
+        owner = data.stat().st_uid
+        os.chown(passing, owner, owner)
+    passing.replace(data / name)
+
+
 def _fresh_uid() -> int:
     return _UID_BASE + 1 + int(ids.hex_token(3), 16)
 
@@ -416,6 +432,8 @@ def _own(home: Path, uid: int) -> None:
 
 def _sync_tree(home: Path) -> None:
     """Force a tree of files to the disk."""
+    if sys.platform == "linux" and _sync_file_system(home):
+        return
     for folder, _, files in os.walk(home):
         for path in (*(os.path.join(folder, file) for file in files), folder):
             handle = os.open(path, os.O_RDONLY)
@@ -423,6 +441,19 @@ def _sync_tree(home: Path) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def _sync_file_system(home: Path) -> bool:
+    """Force everything of a file system to the disk: 0.04 s, where a thousand files one by one take 1 s and more."""
+    import ctypes
+
+    handle = os.open(home, os.O_RDONLY)
+    try:
+        return ctypes.CDLL(None).syncfs(handle) == 0
+    except AttributeError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:
