@@ -22,13 +22,16 @@ from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
 from cloudchamber.wire.codec import parse, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
+from cloudchamber.wire.model import load
 from cloudchamber.wire.route import Offered, Routed, is_form, route
+from cloudchamber.wire.validate import check
 
 if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Mapping
 
+    from cloudchamber.base.body import Body
     from cloudchamber.contract.identity import Principal
     from cloudchamber.contract.operation import AnyOperation
     from cloudchamber.contract.service import Service
@@ -37,6 +40,7 @@ FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
 LAMBDA_OCTETS_MAX = 72 * 1024 * 1024
 """A zip of 50 MB, in base64, with its JSON."""
+MESSAGE_MAX = 2000
 
 _log = logging.getLogger(__name__)
 
@@ -91,10 +95,10 @@ class Pipeline:
         segment.request_id = request_id
         routed = Routed("front", "unrouted", "query")
         try:
-            form = await read_all(body, FORM_OCTETS_MAX) if is_form(request) else None
+            form = await _whole(body, FORM_OCTETS_MAX) if is_form(request) else None
             routed = route(request, form, self._offered)
             segment.service, segment.name = routed.service, routed.operation
-            first = await read_all(body, _limit(routed)) if form is None and body_first(request, routed) else form
+            first = await _whole(body, _limit(routed)) if form is None and body_first(request, routed) else form
             who = authenticate(request, routed, first, doors.identities, doors.region, now)
             segment.principal = who.principal.name
             if routed.error is not None:
@@ -114,7 +118,7 @@ class Pipeline:
                 signed_by=who.how,
             )
             checked = Held(first) if first is not None else wrap(body, who.payload)
-            whole = checked if streams(routed) else await read_all(checked, _limit(routed))
+            whole = checked if streams(routed) else await _whole(checked, _limit(routed))
             values = parse(routed, request, whole)
             service = doors.services[routed.service]
             operation = service.operations[routed.operation]
@@ -125,8 +129,6 @@ class Pipeline:
         except BodyCut:
             segment.error = "client disconnected"
             raise
-        except OverflowError:
-            reply = self._fail(routed, request, segment, RequestEntityTooLarge("Request body is too large."))
         except ServiceError as error:
             reply = self._fail(routed, request, segment, error)
         except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
@@ -140,7 +142,7 @@ class Pipeline:
 
     def _fail(self, routed: Routed, request: HttpRequest, segment: Segment, error: ServiceError) -> HttpReply:
         segment.status, segment.error = error.status, error.code
-        segment.notes["message"] = error.message[:2000]
+        segment.notes["message"] = _told(error)
         if error.status >= 500:
             _log.warning("%s %s answered %s: %s", segment.service, segment.name, error.code, error.message)
         return fault(error, routed, request, segment.request_id)
@@ -174,12 +176,13 @@ class Pipeline:
         )
         try:
             found, chosen = _offered(doors, service, operation)
+            check(load(service).operations[operation], request)
             _decide(call, found, chosen, request)
             response = await chosen.run(call, request)
             segment.status = 200
         except ServiceError as error:
             segment.status, segment.error = error.status, error.code
-            segment.notes["message"] = error.message[:2000]
+            segment.notes["message"] = _told(error)
             raise
         except BaseException:
             segment.status, segment.error = 500, "InternalFailure"
@@ -239,7 +242,7 @@ class Front:
             segment.status = 200
         except ServiceError as error:
             segment.status, segment.error = error.status, error.code
-            segment.notes["message"] = error.message[:2000]
+            segment.notes["message"] = _told(error)
             raise
         finally:
             segment.ended = doors.clock.now().timestamp()
@@ -263,6 +266,19 @@ def _decide(call: Call, service: Service, operation: AnyOperation, request: Mapp
         asked = [d["resource"] for d in call.segment.decisions if d["resource"] != "*"]
         if asked and not call.segment.resource:
             call.segment.resource = asked[0]
+
+
+async def _whole(body: Body, limit: int) -> bytes:
+    try:
+        return await read_all(body, limit)
+    except OverflowError:
+        raise RequestEntityTooLarge("Request body is too large.") from None
+
+
+def _told(error: ServiceError) -> str:
+    """An error's message as tracks keep it: without the canonical request and its session token, without ciphertext."""
+    text = error.message.partition("\n\n")[0].partition(". Encoded authorization failure message")[0]
+    return text[:MESSAGE_MAX]
 
 
 def _limit(routed: Routed) -> int:

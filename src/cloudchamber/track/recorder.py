@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps segments: joins them into tracks, answers questions about them, tells those who follow.
 
-Tracks are a record for people, not the truth of a service: they are written behind, in batches, to a database of
-their own, and the last second may be missing after a crash.
+Tracks are a record for people, not the truth of a service: they are written behind, in small batches, to a database of
+their own that is never synced. The last moment may be missing after a crash, and segments are dropped rather than that
+a request fails for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sqlite3
-import time
+from collections import deque
+from contextlib import closing
 from dataclasses import fields
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,59 +29,137 @@ if TYPE_CHECKING:
 _SCHEMA = """CREATE TABLE IF NOT EXISTS segments (
   id TEXT PRIMARY KEY, track_id TEXT NOT NULL, request_id TEXT NOT NULL, started REAL NOT NULL, body TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS by_track ON segments (track_id);
+CREATE INDEX IF NOT EXISTS by_track ON segments (track_id, started);
 CREATE INDEX IF NOT EXISTS by_request ON segments (request_id);
-CREATE INDEX IF NOT EXISTS by_time ON segments (started);
+CREATE INDEX IF NOT EXISTS by_time ON segments (started, track_id);
 """
 KEPT_MAX = 200_000
+"""Segments that are kept; older ones go."""
+PENDING_MAX = 20_000
+"""Segments in memory that the disk has not taken."""
+FOLLOWER_MAX = 1000
+TRACK_SEGMENTS_MAX = 5000
 _FLUSH_AFTER_S = 0.25
+_BATCH = 500
+"""Segments written at once: about 5 ms in which nothing else is done."""
+_AGAIN_S = 5.0
+"""How long to leave a database alone that refused."""
 _NAMES = tuple(f.name for f in fields(Segment))
+_log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """The chamber's memory of what happened."""
+    """The chamber's memory of what happened. `record` never fails and never waits."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        self._db.executescript(_SCHEMA)
-        self._pending: list[Segment] = []
+        self._db = _open(path)
+        self._pending: deque[Segment] = deque()
         self._flush: asyncio.TimerHandle | None = None
         self._followers: set[asyncio.Queue[Segment]] = set()
+        self._dropped = 0
         self._written = 0
+        self._ill = False
 
     def record(self, segment: Segment) -> None:
         """Keep a finished segment."""
         self._pending.append(segment)
-        for queue in self._followers:
-            if not queue.full():
-                queue.put_nowait(segment)
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(_FLUSH_AFTER_S, self.flush)
+        if len(self._pending) > PENDING_MAX:
+            self._pending.popleft()
+            self._dropped += 1
+        for follower in self._followers:
+            if not follower.full():
+                follower.put_nowait(segment)
+        self._soon(_FLUSH_AFTER_S)
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write all that is pending; what the disk refuses stays pending."""
+        while self._pending and self._write_batch():
+            pass
+
+    def track(self, track_id: str) -> list[Segment]:
+        """The segments of one track, by the time they began; at most 5,000."""
+        self.flush()
+        return self._select(
+            "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?", (track_id, TRACK_SEGMENTS_MAX)
+        )
+
+    def by_request(self, request_id: str) -> Segment | None:
+        """The segment of one request (`x-amzn-RequestId`), or with that segment id."""
+        self.flush()
+        found = self._select("SELECT body FROM segments WHERE request_id = ? LIMIT 1", (request_id,))
+        found = found or self._select("SELECT body FROM segments WHERE id = ?", (request_id,))
+        return found[0] if found else None
+
+    def recent(self, limit: int = 50, before: float = 0.0) -> list[list[Segment]]:
+        """The latest tracks, newest first by their latest segment, each with all its segments.
+
+        Only as many rows are read as it takes: tracks are met by walking back through time.
+        """
+        self.flush()
+        rows = self._db.execute(
+            "SELECT track_id FROM segments WHERE started < ? ORDER BY started DESC", (before or float("inf"),)
+        )
+        met: dict[str, None] = {}
+        with closing(rows):
+            for row in islice(rows, KEPT_MAX):
+                met.setdefault(row[0])
+                if len(met) >= limit:
+                    break
+        sql = "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?"
+        return [self._select(sql, (track_id, TRACK_SEGMENTS_MAX)) for track_id in met]
+
+    async def follow(self) -> AsyncIterator[Segment]:
+        """Segments as they are recorded; a follower that is too slow misses some."""
+        follower: asyncio.Queue[Segment] = asyncio.Queue(FOLLOWER_MAX)
+        self._followers.add(follower)
+        try:
+            while True:
+                yield await follower.get()
+        finally:
+            self._followers.discard(follower)
+
+    def close(self) -> None:
+        """Write what is pending and close."""
         if self._flush is not None:
             self._flush.cancel()
-            self._flush = None
-        pending, self._pending = self._pending, []
-        if not pending:
-            return
-        rows = [
-            (
-                s.id,
-                s.track_id,
-                s.request_id,
-                s.started,
-                orjson.dumps(s, default=str, option=orjson.OPT_NON_STR_KEYS).decode(),
-            )
-            for s in pending
-        ]
+        self.flush()
+        self._db.close()
+
+    def _soon(self, after_s: float) -> None:
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(after_s, self._write_behind)
+
+    def _write_behind(self) -> None:
+        self._flush = None
+        taken = self._write_batch()
+        if self._pending:
+            self._soon(0.001 if taken else _AGAIN_S)
+
+    def _write_batch(self) -> bool:
+        """Write the oldest segments; False if the database refused them."""
+        batch = list(islice(self._pending, _BATCH))
+        try:
+            self._insert(batch)
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.rollback()
+            if not self._ill:
+                _log.warning("tracks cannot be written: %s", error)
+            self._ill = True
+            return False
+        for _ in batch:
+            self._pending.popleft()
+        if self._ill or self._dropped:
+            _log.warning("tracks are written again; %d segments are missing", self._dropped)
+            self._ill, self._dropped = False, 0
+        return True
+
+    def _insert(self, batch: list[Segment]) -> None:
+        rows = [(s.id, s.track_id, s.request_id, s.started, _json(s)) for s in batch]
         self._db.execute("BEGIN")
         self._db.executemany("INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?)", rows)
         self._written += len(rows)
-        if self._written > KEPT_MAX // 20:
+        if self._written > KEPT_MAX // 50:
             self._written = 0
             self._db.execute(
                 "DELETE FROM segments WHERE started < "
@@ -86,46 +168,47 @@ class Recorder:
             )
         self._db.execute("COMMIT")
 
-    def track(self, track_id: str) -> list[Segment]:
-        """The segments of one track, by the time they began."""
-        return self._select("SELECT body FROM segments WHERE track_id = ? ORDER BY started", (track_id,))
-
-    def by_request(self, request_id: str) -> Segment | None:
-        """The segment of one request (`x-amzn-RequestId`), or with that segment id."""
-        found = self._select(
-            "SELECT body FROM segments WHERE request_id = ? OR id = ? LIMIT 1", (request_id, request_id)
-        )
-        return found[0] if found else None
-
-    def recent(self, limit: int = 50, before: float = 0.0) -> list[list[Segment]]:
-        """The latest tracks, newest first, each with all its segments."""
-        self.flush()
-        rows = self._db.execute(
-            "SELECT track_id, min(started) AS began FROM segments WHERE started < ? GROUP BY track_id ORDER BY began DESC LIMIT ?",
-            (before or time.time() + 1, limit),  # noqa: TID251 - compared with what is in the table only
-        ).fetchall()
-        return [self.track(row[0]) for row in rows]
-
-    async def follow(self) -> AsyncIterator[Segment]:
-        """Segments as they are recorded; a follower that is too slow misses some."""
-        queue: asyncio.Queue[Segment] = asyncio.Queue(1000)
-        self._followers.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._followers.discard(queue)
-
-    def close(self) -> None:
-        """Write what is pending and close."""
-        self.flush()
-        self._db.close()
-
-    def _select(self, sql: str, values: tuple[str, ...]) -> list[Segment]:
-        self.flush()
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[Segment]:
         return [segment(json.loads(row[0])) for row in self._db.execute(sql, values)]
 
 
 def segment(body: dict[str, Any]) -> Segment:
     """A segment from its JSON."""
     return Segment(**{name: body[name] for name in _NAMES if name in body})
+
+
+def _json(segment: Segment) -> str:
+    """A segment as JSON; one that cannot be written is kept without its notes and decisions."""
+    try:
+        return orjson.dumps(segment, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # Why: such as a lone surrogate that a client sent in a name
+        plain = {name: _plain(getattr(segment, name)) for name in _NAMES if name not in ("decisions", "notes")}
+        return orjson.dumps(plain).decode()
+
+
+def _plain(value: object) -> object:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the database of tracks; one that is broken is put aside, for tracks are worth less than a start."""
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        _log.warning("the record of tracks was put aside as %s.broken: %s", path.name, error)
+        path.replace(path.with_name(f"{path.name}.broken"))
+        for ending in ("-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=OFF")
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db

@@ -44,7 +44,8 @@ class Trace:
     @classmethod
     def parse(cls, header: str) -> Trace | None:
         """Read the header; None if it names no valid track. `Self` (an ALB's own step) counts as no parent."""
-        fields = dict(part.strip().partition("=")[::2] for part in header.split(";")[:8])
+        parts = (part.strip().partition("=") for part in header.split(";")[:8])
+        fields = {name: value for name, _, value in parts}
         root = fields.get("Root", "")
         if not _ROOT.fullmatch(root):
             return None

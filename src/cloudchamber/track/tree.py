@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudchamber.track.track import Segment
+
+COMMAND_LINE = "cloudchamber"
+"""What a step that the person's own command line asked for is called."""
+_LOOKS = ("Describe", "List", "Get", "Head")
+_HOUSEKEEPING = ("sts", "logs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +29,35 @@ class Step:
 
 
 def steps(segments: Sequence[Segment]) -> list[Step]:
-    """The segments in the order of a walk through the tree; a segment whose parent is unknown is a root."""
+    """The segments in the order of a walk through the tree.
+
+    A segment whose parent is unknown is a root; of segments that call each other in a circle (anybody may send any
+    header), the earliest is.
+    """
     if not segments:
         return []
-    known = {s.id for s in segments}
+    ordered = sorted({s.id: s for s in segments}.values(), key=lambda s: s.started)
+    known = {s.id for s in ordered}
     children: dict[str, list[Segment]] = {}
-    for segment in sorted(segments, key=lambda s: s.started):
-        parent = segment.parent_id if segment.parent_id in known and segment.parent_id != segment.id else ""
-        children.setdefault(parent, []).append(segment)
-    began = min(s.started for s in segments)
+    roots: list[Segment] = []
+    for segment in ordered:
+        if segment.parent_id in known and segment.parent_id != segment.id:
+            children.setdefault(segment.parent_id, []).append(segment)
+        else:
+            roots.append(segment)
+    began = ordered[0].started
     out: list[Step] = []
     seen: set[str] = set()
-
-    def walk(parent: str, depth: int) -> None:
-        for segment in children.get(parent, []):
+    for root in (*roots, *ordered):
+        waiting = [(root, 0)]
+        while waiting:
+            segment, depth = waiting.pop()
             if segment.id in seen:
                 continue
             seen.add(segment.id)
             duration_ms = max(0.0, segment.ended - segment.started) * 1000
             out.append(Step(segment, depth, (segment.started - began) * 1000, duration_ms))
-            walk(segment.id, depth + 1)
-
-    walk("", 0)
+            waiting.extend((child, depth + 1) for child in reversed(children.get(segment.id, [])))
     return out
 
 
@@ -68,18 +81,68 @@ def _place(place: dict[str, Any]) -> str:
     return f"statement {place.get('sid') or place.get('statement')} of {place.get('policy')}"
 
 
-def lines(segments: Sequence[Segment]) -> list[str]:
-    """The track for a terminal: offset, duration, indentation, what, who, outcome; decisions below."""
+def short(arn: str) -> str:
+    """An ARN for people: without the parts that are the same everywhere.
+
+    ``user/ann``, ``bucket/key``, ``role/App (i-1)`` for a session; anything else stays as it is.
+    """
+    parts = arn.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn":
+        return arn
+    kind, _, rest = parts[5].partition("/")
+    if parts[2] == "sts" and kind == "assumed-role":
+        role, _, session = rest.partition("/")
+        return f"role/{role} ({session})"
+    return parts[5]
+
+
+def background(segments: Sequence[Segment]) -> bool:
+    """Whether a track is of no interest by itself: somebody only looked, or a service renewed what it holds."""
+    if any(s.error for s in segments):
+        return False
+    walked = steps(segments)
+    first = walked[0].segment
+    if first.service == COMMAND_LINE:
+        return all(s.name.startswith(_LOOKS) for s in segments if s is not first)
+    return first.principal.endswith(".amazonaws.com") and all(s.service in _HOUSEKEEPING for s in segments)
+
+
+def lines(segments: Sequence[Segment], width: int = 100) -> list[str]:
+    """The track for a terminal: offset, duration, indentation, what, outcome; who, decisions and messages below."""
     out: list[str] = []
     for step in steps(segments):
         segment = step.segment
         outcome = segment.error or (str(segment.status) if segment.status else "")
-        head = f"{step.offset_ms:9.1f} ms {step.duration_ms:8.1f} ms  {'  ' * step.depth}"
-        out.append(f"{head}{segment.service} {segment.name}  {segment.resource}  {outcome}".rstrip())
-        pad = " " * len(head) + "  "
-        if segment.principal:
-            out.append(f"{pad}as {segment.principal}")
-        out.extend(pad + decision_text(d) for d in segment.decisions)
-        if segment.error and segment.notes.get("message"):
-            out.append(f"{pad}{segment.notes['message']}")
+        head = f"{step.offset_ms:8.1f} {step.duration_ms:8.1f} ms  {'  ' * min(step.depth, 12)}"
+        what = f"{segment.service} {segment.name}"
+        room = width - len(head) - len(what) - len(outcome) - 4
+        words = (what, _middle(short(segment.resource), max(room, 16)), outcome)
+        out.append(_one_line(head + "  ".join(word for word in words if word)))
+        pad = " " * (len(head) + 2)
+        below = [f"as {short(segment.principal)}"] if segment.principal else []
+        below += [decision_text(d) for d in segment.decisions]
+        if segment.error and segment.notes.get("message") and not _says_it(segment):
+            below.append(str(segment.notes["message"]))
+        for text in below:
+            out += textwrap.wrap(
+                _one_line(text), width, initial_indent=pad, subsequent_indent=pad + "  ", break_on_hyphens=False
+            )
     return out
+
+
+def _says_it(segment: Segment) -> bool:
+    """Whether a decision tells already what the error's message says."""
+    return any(not d.get("allowed") for d in segment.decisions)
+
+
+def _middle(text: str, room: int) -> str:
+    """Text that fits, its end kept: that is what differs."""
+    if len(text) <= room:
+        return text
+    keep = (room - 1) * 2 // 3
+    return f"{text[: room - 1 - keep]}…{text[-keep:]}"
+
+
+def _one_line(text: str) -> str:
+    """Text without control characters: names come from anybody, and terminals obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
