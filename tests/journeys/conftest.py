@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.conftest import RunningChamber, end_chamber, new_chamber
 from tests.journeys.browser import Member, open_browser
 

@@ -64,10 +64,14 @@ class Person:
         border = uuid.uuid4().hex
         token = self._cookies["form"]
         body = (
-            f'--{border}\r\nContent-Disposition: form-data; name="token"\r\n\r\n{token}\r\n'
-            f'--{border}\r\nContent-Disposition: form-data; name="picture"; filename="me.png"\r\n'
-            "Content-Type: image/png\r\n\r\n"
-        ).encode() + data + f"\r\n--{border}--\r\n".encode()
+            (
+                f'--{border}\r\nContent-Disposition: form-data; name="token"\r\n\r\n{token}\r\n'
+                f'--{border}\r\nContent-Disposition: form-data; name="picture"; filename="me.png"\r\n'
+                "Content-Type: image/png\r\n\r\n"
+            ).encode()
+            + data
+            + f"\r\n--{border}--\r\n".encode()
+        )
         status, _ = self.send("POST", "/avatar", body, f"multipart/form-data; boundary={border}")
         return status == 303
 

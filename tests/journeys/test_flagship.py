@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from tests.journeys.conftest import EXAMPLE
 
 PASSWORD = "correct horse battery"
@@ -141,7 +142,9 @@ def test_the_role_is_the_wiring(flagship, member, picture):
 
 def test_no_key_stands_anywhere(flagship):
     key = re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b|aws_secret|AWS_SECRET_ACCESS_KEY", re.IGNORECASE)
-    texts = {p: p.read_text() for p in EXAMPLE.rglob("*") if p.is_file() and p.suffix in (".py", ".yaml", ".sh", ".txt")}
+    texts = {
+        p: p.read_text() for p in EXAMPLE.rglob("*") if p.is_file() and p.suffix in (".py", ".yaml", ".sh", ".txt")
+    }
     assert Path(EXAMPLE / "template.yaml") in texts
     assert not [p for p, text in texts.items() if key.search(text)]
     ec2 = flagship.chamber.client("ec2")

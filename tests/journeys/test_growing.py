@@ -7,6 +7,7 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
+
 from tests.conftest import end_chamber, new_chamber
 from tests.journeys.conftest import deploy
 from tests.journeys.person import Person, picture

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
+
 from tests.conftest import end_chamber, new_chamber
 from tests.journeys.conftest import deploy
 from tests.journeys.person import Person, picture

@@ -95,7 +95,8 @@ def test_without_a_role(chamber, bucket):
 def test_a_key_of_another_role_is_refused(chamber, bucket):
     """The key of a role that may not write answers 403, from wherever it is used."""
     iam = chamber.client("iam")
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}]}
+    everybody = {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [everybody]}
     iam.create_role(RoleName="wiring-nothing", AssumeRolePolicyDocument=json.dumps(trust))
     iam.create_user(UserName="wiring-user")
     key = iam.create_access_key(UserName="wiring-user")["AccessKey"]
@@ -103,7 +104,8 @@ def test_a_key_of_another_role_is_refused(chamber, bucket):
     document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
     iam.put_user_policy(UserName="wiring-user", PolicyName="Assume", PolicyDocument=document)
     sts = chamber.client("sts", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
-    got = sts.assume_role(RoleArn="arn:aws:iam::000000000000:role/wiring-nothing", RoleSessionName="other")["Credentials"]
+    role = "arn:aws:iam::000000000000:role/wiring-nothing"
+    got = sts.assume_role(RoleArn=role, RoleSessionName="other")["Credentials"]
     s3 = chamber.client("s3", f"{got['AccessKeyId']}:{got['SecretAccessKey']}", got["SessionToken"])
     with pytest.raises(ClientError) as refused:
         s3.put_object(Bucket=bucket, Key="a", Body=b"1")

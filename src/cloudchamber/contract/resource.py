@@ -53,6 +53,7 @@ class Agent(Protocol):
     def snapshot(self) -> bool:
         """For `delete`: whether ``DeletionPolicy: Snapshot`` asks for a last snapshot."""
         ...
+
     @property
     def stack_tags(self) -> Mapping[str, str]:
         """Tags of the stack and ``aws:cloudformation:*``, for resources that take tags."""

@@ -83,7 +83,7 @@ def service(
     for module in modules:
         for value in vars(module).values():
             if isinstance(value, Operation):
-                if found.get(value.name, value) is not value:
+                if value.name in found and found[value.name] is not value:
                     raise ValueError(f"{name}:{value.name} is defined twice")
                 found[value.name] = value
     where = Path(modules[0].__file__ or "").parent / "migrations" if modules else None
