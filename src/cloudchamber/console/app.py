@@ -7,39 +7,47 @@ cookie for the browser. Calls of services made through it are calls of the accou
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
+import logging
+from contextlib import aclosing
 from dataclasses import asdict
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cloudchamber.base.body import Held, read_all, read_reply
 from cloudchamber.base.clock import iso
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import Principal
-from cloudchamber.track.track import Trace
-from cloudchamber.track.tree import decision_text, steps, title
+from cloudchamber.front.incoming import BodyCut
+from cloudchamber.track.track import Segment, Trace, segment_id
+from cloudchamber.track.tree import COMMAND_LINE, background, decision_text, short, steps, title
 from cloudchamber.wire.http import HttpReply, HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from cloudchamber.base.body import Body
     from cloudchamber.contract.call import Doors
-    from cloudchamber.track.track import Segment
 
 PREFIX = "/_cloudchamber/"
 COOKIE = "cloudchamber"
 ASK_OCTETS_MAX = 512 * 1024 * 1024
 REPLY_OCTETS_MAX = 64 * 1024 * 1024
 TRACKS_MAX = 200
+LOOKED_AT_MAX = 600
+"""Tracks that one question looks through for those that it wants."""
+ALIVE_S = 15.0
+_log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _SAFE = [
-    ("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -56,6 +64,8 @@ class Console:
 
     async def handle(self, request: HttpRequest, body: Body) -> HttpReply:
         """Answer one request below `/_`."""
+        if request.peer not in ("127.0.0.1", "::1"):
+            return _text(404, "not found")  # Why: what runs in a sandbox has no business here, token or not
         if request.path == "/_localstack/health":
             names = dict.fromkeys(sorted(self._doors.services), "available")
             return _json({"services": names, "edition": "cloudchamber", "version": self._about["version"]})
@@ -74,6 +84,11 @@ class Console:
         except ServiceError as error:
             values = {"code": error.code, "message": error.message, **error.members}
             return _json({"error": values}, error.status)
+        except BodyCut:
+            raise
+        except Exception:  # noqa: BLE001 - the edge: the person gets an answer, the log gets the story
+            _log.exception("%s %s failed", request.method, request.path)
+            return _json({"error": {"code": "InternalFailure", "message": "see 'cloudchamber logs'"}}, 500)
 
     async def _answer(self, request: HttpRequest, body: Body, path: str, query: Mapping[str, str]) -> HttpReply:
         recorder = self._doors.recorder
@@ -81,8 +96,9 @@ class Console:
             case ["api", "status"]:
                 return _json({**self._about, "parts": self._parts()})
             case ["api", "tracks"]:
-                limit = min(TRACKS_MAX, int(query.get("limit", "50")) if query.get("limit", "50").isdigit() else 50)
-                return _json([_summary(t) for t in recorder.recent(limit)])
+                return _json(self._tracks(query))
+            case ["api", "things"]:
+                return _json(await self._things())
             case ["api", "tracks", track_id]:
                 found = recorder.track(track_id)
                 return _json(_track(found)) if found else _text(404, f"no track {track_id}")
@@ -105,31 +121,90 @@ class Console:
                 rows[name] = list(part.status())
         return rows
 
+    def _tracks(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The latest tracks; without background ones unless `all` is given, only those that say `q`."""
+        asked = query.get("limit", "50")
+        limit = min(TRACKS_MAX, int(asked) if asked.isascii() and asked.isdigit() else 50)
+        wanted = query.get("q", "").lower()[:200]
+        found: list[dict[str, Any]] = []
+        for segments in islice(self._doors.recorder.walk_back(), LOOKED_AT_MAX):
+            if ("all" in query or not background(segments)) and (not wanted or wanted in _words(segments)):
+                found.append(_summary(segments))
+                if len(found) >= limit:
+                    break
+        return found
+
+    async def _things(self) -> dict[str, list[str]]:
+        """Names of what exists but does not run: buckets, functions, roles."""
+        asked = (
+            ("s3", "ListBuckets", "Buckets", "Name"),
+            ("lambda", "ListFunctions", "Functions", "FunctionName"),
+            ("iam", "ListRoles", "Roles", "RoleName"),
+        )
+        found: dict[str, list[str]] = {}
+        for service, operation, members, name in asked:
+            if service in self._doors.services:
+                answer = await self._as_root(service, operation, {})
+                found[members] = [one[name] for one in answer.get(members, [])]
+        return found
+
     async def _follow(self) -> AsyncIterator[bytes]:
+        """Server-sent events: a segment each, and now and then a comment, so that a reader that is gone is noticed."""
         yield b": follow\n\n"
-        async for segment in self._doors.recorder.follow():
-            yield f"data: {json.dumps(_segment(segment), default=_plain)}\n\n".encode()
+        async with aclosing(cast("AsyncGenerator[Segment, None]", self._doors.recorder.follow())) as segments:
+            upcoming = asyncio.ensure_future(anext(segments))
+            try:
+                while True:
+                    done, _ = await asyncio.wait([upcoming], timeout=ALIVE_S)
+                    if not done:
+                        yield b": alive\n\n"
+                        continue
+                    told = _segment(upcoming.result())
+                    upcoming = asyncio.ensure_future(anext(segments))
+                    yield f"data: {json.dumps(told, default=_plain)}\n\n".encode()
+            finally:
+                upcoming.cancel()
+                await asyncio.wait([upcoming])
 
     async def _ask(self, body: Body) -> HttpReply:
         """One call as root: `{"service", "operation", "request"}`; octets as `{"$octets": base64}`."""
-        asked = json.loads(await read_all(body, ASK_OCTETS_MAX), object_hook=_octets)
-        doors = self._doors
-        root = Principal("root", doors.account, f"arn:aws:iam::{doors.account}:root", user_id=doors.account)
-        request = asked["request"]
-        if asked["service"] == "s3" and isinstance(request.get("Body"), bytes):
+        try:
+            asked = json.loads(await read_all(body, ASK_OCTETS_MAX), object_hook=_octets)
+            service, operation, request = asked["service"], asked["operation"], asked["request"]
+        except (ValueError, KeyError, TypeError):
+            return _json({"error": {"code": "BadRequest", "message": "not a question"}}, 400)
+        except OverflowError as error:
+            return _json({"error": {"code": "RequestEntityTooLarge", "message": str(error)}}, 413)
+        if service == "s3" and isinstance(request.get("Body"), bytes):
             request["Body"] = Held(request["Body"])
-        trace = Trace.begin(int(doors.clock.now().timestamp()))
-        answer = await doors.ask(asked["service"], asked["operation"], request, principal=root, trace=trace)
+        answer: dict[str, Any] = await self._as_root(service, operation, request) or {}
         for name in ("Body", "Payload"):
-            if isinstance(answer, dict) and name in answer:
+            if name in answer:
                 answer = {**answer, name: await read_reply(answer[name], REPLY_OCTETS_MAX)}
         return _json(answer)
+
+    async def _as_root(self, service: str, operation: str, request: Mapping[str, Any]) -> Any:
+        """A call of the account's root, on a track that says that it came from here."""
+        doors = self._doors
+        root = Principal("root", doors.account, f"arn:aws:iam::{doors.account}:root", user_id=doors.account)
+        began = doors.clock.now().timestamp()
+        trace = Trace.begin(int(began))
+        segment = Segment(trace.track_id, segment_id(), "", COMMAND_LINE, f"{service} {operation}", began, status=200)
+        try:
+            return await doors.ask(service, operation, request, principal=root, trace=segment.trace())
+        except ServiceError as error:
+            segment.status = error.status
+            raise
+        finally:
+            segment.ended = doors.clock.now().timestamp()
+            doors.recorder.record(segment)
 
     def _right(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self._token.encode())
 
 
 def _summary(segments: Sequence[Segment]) -> dict[str, Any]:
+    failed = next((s for s in segments if s.error), None)
     return {
         "id": segments[0].track_id,
         "title": title(segments),
@@ -138,7 +213,17 @@ def _summary(segments: Sequence[Segment]) -> dict[str, Any]:
         "steps": len(segments),
         "services": sorted({s.service for s in segments}),
         "errors": sum(1 for s in segments if s.error),
+        "error": f"{failed.service} {failed.name}: {failed.error}" if failed else "",
+        "who": short(steps(segments)[0].segment.principal),
+        "resource": short(steps(segments)[0].segment.resource),
     }
+
+
+def _words(segments: Sequence[Segment]) -> str:
+    """What a search looks through."""
+    return "\n".join(
+        f"{s.track_id} {s.service} {s.name} {s.principal} {s.resource} {s.error} {s.request_id}" for s in segments
+    ).lower()
 
 
 def _track(segments: Sequence[Segment]) -> dict[str, Any]:
@@ -150,7 +235,8 @@ def _track(segments: Sequence[Segment]) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    return {**asdict(segment), "decided": [decision_text(d) for d in segment.decisions]}
+    places = {"who": short(segment.principal), "what": short(segment.resource)}
+    return {**asdict(segment), **places, "decided": [decision_text(d) for d in segment.decisions]}
 
 
 def _local(request: HttpRequest) -> bool:

@@ -23,7 +23,7 @@ import orjson
 from cloudchamber.track.track import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS segments (
@@ -44,6 +44,7 @@ _BATCH = 500
 """Segments written at once: about 5 ms in which nothing else is done."""
 _AGAIN_S = 5.0
 """How long to leave a database alone that refused."""
+_TRACK = "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?"
 _NAMES = tuple(f.name for f in fields(Segment))
 _log = logging.getLogger(__name__)
 
@@ -79,9 +80,7 @@ class Recorder:
     def track(self, track_id: str) -> list[Segment]:
         """The segments of one track, by the time they began; at most 5,000."""
         self.flush()
-        return self._select(
-            "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?", (track_id, TRACK_SEGMENTS_MAX)
-        )
+        return self._select(_TRACK, (track_id, TRACK_SEGMENTS_MAX))
 
     def by_request(self, request_id: str) -> Segment | None:
         """The segment of one request (`x-amzn-RequestId`), or with that segment id."""
@@ -91,22 +90,21 @@ class Recorder:
         return found[0] if found else None
 
     def recent(self, limit: int = 50, before: float = 0.0) -> list[list[Segment]]:
-        """The latest tracks, newest first by their latest segment, each with all its segments.
+        """The latest tracks, newest first by their latest segment, each with all its segments."""
+        return list(islice(self.walk_back(before), limit))
 
-        Only as many rows are read as it takes: tracks are met by walking back through time.
-        """
+    def walk_back(self, before: float = 0.0) -> Iterator[list[Segment]]:
+        """As `recent`, one after the other; only as much is read as is taken. Not to be kept across an `await`."""
         self.flush()
         rows = self._db.execute(
             "SELECT track_id FROM segments WHERE started < ? ORDER BY started DESC", (before or float("inf"),)
         )
-        met: dict[str, None] = {}
+        met: set[str] = set()
         with closing(rows):
-            for row in islice(rows, KEPT_MAX):
-                met.setdefault(row[0])
-                if len(met) >= limit:
-                    break
-        sql = "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?"
-        return [self._select(sql, (track_id, TRACK_SEGMENTS_MAX)) for track_id in met]
+            for (track_id,) in rows:
+                if track_id not in met:
+                    met.add(track_id)
+                    yield self._select(_TRACK, (track_id, TRACK_SEGMENTS_MAX))
 
     async def follow(self) -> AsyncIterator[Segment]:
         """Segments as they are recorded; a follower that is too slow misses some."""
