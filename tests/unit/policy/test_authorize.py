@@ -15,7 +15,7 @@ from cloudchamber.base.clock import SystemClock
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.contract.call import Call
 from cloudchamber.contract.identity import ANONYMOUS, Principal, service_principal
-from cloudchamber.contract.operation import Facts, Need, Operation
+from cloudchamber.contract.operation import Facts, Need, Operation, each_by_itself, nothing
 from cloudchamber.front.authorize import authorize
 from cloudchamber.services import iam
 from cloudchamber.store.database import Database
@@ -185,3 +185,16 @@ async def test_private_files_are_private(doors):
         assert (doors.folder / name).stat().st_mode & 0o777 == 0o600
     pair = json.loads((doors.folder / "root-credentials.json").read_text())
     assert doors.again().credential(pair["AccessKeyId"], "", doors.clock.now()).secret_key == pair["SecretAccessKey"]
+
+
+async def test_what_maps_to_no_action_is_denied_not_allowed(doors: Any):
+    with pytest.raises(AccessDenied, match="is not authorized to perform: ec2:X"):
+        ask(doors, await a_user(doors), "ec2")
+    with pytest.raises(AccessDenied):
+        ask(doors, doors.identities.root.principal, "s3")
+
+
+@pytest.mark.parametrize("needs", [nothing, each_by_itself])
+async def test_operations_that_say_so_need_nothing(doors: Any, needs: Any):
+    call = call_of(doors, await a_user(doors))
+    assert authorize(call, SimpleNamespace(name="sts"), Operation("X", needs, None), {}) == []  # type: ignore[arg-type]

@@ -111,11 +111,6 @@ def list_versions(call: Call, request: Request) -> Iterable[Need]:
     return [Need("s3:ListBucketVersions", need.resource, need.context) for need in list_objects(call, request)]
 
 
-def delete_objects(call: Call, request: Request) -> Iterable[Need]:
-    """None of its own: each key is asked for, decided and answered by itself."""
-    return ()
-
-
 def create_bucket(call: Call, request: Request) -> Iterable[Need]:
     """CreateBucket, and what it sets besides."""
     keys = context(call, request)

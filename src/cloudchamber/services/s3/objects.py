@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
-from cloudchamber.contract.operation import operation
+from cloudchamber.contract.operation import each_by_itself, operation
 from cloudchamber.services.s3 import checks, checksums, conditions, events, needs, tables
 from cloudchamber.services.s3.content import Publication, body_of, encrypts, publish, receive, send
 from cloudchamber.services.s3.errors import InvalidPartNumber, InvalidRequest, MalformedXML
@@ -222,7 +222,7 @@ async def delete_object(call: Call, request: Request) -> dict[str, Any]:
     return {}
 
 
-@operation("DeleteObjects", needs=needs.delete_objects)
+@operation("DeleteObjects", needs=each_by_itself)
 async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
     """Delete up to 1,000 objects; each is decided, done and answered for by itself.
 
