@@ -211,7 +211,7 @@ def _summary(segments: Sequence[Segment]) -> dict[str, Any]:
         "started": segments[0].started,
         "duration_ms": (max(s.ended for s in segments) - segments[0].started) * 1000,
         "steps": len(segments),
-        "services": sorted({s.service for s in segments}),
+        "services": list(dict.fromkeys(s.service for s in segments)),
         "errors": sum(1 for s in segments if s.error),
         "error": f"{failed.service} {failed.name}: {failed.error}" if failed else "",
         "who": short(steps(segments)[0].segment.principal),

@@ -2,10 +2,12 @@
 // The wiring of one track: who called what, as which role, numbered in time. Layers from left to right.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 168;
+const WIDTH = 150;
 const HEIGHT = 46;
-const GAP_X = 150;
-const GAP_Y = 30;
+const GAP_X = 108;
+const GAP_Y = 34;
+const AROUND = 48;
+const TOP = 60;
 const known = new Set(["ec2", "s3", "rds", "lambda", "iam", "sts", "logs", "cloudformation"]);
 
 export const tone = (service) => (known.has(service) ? service : "other");
@@ -24,7 +26,9 @@ const shape = (tag, attributes, text = "") => {
   return node;
 };
 
-const cut = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+/** Text that fits, its beginning and its end kept. */
+const cut = (text, length) =>
+  text.length > length ? `${text.slice(0, Math.ceil(length / 2) - 1)}…${text.slice(-Math.floor(length / 2))}` : text;
 
 /** The thing that a step happened in: a bucket, an instance, a database, a function, or the service itself. */
 function place(step) {
@@ -53,6 +57,7 @@ export function wire(steps, order) {
     return nodes.get(id);
   };
   for (const step of steps) {
+    if (step.service === "logs" && at.has(step.parent_id)) continue; // its own output tells nothing of the wiring
     const parent = at.get(step.parent_id);
     const from = parent ?? node(caller(step), 0);
     const to = node(place(step), from.layer + 1);
@@ -75,10 +80,10 @@ function lay(nodes) {
   layers.forEach((layer, x) =>
     layer.forEach((node, y) => {
       node.x = 2 + x * (WIDTH + GAP_X);
-      node.y = 16 + (y + (rows - layer.length) / 2) * (HEIGHT + GAP_Y);
+      node.y = TOP + (y + (rows - layer.length) / 2) * (HEIGHT + GAP_Y);
     }),
   );
-  return { width: layers.length * (WIDTH + GAP_X) - GAP_X + 4, height: 16 + rows * (HEIGHT + GAP_Y) - GAP_Y + 24 };
+  return { width: layers.length * (WIDTH + GAP_X) - GAP_X + 4, height: TOP + rows * (HEIGHT + GAP_Y) - GAP_Y + TOP };
 }
 
 function drawNode(node) {
@@ -87,27 +92,36 @@ function drawNode(node) {
     shape("title", {}, `${node.title} ${node.name}`),
     shape("rect", { x: node.x, y: node.y, width: WIDTH, height: HEIGHT, rx: 6 }),
     shape("text", { x: node.x + 12, y: node.y + (node.name ? 19 : 28), class: "kind" }, node.title),
-    shape("text", { x: node.x + 12, y: node.y + 36 }, cut(node.name, 21)),
+    shape("text", { x: node.x + 12, y: node.y + 36 }, cut(node.name, 17)),
   );
   return group;
 }
 
+function ahead({ from, to }) {
+  const [x1, y1, x2, y2] = [from.x + WIDTH, from.y + HEIGHT / 2, to.x - 7, to.y + HEIGHT / 2];
+  return { path: `M${x1} ${y1} C${x1 + 45} ${y1} ${x2 - 45} ${y2} ${x2} ${y2}`, x: (x1 + x2) / 2, y: (y1 + y2) / 2 };
+}
+
+/** An edge to an earlier layer goes around the boxes, above those of the upper half, so that none hides it. */
+function around({ from, to, middle }) {
+  const up = to.y + HEIGHT / 2 <= middle;
+  const [x1, x2] = [from.x + WIDTH / 2, to.x + WIDTH / 2 + 20];
+  const [y1, y2] = up ? [from.y, to.y - 8] : [from.y + HEIGHT, to.y + HEIGHT + 8];
+  const far = up ? Math.min(y1, y2) - AROUND : Math.max(y1, y2) + AROUND;
+  return { path: `M${x1} ${y1} C${x1} ${far} ${x2} ${far} ${x2} ${y2}`, x: (x1 + x2) / 2, y: (y1 + y2) / 8 + far * 0.75 };
+}
+
 function drawEdge(edge) {
-  const back = edge.to.x <= edge.from.x;
-  const y1 = edge.from.y + HEIGHT / 2 + (back ? 12 : 0);
-  const y2 = edge.to.y + HEIGHT / 2 + (back ? 12 : 0);
-  const x1 = back ? edge.from.x : edge.from.x + WIDTH;
-  const x2 = (back ? edge.to.x + WIDTH : edge.to.x) + (back ? 7 : -7);
-  const bend = back ? -60 : 60;
+  const { path, x, y } = edge.to.x <= edge.from.x ? around(edge) : ahead(edge);
   const group = shape("g", { class: `edge ${edge.failed ? "failed" : ""}` });
   const numbers = edge.numbers.sort((a, b) => a - b);
   const text = numbers.length > 4 ? `${numbers.slice(0, 3).join(", ")} … ${numbers.at(-1)}` : numbers.join(", ");
   const who = [...edge.who].join(", ");
   group.append(
     shape("title", {}, `${numbers.length} steps${who ? ` as ${who}` : ""}`),
-    shape("path", { d: `M${x1} ${y1} C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`, "marker-end": `url(#${edge.failed ? "bad" : "head"})` }),
-    shape("text", { x: (x1 + x2) / 2, y: (y1 + y2) / 2 - 6, class: "numbers" }, text),
-    shape("text", { x: (x1 + x2) / 2, y: (y1 + y2) / 2 + 14, class: "who" }, cut(who, 24)),
+    shape("path", { d: path, "marker-end": `url(#${edge.failed ? "bad" : "head"})` }),
+    shape("text", { x, y: y - 6, class: "numbers" }, text),
+    shape("text", { x, y: y + 14, class: "who" }, cut(who.replace(/^role\//, "").replace(/ \([^)]*\)$/, ""), 16)),
   );
   return group;
 }
@@ -126,6 +140,6 @@ export function drawWiring(steps, order) {
   svg.setAttribute("aria-label", `Wiring: ${told.join("; ")}`);
   const defs = shape("defs", {});
   defs.append(arrow("head"), arrow("bad"));
-  svg.append(defs, ...edges.map(drawEdge), ...nodes.map(drawNode));
+  svg.append(defs, ...edges.map((edge) => drawEdge({ ...edge, middle: height / 2 })), ...nodes.map(drawNode));
   return svg;
 }
