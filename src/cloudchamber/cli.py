@@ -42,6 +42,7 @@ class _Commands(click.Group):
                 click.echo(f"  next: {error.hint}", err=True)
         except Refused as error:
             click.secho(f"cloudchamber: {error.code}: {error.message}", fg="red", err=True)
+            click.echo("  next: 'cloudchamber tracks --all' shows the call and what IAM said", err=True)
         raise SystemExit(1)
 
 
@@ -109,6 +110,11 @@ def _ensure(
 
     found = client.find(folder)
     if found is not None:
+        if port and f":{port}" != found.endpoint[-len(str(port)) - 1 :]:
+            raise ChamberError(
+                f"a chamber runs on {folder} already, at {found.endpoint}",
+                "'cloudchamber stop' it first, or give --state",
+            )
         return found
     arguments: list[str] = []
     for name, value in (("--port", port), ("--https-port", https_port), ("--root-key", key), ("--sandbox", mode)):
@@ -284,7 +290,7 @@ def up(
 
     if template.is_dir():
         template = template / "template.yaml"
-    parameters = dict(p.partition("=")[::2] for p in given)
+    parameters = _parameters(given)
     began = time.monotonic()
     client = _ensure(state_folder(state), port, https_port, key)
     done = deploy.deploy(client, template, name or deploy.stack_name(template), parameters, _say)
@@ -319,9 +325,23 @@ def up(
     ]
     click.echo()
     _table(rows)
-    click.echo(
-        f"\n  ready in {time.monotonic() - began:.1f} s; next: open the app, upload a picture, then 'cloudchamber tracks'"
-    )
+    click.echo(f"\n  ready in {time.monotonic() - began:.1f} s")
+    click.echo("  next: open the app, upload a picture, then 'cloudchamber tracks'")
+
+
+def _parameters(given: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE`, each.
+
+    Raises:
+        ChamberError: one has no `=`.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ChamberError(f"the parameter {text!r} is not KEY=VALUE", "for example -p Thumbnails=off")
+        found[key] = value
+    return found
 
 
 # looking
@@ -329,37 +349,27 @@ def up(
 
 @main.command()
 @click.argument("target", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on showing what comes.")
 @_state
-def logs(target: str | None, state: str | None) -> None:
+def logs(target: str | None, follow: bool, state: str | None) -> None:
     """Logs of the chamber, of an instance (i-...), or of a function (its name)."""
+    from cloudchamber import reading
+
     folder = state_folder(state)
     if target is None:
-        path = folder / "chamber.log"
-        if not path.exists():
-            raise ChamberError(f"{folder} has no log", "start a chamber first")
-        click.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)
-        return
-    client = _client(state)
-    if target.startswith("i-"):
-        import base64
-
-        got = client.ask("ec2", "GetConsoleOutput", InstanceId=target)
-        click.echo(base64.b64decode(got.get("Output", "")).decode("utf-8", "replace"), nl=False)
-        return
-    token: dict[str, str] = {}
-    while True:
-        got = client.ask("logs", "FilterLogEvents", logGroupName=f"/aws/lambda/{target}", **token)
-        for event in got.get("events", []):
-            click.echo(event["message"].rstrip("\n"))
-        if not got.get("nextToken"):
-            return
-        token = {"nextToken": got["nextToken"]}
+        pieces = reading.chamber_log(folder, follow=follow)
+    elif target.startswith("i-"):
+        pieces = reading.console_output(_client(state), target, follow=follow)
+    else:
+        pieces = reading.function_log(_client(state), target, follow=follow)
+    for piece in pieces:
+        click.echo(piece, nl=False)
 
 
 @main.command()
 @click.option("--follow", is_flag=True, help="Show steps as they happen.")
-@click.option("--limit", default=20, help="How many tracks.")
-@click.option("--all", "everything", is_flag=True, help="Also tracks of a single step.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="How many tracks.")
+@click.option("--all", "everything", is_flag=True, help="Also tracks of a single step, and those that only look.")
 @_state
 @_json
 def tracks(follow: bool, limit: int, everything: bool, state: str | None, as_json: bool) -> None:
@@ -370,15 +380,19 @@ def tracks(follow: bool, limit: int, everything: bool, state: str | None, as_jso
     client = _client(state)
     if follow:
         for body in client.follow():
+            if body["service"] == "cloudchamber" and not everything:
+                continue
             click.echo(json.dumps(body) if as_json else "\n".join(lines([segment(body)])) + f"  [{body['track_id']}]")
         return
-    listed = client.get(f"api/tracks?limit={min(200, limit * (1 if everything else 10))}")
-    chosen = [t for t in listed if everything or t["steps"] > 1][:limit]
+    listed = client.get(f"api/tracks?limit={limit}&all=1" if everything else "api/tracks?limit=200")
+    chosen = [t for t in listed if everything or t["steps"] > 1 or t["errors"]][:limit]
     if as_json:
         click.echo(json.dumps([client.get(f"api/tracks/{t['id']}") for t in chosen]))
         return
     for item in reversed(chosen):
         _show_track(client, item["id"])
+    if not chosen:
+        _say("no track yet: use the app, or any AWS tool with 'cloudchamber run -- CMD'; --all shows more")
 
 
 def _show_track(client: Client, track_id: str) -> None:
@@ -420,11 +434,16 @@ def why(request_id: str, state: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found))
         return
     click.echo(f"{found['service']} {found['name']}, track {found['track_id']}")
-    click.echo(f"as {found['principal']}")
+    if found["principal"]:
+        click.echo(f"as {found['principal']}")
     for decision in found["decisions"]:
         _show_decision(decision)
     if found["error"]:
         click.echo(f"answered {found['status']} {found['error']}: {found['notes'].get('message', '')}")
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
 
 
 def _show_decision(decision: dict[str, Any]) -> None:
@@ -439,11 +458,10 @@ def _show_decision(decision: dict[str, Any]) -> None:
     nearest = decision.get("nearest")
     if nearest:
         click.echo(f"  nearest: statement {nearest['sid'] or nearest['statement']} of {nearest['policy']}; its")
-        click.echo(
-            f"    {nearest['element']} wants {json.dumps(nearest['wants'])}, the request has {json.dumps(nearest['has'])}"
-        )
+        wants, has = json.dumps(nearest["wants"]), json.dumps(nearest["has"])
+        click.echo(f"    {nearest['element']} wants {wants}, the request has {has}")
     for remedy in decision.get("allow_with", []):
-        click.echo(f"  this statement in a {remedy['policy']} would allow it:")
+        click.echo(f"  this statement in {_a(remedy['policy'])} would allow it:")
         click.echo("    " + json.dumps(remedy["statement"], indent=2).replace("\n", "\n    "))
 
 
@@ -477,6 +495,22 @@ def doctor(state: str | None, as_json: bool) -> None:
             )
             if finding.next_step:
                 click.echo(f"       next: {finding.next_step}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("database")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--user", help="Connect as another user than the master user; psql asks for the password.")
+@_state
+def psql(database: str, arguments: tuple[str, ...], user: str | None, state: str | None) -> None:
+    """A psql on a DB instance, over TLS, as its master user: cloudchamber psql DB -- -c "select 1"."""
+    from cloudchamber import reading
+
+    program, line, extra = reading.psql(_client(state), database, list(arguments), user)
+    try:
+        os.execve(program, line, child_environment(**extra))
+    except OSError as error:
+        raise ChamberError(f"cannot run {program}: {error.strerror}") from error
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

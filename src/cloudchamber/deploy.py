@@ -147,9 +147,8 @@ def _follow(client: Client, stack_id: str, say: Callable[[str], None]) -> None:
                 continue
             seen.add(event["EventId"])
             reason = event.get("ResourceStatusReason", "")
-            say(
-                f"{event['ResourceStatus']:<28} {event['ResourceType']:<28} {event['LogicalResourceId']}  {reason}".rstrip()
-            )
+            what = f"{event['ResourceStatus']:<28} {event['ResourceType']:<28} {event['LogicalResourceId']}"
+            say(f"{what}  {reason}".rstrip())
             if event["ResourceStatus"].endswith("FAILED") and "cancelled" not in reason:
                 reasons.append(f"{event['LogicalResourceId']}: {reason}")
         if not status.endswith("IN_PROGRESS"):

@@ -115,7 +115,7 @@ def attach(state: Path, instance: str, argv: list[str]) -> int:
     interactive = sys.stdin.isatty()
     if interactive:
         _copy_size(near)
-        signal.signal(signal.SIGWINCH, lambda *_: _copy_size(near))
+        signal.signal(signal.SIGWINCH, lambda _number, _frame: _copy_size(near))
     with _connect(state) as chamber:
         env = {"TERM": "xterm-256color", "HOME": "/root", "LANG": "C.UTF-8"}
         messages.send(chamber, {"instance": instance, "argv": argv, "env": env, "tty": True}, [far])
@@ -141,7 +141,9 @@ def _connect(state: Path) -> socket.socket:
     try:
         chamber.connect(f"/proc/self/fd/{directory}/{SOCKET}")
     except OSError as error:
-        raise ChamberError(f"the chamber takes no shell: {error}", "'cloudchamber status' says whether it runs") from error
+        raise ChamberError(
+            f"the chamber takes no shell: {error}", "'cloudchamber status' says whether it runs"
+        ) from error
     finally:
         os.close(directory)
     return chamber

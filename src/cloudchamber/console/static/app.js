@@ -155,7 +155,7 @@ function drawDecision(decision, text) {
   const details = make("details");
   details.append(make("summary", "what would allow it"));
   for (const remedy of decision.allow_with) {
-    details.append(make("div", `this statement in a ${remedy.policy}:`, "dim"), make("pre", JSON.stringify(remedy.statement, null, 2)));
+    details.append(make("div", `this statement in: ${remedy.policy}`, "dim"), make("pre", JSON.stringify(remedy.statement, null, 2)));
   }
   node.append(details);
   return node;
