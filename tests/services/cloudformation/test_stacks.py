@@ -59,3 +59,25 @@ def test_no_stack(chamber: Any) -> None:
     cfn = chamber.client("cloudformation")
     with pytest.raises(cfn.exceptions.ClientError, match=r"ValidationError.*Stack with id none does not exist"):
         cfn.describe_stacks(StackName="none")
+
+
+def test_a_change_set_belongs_to_the_stack_that_was_asked_for(chamber: Any) -> None:
+    cfn, iam = chamber.client("cloudformation"), chamber.client("iam")
+    logs = "Resources: {L: {Type: AWS::Logs::LogGroup}}"
+    theirs = cfn.create_change_set(
+        StackName="not-yours", ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=logs
+    )  # fmt: skip
+    cfn.create_change_set(StackName="yours", ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=logs)
+    iam.create_user(UserName="of-yours")
+    allowed = {"Effect": "Allow", "Action": "cloudformation:*", "Resource": "arn:aws:cloudformation:*:*:stack/yours/*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="of-yours", PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName="of-yours")["AccessKey"]
+    user = chamber.client("cloudformation", key=f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    for forbidden in (user.execute_change_set, user.describe_change_set, user.get_template):
+        with pytest.raises(cfn.exceptions.ClientError, match="AccessDenied"):
+            forbidden(ChangeSetName=theirs["Id"])
+        with pytest.raises(cfn.exceptions.ClientError, match="ChangeSetNotFound"):
+            forbidden(ChangeSetName=theirs["Id"], StackName="yours")
+    user.delete_change_set(ChangeSetName=theirs["Id"], StackName="yours")
+    assert cfn.describe_change_set(ChangeSetName=theirs["Id"])["Status"] == "CREATE_COMPLETE"

@@ -369,10 +369,10 @@ def _change_set(row: sqlite3.Row) -> ChangeSet:
 
 
 def change_set(db: Reader, name: str, stack_id: str) -> ChangeSet | None:
-    """A change set by its id, or by its name within a stack."""
-    column = "change_set_id" if name.startswith("arn:") else "name"
-    values = (name,) if column == "change_set_id" else (name, stack_id)
-    where = f"{column} = ?" + ("" if column == "change_set_id" else " AND stack_id = ?")
+    """A change set by its id, or by its name within a stack; with a stack, only one of that stack."""
+    # Why: IAM is asked about the stack that a request names, so an id must not lead to another stack's change set.
+    column, given = ("change_set_id", bool(stack_id)) if name.startswith("arn:") else ("name", True)
+    where, values = (f"{column} = ? AND stack_id = ?", (name, stack_id)) if given else (f"{column} = ?", (name,))
     row = db.execute(f"SELECT * FROM cloudformation_change_sets WHERE {where}", values).fetchone()
     return _change_set(row) if row else None
 
