@@ -30,6 +30,7 @@ from cloudchamber.track.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from cloudchamber.contract.service import Part, Service
     from cloudchamber.settings import Settings
@@ -183,12 +184,21 @@ class Chamber:
 
     def _announce(self, about: dict[str, Any]) -> None:
         """Write down where this chamber is, for the command line."""
-        path = self.settings.state / "chamber.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
-        temporary.chmod(0o600)
-        temporary.replace(path)
+        if self.settings.root_key is not None:
+            key, secret = self.settings.root_key
+            given = {"AccessKeyId": key, "SecretAccessKey": secret}
+            _write_private(self.settings.state / "root-given.json", json.dumps(given))
+        _write_private(self.settings.state / "chamber.json", json.dumps(about, indent=1))
         _log.info("ready at %s, sandbox mode %s, IAM on", self.endpoint, self._sandboxes.mode)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write whole or not at all, readable by the owner only."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
 
 
 async def run(settings: Settings) -> None:

@@ -62,7 +62,8 @@ class Client:
     @property
     def root_key(self) -> tuple[str, str]:
         """The root access key and its secret."""
-        found = json.loads((self.state / "root-credentials.json").read_text(encoding="utf-8"))
+        name = "root-given.json" if self.about["root_key_given"] else "root-credentials.json"
+        found = json.loads((self.state / name).read_text(encoding="utf-8"))
         return found["AccessKeyId"], found["SecretAccessKey"]
 
     def get(self, path: str) -> Any:
