@@ -49,8 +49,12 @@ class Ask(Protocol):
         principal: Principal,
         trace: Trace | None = None,
         region: str = "",
+        within: Call | None = None,
     ) -> Any:
         """The operation's response.
+
+        `within` is the call of which this one is a part, as one deletion of DeleteObjects is: what conditions see of
+        its HTTP request (address, TLS, headers) they see here too.
 
         Raises:
             ServiceError: what the operation answers, `AccessDenied` included.
@@ -126,8 +130,12 @@ class Call:
         request: Mapping[str, Any],
         *,
         principal: Principal | None = None,
+        part: bool = False,
     ) -> Any:
-        """Call another service on this track, as the same caller or as `principal` (a role, a service)."""
+        """Call another service on this track, as the same caller or as `principal` (a role, a service).
+
+        `part`: the call is a part of this one, and its conditions see this one's HTTP request.
+        """
         return await self.doors.ask(
             service,
             operation,
@@ -135,4 +143,5 @@ class Call:
             principal=self.principal if principal is None else principal,
             trace=self.trace,
             region=self.region,
+            within=self if part else None,
         )

@@ -8,6 +8,7 @@ each needs what the one before it made.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.base import ids
@@ -156,6 +157,7 @@ class Pipeline:
         principal: Principal,
         trace: Trace | None = None,
         region: str = "",
+        within: Call | None = None,
     ) -> Any:
         """Call an operation from inside: authorized, run and tracked, as `contract.call.Ask` says."""
         doors = self._doors
@@ -174,6 +176,10 @@ class Pipeline:
             segment=segment,
             lineage=trace.lineage,
         )
+        if within is not None:
+            call = replace(
+                call, headers=within.headers, peer=within.peer, secure=within.secure, signed_by=within.signed_by
+            )
         try:
             found, chosen = _offered(doors, service, operation)
             check(load(service).operations[operation], request)

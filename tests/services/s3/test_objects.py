@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import json
 import os
 import socket
 import time
@@ -223,6 +224,24 @@ def test_many_deletes_at_once_answer_for_each_key(s3, bucket, user):
     assert sorted(d["Key"] for d in done["Deleted"]) == ["mine/1", "mine/2", "mine/none"]
     assert [(e["Key"], e["Code"]) for e in done["Errors"]] == [("theirs/1", "AccessDenied")]
     assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["theirs/1"]
+
+
+def test_each_of_many_deletes_meets_the_conditions_of_the_request(s3, bucket, user):
+    s3.put_object(Bucket=bucket, Key="kept", Body=b"")
+    insecure = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [insecure]}))
+    done = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "kept"}]})
+    assert [e["Code"] for e in done["Errors"]] == ["AccessDenied"]
+    s3.delete_bucket_policy(Bucket=bucket)
+    statement = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    local = user(statement | {"Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}})
+    assert "Errors" not in local.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "kept"}]})
 
 
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing(chamber, s3, bucket):

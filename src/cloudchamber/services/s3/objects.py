@@ -241,7 +241,7 @@ async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
             asked["IfMatch"] = one["ETag"]
         try:
             async with turn:
-                await call.ask("s3", "DeleteObject", asked)
+                await call.ask("s3", "DeleteObject", asked, part=True)
         except ServiceError as error:
             return "Errors", {**named, "Code": error.code, "Message": error.message}
         return "Deleted", named
