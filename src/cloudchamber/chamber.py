@@ -8,6 +8,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cloudchamber.settings import Settings
 
 _log = logging.getLogger(__name__)
+FILES_MAX = 65_536
 _LOCK_WAITS_S = (0.01, 0.04, 0.2)
 """Who only looks whether a chamber runs holds the lock for a moment."""
 
@@ -213,8 +215,16 @@ async def run(settings: Settings) -> None:
     await chamber.stop()
 
 
+def _allow_files() -> None:
+    """Take as many descriptors as this user may have: connections of programs and sandboxes are many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(settings: Settings) -> None:
     """Run a chamber in this process, on uvloop where it is installed."""
+    _allow_files()
     try:
         import uvloop
     except ImportError:

@@ -260,6 +260,8 @@ def run(command: tuple[str, ...], state: str | None) -> None:
     values = child_environment(**_exports(_client(state)))
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE"):
         values.pop(name, None)
+    # Why last: the person's own tools come first; the aws command that came with us is found without a venv too.
+    values["PATH"] = os.pathsep.join([*filter(None, [values.get("PATH")]), str(Path(sys.executable).parent)])
     try:
         os.execvpe(command[0], list(command), values)
     except OSError as error:
