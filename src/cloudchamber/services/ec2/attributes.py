@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import catalog, errors, launch, needs, tables, views
 from cloudchamber.services.ec2.checks import takes
+from cloudchamber.services.ec2.compute import Compute
 from cloudchamber.services.ec2.instances import look, wanted
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ async def modify_instance_attribute(call: Call, request: Mapping[str, Any]) -> d
         tables.update_instance(tx, row.id, **values)
 
     await call.doors.database.write(change)
+    if name == "Groups":
+        await call.doors.part("ec2", Compute).rules_changed()
     return {}
 
 

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from cloudchamber.sandbox.spec import Exit, Limits, Listener, SandboxSpec
-from cloudchamber.services.ec2 import catalog, errors, lifecycle, names, permissions, tables
+from cloudchamber.services.ec2 import catalog, errors, lifecycle, names, tables, truststore
+from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.web import Web
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.sandbox.sandboxes import Sandbox
@@ -107,6 +108,8 @@ class Compute:
         self._side: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._imds = Imds(doors)
+        self._truststore = truststore.Truststore(doors)
+        self._filters = Filters(doors)
         self.web = Web(doors, self)
 
     async def start(self) -> None:
@@ -231,33 +234,18 @@ class Compute:
         asked = getattr(self._doors.parts.get("rds"), "uses_group", None)
         return bool(asked(group_id)) if asked is not None else False
 
-    def rules_changed(self) -> None:
-        """Rules are read at every new connection: nothing to tell anybody."""
+    async def rules_changed(self) -> None:
+        """Groups, rules or members changed: returns when every running instance's packet filter follows."""
+        await self._filters.apply({one: opened.sandbox for one, opened in self._open.items()})
 
     # What the databases ask
 
-    def may_reach(self, source: str, group_ids: tuple[str, ...] | list[str], port: int) -> tuple[bool, str]:
+    def may_reach(self, source: str, group_ids: Sequence[str], port: int) -> tuple[bool, str]:
         """Whether security groups let `source` connect to TCP `port` of a member of `group_ids`, and by which rule.
 
         `source` is an instance id or an IP address; addresses of instances count as those instances.
         """
-
-        def look(db: tables.Reader) -> tuple[bool, str]:
-            row = tables.instance(db, source) if source.startswith("i-") else tables.by_private_ip(db, source)
-            inbound = [rule for one in group_ids for rule in tables.rules(db, one)]
-            if row is not None:
-                outbound = [rule for one in row.groups for rule in tables.rules(db, one)]
-                # Why: a database has no address of the VPC here: egress rules by CIDR count if they cover all of it.
-                if permissions.admitting(outbound, port, "172.31.255.254", group_ids, egress=True) is None:
-                    return False, f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/{port}"
-            address, members = (row.private_ip, row.groups) if row is not None else (source, ())
-            rule = permissions.admitting(inbound, port, address, members, egress=False)
-            if rule is not None:
-                return True, f"{rule.group_id} {rule.id}"
-            who = f"{row.id} ({', '.join(row.groups)})" if row is not None else source
-            return False, f"no ingress rule of {', '.join(group_ids) or 'no group'} lets {who} connect to tcp/{port}"
-
-        return self._doors.database.read(look)
+        return self._filters.may_reach(source, group_ids, port)
 
     def endpoint_added(self, endpoint: Endpoint) -> None:
         """A database has an endpoint: running instances get a listener for it."""
@@ -305,6 +293,7 @@ class Compute:
                     _log.error("%s could not be deleted whole: remove it by hand", self._folder / row.id)
                 await self._happened(row.id, "gone", ended_at=self._now())
                 self._imds.forget(row.id)
+                await self.rules_changed()
                 await self._forget()
             elif row.state == "running" and row.rebooting:
                 await self._end(row)
@@ -407,14 +396,16 @@ class Compute:
             hostname=private_dns.partition(".")[0],
             private_ip=row.private_ip,
             subnet=subnet.cidr,
-            hosts={private_dns: row.private_ip},
+            hosts={private_dns: row.private_ip, truststore.NAME: truststore.ADDRESS},
             listeners=(
                 Listener("imds", "169.254.169.254", 80, "router"),
+                Listener("truststore", truststore.ADDRESS, 443, "router"),
                 Listener("endpoint", "127.0.0.1", port),
                 *endpoints,
             ),
             volume=self._folder / row.id / "vol",
             limits=Limits(memory_bytes=kind.memory_mib * 1024 * 1024, vcpus=float(kind.vcpus), pids=_PIDS),
+            rules=self._filters.of(row),
             detached=True,
             ca_pem=self._doors.authority.certificate_pem,
             ptrace=True,
@@ -424,6 +415,9 @@ class Compute:
         opened = self._open[row.id] = _Open(sandbox)
         if "imds" in sandbox.listeners:
             opened.served["imds"] = await self._imds.serve(sandbox.listeners["imds"], row.id)
+        if "truststore" in sandbox.listeners:
+            opened.served["truststore"] = await self._truststore.serve(sandbox.listeners["truststore"])
+        await self.rules_changed()
         front = self._doors.parts.get("front")
         if front is not None and "endpoint" in sandbox.listeners:
             opened.served["endpoint"] = await _called(front.serve(sandbox.listeners["endpoint"], peer=row.private_ip))
@@ -463,6 +457,7 @@ class Compute:
         ended = await opened.sandbox.exited()
         if self._open.get(instance_id) is opened:
             self._open.pop(instance_id)
+            self._filters.forget(instance_id)
             opened.watch = None
             opened.close()
             await self._ended(instance_id, ended)
@@ -499,6 +494,7 @@ class Compute:
     async def _end(self, row: tables.Instance, grace_s: float = _STOP_GRACE_S) -> None:
         """End a sandbox because somebody asked for it; returns when nothing of it is left."""
         opened = self._open.pop(row.id, None)
+        self._filters.forget(row.id)
         if opened is not None:
             opened.close()
             sandbox: Sandbox | None = opened.sandbox

@@ -229,7 +229,7 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
         return rules
 
     rules = await call.doors.database.write(change)
-    call.doors.part("ec2", Compute).rules_changed()
+    await call.doors.part("ec2", Compute).rules_changed()
     shown = [permissions.view(rule, call.account, call.region, tag_list(tags)) for rule in rules]
     return {"Return": True, "SecurityGroupRules": shown}
 
@@ -266,7 +266,7 @@ async def _revoke(call: Call, request: Mapping[str, Any], *, egress: bool) -> di
         return gone
 
     gone = await call.doors.database.write(change)
-    call.doors.part("ec2", Compute).rules_changed()
+    await call.doors.part("ec2", Compute).rules_changed()
     return {"Return": True, "RevokedSecurityGroupRules": [_revoked(rule) for rule in gone]}
 
 

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.services.ec2 import names, permissions, tables
+from cloudchamber.services.ec2 import filters, names, tables
 from cloudchamber.services.ec2.web_message import BadMessage, Message, Messages
 from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
 
@@ -168,18 +168,16 @@ class Web:
                 f"console.",
             )
         rules = self._doors.database.read(lambda db: [rule for one in row.groups for rule in tables.rules(db, one)])
-        rule = permissions.admitting(rules, 80, peer, (), egress=False)
-        if rule is None:
-            segment.notes["denied"] = f"no ingress rule of {', '.join(row.groups)} lets {peer} connect to tcp/80"
+        verdict = filters.inbound(rules, row.groups, 80, peer)
+        if verdict.rule is None:
+            segment.notes.update(denied=verdict.reason, allow_with=verdict.allow_with)
             raise Refused(
                 504,
                 f"The security groups of {row.id} do not let you in",
-                f"No ingress rule of {', '.join(row.groups)} allows tcp/80 from {peer} (which stands for the "
-                f"internet). On AWS this connection "
-                f"would hang. To allow it: aws ec2 authorize-security-group-ingress --group-id {row.groups[0]} "
-                f"--protocol tcp --port 80 --cidr 0.0.0.0/0",
+                f"{verdict.reason.capitalize()} ({peer} stands for the internet). On AWS this connection would hang. "
+                f"To allow it: {verdict.allow_with}",
             )
-        segment.notes["rule"] = f"{rule.group_id} {rule.id}"
+        segment.notes["rule"] = verdict.reason
         try:
             return await asyncio.open_connection(sock=await sandbox.connect(80, _CONNECT_S))
         except (OSError, TimeoutError) as error:

@@ -231,7 +231,8 @@ class Front:
             if not own:
                 allowed, why = self._gate.may_connect(caller)
                 if not allowed:
-                    self._gate.refused("", caller, why)
+                    # Why: about an instance's attempt EC2, whose decision it is, has put a step on a track.
+                    self._gate.refused("", caller, why, recorded=bool(caller.instance_id))
                     link.reset()
                     return
             async with asyncio.timeout(_BEGIN_WITHIN_S):
