@@ -107,7 +107,9 @@ class Init:
             self._signal(int(message["signal"]))
         elif "run" in message:
             try:
-                env = {**self._spec.env, **message["env"]}
+                # Why: what is named so is for the sandbox's own program, not for what a person runs beside it.
+                own = {n: v for n, v in self._spec.env.items() if not n.startswith("CLOUDCHAMBER_")}
+                env = {**own, **message["env"]}
                 child = self._start(descriptors, message["run"], env, tty=bool(message["tty"]))
                 self._runs[child] = message["id"]
             except OSError as error:
