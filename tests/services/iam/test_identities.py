@@ -327,3 +327,10 @@ def test_the_simulator_decides_as_the_call_is_decided(iam, user):
     assert get["MatchedStatements"][0]["StartPosition"]["Line"] == 9
     custom = iam.simulate_custom_policy(PolicyInputList=[policy(allow("ec2:Run*"))], ActionNames=["ec2:RunInstances"])
     assert custom["EvaluationResults"][0]["MatchedStatements"][0]["SourcePolicyId"] == "PolicyInputList.1"
+    for name, value in (
+        ("PolicyExclusionList", [{"PolicyType": "inline"}]),
+        ("ResourceHandlingOption", "EC2-VPC-InstanceStore"),
+    ):
+        with pytest.raises(ClientError, match=f"{name} is not supported") as caught:
+            iam.simulate_principal_policy(**request, **{name: value})
+        assert caught.value.response["Error"]["Code"] == "InvalidInput"

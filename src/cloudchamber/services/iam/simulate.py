@@ -45,6 +45,13 @@ def _source_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
     yield Need("iam:SimulatePrincipalPolicy", request["PolicySourceArn"])
 
 
+def _refuse(request: Mapping[str, Any]) -> None:
+    """Name what would change the answer and is not carried out."""
+    for name in ("PolicyExclusionList", "ResourceHandlingOption", "OrderedOrganizationPolicyInputList"):
+        if request.get(name):
+            raise InvalidInput(f"{name} is not supported by this IAM endpoint.")
+
+
 @operation("SimulateCustomPolicy", needs=needs.account("SimulateCustomPolicy"))
 async def simulate_custom_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Decide actions by the policies given, and by nothing else.
@@ -52,6 +59,7 @@ async def simulate_custom_policy(call: Call, request: Mapping[str, Any]) -> dict
     Raises:
         InvalidInput: a policy or a context entry is malformed.
     """
+    _refuse(request)
     found = IdentityPolicies(_given(request["PolicyInputList"], "PolicyInputList", "identity"), _boundary(request))
     subject = _caller(call, request) or Subject("user", call.account, f"arn:aws:iam::{call.account}:user/simulated")
     return _answer(request, _Simulation(subject, found, _resource(request), _context(request), call.account))
@@ -65,6 +73,7 @@ async def simulate_principal_policy(call: Call, request: Mapping[str, Any]) -> d
         NoSuchEntity: there is no such user, group or role.
         InvalidInput: a policy or a context entry is malformed.
     """
+    _refuse(request)
     arn: str = request["PolicySourceArn"]
 
     def look(db: Reader) -> tuple[IdentityPolicies, Subject]:
