@@ -252,6 +252,14 @@ def env(state: str | None, as_json: bool) -> None:
     click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
 
 
+def _with_endpoint(command: list[str], endpoint: str) -> list[str]:
+    """The aws command gets the endpoint as an option too: its version 1 sends `aws rds` to AWS whatever the environment
+    says, and older ones do not know the variable."""
+    if Path(command[0]).name != "aws" or any(word.startswith("--endpoint-url") for word in command):
+        return command
+    return [command[0], "--endpoint-url", endpoint, *command[1:]]
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @_state
@@ -262,8 +270,9 @@ def run(command: tuple[str, ...], state: str | None) -> None:
         values.pop(name, None)
     # Why last: the person's own tools come first; the aws command that came with us is found without a venv too.
     values["PATH"] = os.pathsep.join([*filter(None, [values.get("PATH")]), str(Path(sys.executable).parent)])
+    line = _with_endpoint(list(command), values["AWS_ENDPOINT_URL"])
     try:
-        os.execvpe(command[0], list(command), values)
+        os.execvpe(line[0], line, values)
     except OSError as error:
         raise ChamberError(f"cannot run {command[0]}: {error.strerror}", "check the name and PATH") from error
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from cloudchamber import reading
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.cli import main
+from cloudchamber.cli import _with_endpoint, main
 from cloudchamber.client import Refused
 from cloudchamber.settings import from_environment, root_key, state_folder
 
@@ -89,6 +89,19 @@ def test_looking_imports_little() -> None:
     loaded = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout.split()
     for heavy in ("asyncio", "cryptography", "yaml", "uvloop", "samtranslator", "orjson", "cloudchamber.services"):
         assert heavy not in loaded
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        ("aws rds list", "aws --endpoint-url http://e rds list"),
+        ("/usr/bin/aws s3 ls", "/usr/bin/aws --endpoint-url http://e s3 ls"),
+        ("aws --endpoint-url=http://other s3 ls", "aws --endpoint-url=http://other s3 ls"),
+        ("python aws", "python aws"),
+    ],
+)
+def test_the_aws_command_is_told_the_endpoint_twice(command: str, sent: str) -> None:
+    assert _with_endpoint(command.split(), "http://e") == sent.split()
 
 
 @pytest.mark.parametrize("text", ["test", ":secret", "key:"])
