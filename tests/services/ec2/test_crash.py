@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An instance whose first program is killed from outside: seen, said, and back with StartInstances."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.services.ec2.test_inside import APP, get
+
+if TYPE_CHECKING:
+    from tests.services.ec2.conftest import Lab
+
+
+def first_program(lab: Lab, instance: str) -> int:
+    """Process id, on this machine, of the program that boots the instance."""
+    folder: Path = lab.chamber.state / "ec2" / instance
+    found = [json.loads((folder / "shim.json").read_text())["shim"]]
+    while found:
+        pid = found.pop()
+        if b"guest/init.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+        found += [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    raise AssertionError(f"{instance} has no first program")
+
+
+def status_of(lab: Lab, instance: str) -> dict[str, Any]:
+    rows = json.loads(lab.chamber.cli("status", "--json").stdout)["parts"]["ec2"]
+    return next(row for row in rows if row["id"] == instance)
+
+
+def test_killed_from_outside_and_started_again(lab: Lab) -> None:
+    instance = lab.run(APP + "echo ready to be killed\n", SecurityGroupIds=[lab.group(80)])
+    lab.wait(instance)
+    lab.until_console(instance, "ready to be killed")
+    lab.until(lambda: get(lab, instance)[0] == 200, "an answer of the app")
+    assert status_of(lab, instance)["state"] == "running"
+    os.kill(first_program(lab, instance), signal.SIGKILL)
+    stopped = lab.wait(instance, "stopped")
+    assert stopped["StateReason"]["Code"] == "Server.InternalError"
+    assert "the instance crashed" in stopped["StateReason"]["Message"]
+    assert "ready to be killed" in lab.console(instance)
+    said = status_of(lab, instance)
+    assert (said["state"], "the instance crashed" in said["detail"]) == ("stopped", True), said
+    assert get(lab, instance)[0] == 503
+    lab.ec2.start_instances(InstanceIds=[instance])
+    running = lab.wait(instance)
+    assert not running.get("StateReason", {}).get("Code", "").startswith("Server")
+    status, seen = lab.until(lambda: found if (found := get(lab, instance))[0] == 200 else None, "the app again")
+    assert (status, seen["runs"]) == (200, 2), "its files stayed, and so did the service that starts at boot"
+    lab.ec2.terminate_instances(InstanceIds=[instance])
+
+
+def test_what_boots_an_instance_is_in_nobodys_environment(lab: Lab) -> None:
+    instance = lab.run("#!/bin/sh\nenv | grep -c CLOUDCHAMBER_; echo environment shown\n")
+    lab.wait(instance)
+    console = lab.until_console(instance, "environment shown")
+    assert "\n0\nenvironment shown" in console
+    shown = lab.chamber.cli("shell", instance, "env").stdout
+    assert "AWS_ENDPOINT_URL=" in shown
+    assert "CLOUDCHAMBER_" not in shown
+    lab.ec2.terminate_instances(InstanceIds=[instance])
