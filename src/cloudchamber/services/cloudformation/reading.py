@@ -84,6 +84,8 @@ def _read_json(text: str) -> Any:
         return _read_yaml(text)
     except RecursionError:
         raise ValidationError("Template format error: JSON is nested too deeply") from None
+    except ValueError:
+        raise ValidationError("Template format error: JSON has a number with too many digits") from None
     _refuse_depth(value)
     return value
 

@@ -112,6 +112,7 @@ def test_rules() -> None:
         ("- a", "unsupported structure"),
         ("a: " + "[" * 5000, "nested too deeply|not well-formed"),
         ('{"a": ' + "[" * 200 + "]" * 200 + "}", "nested too deeply"),
+        ('{"a": ' + "1" * 5000 + "}", "a number with too many digits"),
         ("a: 1\n---\nb: 2", "Only one document|not well-formed"),
     ],
 )
