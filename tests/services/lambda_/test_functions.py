@@ -96,11 +96,11 @@ def test_pages_of_functions(chamber: Any) -> None:
 
 def test_passing_a_role_must_be_allowed(chamber: Any) -> None:
     iam = chamber.client("iam")
-    iam.create_user(UserName="deployer")
-    key = iam.create_access_key(UserName="deployer")["AccessKey"]
+    iam.create_user(UserName="lambda-deployer")
+    key = iam.create_access_key(UserName="lambda-deployer")["AccessKey"]
     arn = role(chamber, "functions")
     document = {"Version": "2012-10-17", "Statement": [allow("lambda:*")]}
-    iam.put_user_policy(UserName="deployer", PolicyName="p", PolicyDocument=json.dumps(document))
+    iam.put_user_policy(UserName="lambda-deployer", PolicyName="p", PolicyDocument=json.dumps(document))
     client = chamber.client("lambda", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
     request = {
         "FunctionName": "passed", "Runtime": "python3.12", "Role": arn, "Handler": "index.handler",
@@ -110,7 +110,7 @@ def test_passing_a_role_must_be_allowed(chamber: Any) -> None:
         client.create_function(**request)
     passed = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
     document["Statement"].append({**allow("iam:PassRole"), "Condition": passed})
-    iam.put_user_policy(UserName="deployer", PolicyName="p", PolicyDocument=json.dumps(document))
+    iam.put_user_policy(UserName="lambda-deployer", PolicyName="p", PolicyDocument=json.dumps(document))
     client.create_function(**request)
 
 

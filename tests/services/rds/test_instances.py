@@ -81,13 +81,13 @@ def app_role(chamber: Any, database: dict[str, Any], ca: str) -> Any:
     arn = f"arn:aws:rds-db:us-east-1:{account}:dbuser:{database['DbiResourceId']}/app"
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "rds-db:connect", "Resource": arn}]}
     iam.put_role_policy(RoleName="db-app", PolicyName="connect", PolicyDocument=json.dumps(policy))
-    user = iam.create_user(UserName="deployer")["User"]
+    user = iam.create_user(UserName="rds-deployer")["User"]
     iam.put_user_policy(
         UserName=user["UserName"], PolicyName="assume",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role["Arn"]}]}),
     )  # fmt: skip
-    key = iam.create_access_key(UserName="deployer")["AccessKey"]
+    key = iam.create_access_key(UserName="rds-deployer")["AccessKey"]
     deployer = chamber.client("sts", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
     got = deployer.assume_role(RoleArn=role["Arn"], RoleSessionName="one")["Credentials"]
     with connect(database, ca) as boss:
