@@ -2,15 +2,19 @@
 
 say() { printf '  %s\n' "$*" >&2; }
 
+fits() { command -v "$1" >/dev/null 2>&1 && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
 find_python() {
-  for name in "${PYTHON:-}" python3.11 python3.12 python3.13 python3; do
-    if [ -n "$name" ] && command -v "$name" >/dev/null 2>&1 &&
-      "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$name"
-      return
-    fi
+  if [ -n "${PYTHON:-}" ]; then
+    # Why: who names an interpreter means that one; another would only be found out later.
+    fits "$PYTHON" && command -v "$PYTHON" && return
+    say "PYTHON=$PYTHON does not run, or is older than Python 3.11"
+    exit 1
+  fi
+  for name in python3.11 python3.12 python3.13 python3; do
+    fits "$name" && command -v "$name" && return
   done
-  say "Python 3.11 or later is needed; on Debian: apt-get install python3"
+  say "Python 3.11 or later is needed; on Debian: apt-get install python3 python3-venv"
   exit 1
 }
 
