@@ -250,6 +250,7 @@ def env(state: str | None, as_json: bool) -> None:
     for name, value in values.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
+    click.echo("# aws version 1 sends 'aws rds' to AWS all the same: say 'cloudchamber run -- aws rds ...'")
 
 
 def _with_endpoint(command: list[str], endpoint: str) -> list[str]:

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cloudchamber.base.errors import ChamberError
 from cloudchamber.settings import child_environment
@@ -84,6 +85,16 @@ class Client:
         asked = {"service": service, "operation": operation, "request": request}
         return self._send("api/ask", json.dumps(asked, default=_octets).encode())
 
+    def put_object(self, bucket: str, key: str, path: Path) -> None:
+        """Store a file as an object, as the account's root.
+
+        Raises:
+            Refused: the service's error.
+        """
+        where = f"api/objects/{urllib.parse.quote(f'{bucket}/{key}')}"
+        with path.open("rb") as file, self._open(where, file, timeout_s=900, size=path.stat().st_size) as reply:
+            reply.read()
+
     def follow(self) -> Iterator[dict[str, Any]]:
         """Segments as they happen, until the chamber ends."""
         with self._open("api/follow", None, timeout_s=None) as reply:
@@ -95,10 +106,11 @@ class Client:
         with self._open(path, body, timeout_s=900) as reply:
             return json.loads(reply.read(), object_hook=_unoctets)
 
-    def _open(self, path: str, body: bytes | None, timeout_s: float | None) -> Any:
-        request = urllib.request.Request(
-            f"{self.endpoint}/_cloudchamber/{path}", body, {"Authorization": f"Bearer {self.token}"}
-        )
+    def _open(self, path: str, body: bytes | BinaryIO | None, timeout_s: float | None, size: int | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        request = urllib.request.Request(f"{self.endpoint}/_cloudchamber/{path}", body, headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             return opener.open(request, timeout=timeout_s)

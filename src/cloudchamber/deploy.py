@@ -74,9 +74,8 @@ def _upload(client: Client, bucket: str, archives: Mapping[str, Path], say: Call
         try:
             client.ask("s3", "HeadObject", Bucket=bucket, Key=key)
         except Refused:
-            data = path.read_bytes()
-            say(f"uploading {key} ({len(data) / 1_000_000:.1f} MB)")
-            client.ask("s3", "PutObject", Bucket=bucket, Key=key, Body=data)
+            say(f"uploading {key} ({path.stat().st_size / 1_000_000:.1f} MB)")
+            client.put_object(bucket, key, path)
 
 
 def _keep_template(client: Client, bucket: str, body: str) -> str:

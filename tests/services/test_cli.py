@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 from selenium import webdriver
 
+from cloudchamber.client import Refused, find
 from tests.conftest import RunningChamber, new_chamber
 
 
@@ -198,3 +199,16 @@ def _kill(pid: int) -> None:
         select.select([descriptor], [], [], 20)
     finally:
         os.close(descriptor)
+
+
+def test_archives_are_stored_without_being_held(chamber: RunningChamber, tmp_path: Path) -> None:
+    chamber.client("s3").create_bucket(Bucket="cli-archives")
+    path = tmp_path / "archive"
+    path.write_bytes(b"0123456789abcdef" * 2_000_000)
+    running = find(chamber.state)
+    assert running is not None
+    running.put_object("cli-archives", "deep/key with ü.zip", path)
+    got = chamber.client("s3").get_object(Bucket="cli-archives", Key="deep/key with ü.zip")
+    assert got["Body"].read() == path.read_bytes()
+    with pytest.raises(Refused, match="NoSuchBucket"):
+        running.put_object("cli-no-such-bucket", "k", path)
