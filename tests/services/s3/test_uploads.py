@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -61,6 +62,14 @@ def test_an_object_of_parts(s3, bucket, upload, encrypted):
     assert (second["PartsCount"], second["Body"].read()) == (2, last)
     refused("NoSuchUpload", s3.abort_multipart_upload, Bucket=bucket, Key="k", UploadId=upload_id)
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+def test_completions_at_the_same_time_answer_alike(s3, bucket, upload):
+    upload_id, part = upload()
+    made = part(1, bytes(5 * MIB))
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(finish, s3, bucket, upload_id, [(1, made)], IfNoneMatch="*") for _ in range(8)]
+        assert len({one.result()["ETag"] for one in asked}) == 1
 
 
 def test_checksums_of_the_whole_and_of_the_parts(s3, bucket, upload):

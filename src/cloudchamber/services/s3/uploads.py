@@ -15,7 +15,7 @@ from cloudchamber.services.s3 import checks, checksums, completion, conditions, 
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import body_of, encrypts, octets, receive
 from cloudchamber.services.s3.copying import copied_range, source
-from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, NoSuchUpload
+from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest
 from cloudchamber.services.s3.listing import encoding
 from cloudchamber.services.s3.names import canonical_id, quoted, tags_of_header
 from cloudchamber.services.s3.objects import stored_of
@@ -209,16 +209,17 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
     key, upload_id = checks.key(request), request["UploadId"]
     try:
         upload = call.doors.database.read(lambda db: tables.upload(db, bucket.name, key, upload_id))
-    except NoSuchUpload:
-        # Why: a client that lost the first answer asks again, and gets it again while the object is there.
+        chosen = completion.choose(call, upload, request)
+        etag = _md5_of_md5s([part.etag for part in chosen])
+        checksum = completion.checksum(upload, chosen, request)
+        await completion.publish(call, upload, chosen, etag, checksum, request)
+    except ServiceError:
+        # Why: a client that lost the first answer asks again, maybe while the first is still at work; both get the
+        # same answer while the object is there.
         done = call.doors.database.read(lambda db: tables.find_object(db, bucket.name, key))
         if done is None or done.stored.get("upload") != upload_id:
             raise
         return _completed(call, request, done.etag, done.checksum, "nonce" in done.stored)
-    chosen = completion.choose(call, upload, request)
-    etag = _md5_of_md5s([part.etag for part in chosen])
-    checksum = completion.checksum(upload, chosen, request)
-    await completion.publish(call, upload, chosen, etag, checksum, request)
     return _completed(call, request, etag, checksum, bool(upload.stored.get("encrypt")))
 
 
