@@ -98,12 +98,11 @@ def short(arn: str) -> str:
 
 def background(segments: Sequence[Segment]) -> bool:
     """Whether a track is of no interest by itself: somebody only looked, or a service renewed what it holds."""
+    first = steps(segments)[0].segment
+    if first.service == COMMAND_LINE:  # Why whatever it heard: "there is none" is what many only want to know
+        return all(s.name.startswith(_LOOKS) for s in segments if s is not first)
     if any(s.error for s in segments):
         return False
-    walked = steps(segments)
-    first = walked[0].segment
-    if first.service == COMMAND_LINE:
-        return all(s.name.startswith(_LOOKS) for s in segments if s is not first)
     return first.principal.endswith(".amazonaws.com") and all(s.service in _HOUSEKEEPING for s in segments)
 
 

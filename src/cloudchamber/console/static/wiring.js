@@ -73,17 +73,18 @@ export function wire(steps, order) {
   return { nodes: [...nodes.values()], edges: [...edges.values()] };
 }
 
-function lay(nodes) {
+function lay(nodes, edges) {
+  const top = edges.some((edge) => edge.to.layer <= edge.from.layer) ? TOP : 8;
   const layers = [];
   for (const node of nodes) (layers[node.layer] ??= []).push(node);
   const rows = Math.max(...layers.map((layer) => layer?.length ?? 0));
   layers.forEach((layer, x) =>
     layer.forEach((node, y) => {
       node.x = 2 + x * (WIDTH + GAP_X);
-      node.y = TOP + (y + (rows - layer.length) / 2) * (HEIGHT + GAP_Y);
+      node.y = top + (y + (rows - layer.length) / 2) * (HEIGHT + GAP_Y);
     }),
   );
-  return { width: layers.length * (WIDTH + GAP_X) - GAP_X + 4, height: TOP + rows * (HEIGHT + GAP_Y) - GAP_Y + TOP };
+  return { width: layers.length * (WIDTH + GAP_X) - GAP_X + 4, height: top + rows * (HEIGHT + GAP_Y) - GAP_Y + top };
 }
 
 function drawNode(node) {
@@ -134,7 +135,7 @@ function arrow(id) {
 
 export function drawWiring(steps, order) {
   const { nodes, edges } = wire(steps, order);
-  const { width, height } = lay(nodes);
+  const { width, height } = lay(nodes, edges);
   const svg = shape("svg", { class: "wiring", viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const told = edges.map((edge) => `${edge.from.title} ${edge.from.name} calls ${edge.to.title} ${edge.to.name} as step ${edge.numbers.join(", ")}`);
   svg.setAttribute("aria-label", `Wiring: ${told.join("; ")}`);
