@@ -20,7 +20,7 @@ class Settings:
     database_master_secret: str
     """ARN of the secret with the master user's password; read once, to make the app's own database user."""
     database_tls: str
-    """`sslmode` of libpq; with `verify-full`, set PGSSLROOTCERT to the RDS CA bundle."""
+    """`sslmode` of libpq; `verify-full` needs the RDS CA bundle at PGSSLROOTCERT."""
     thumbnails: bool
     port: int
 
@@ -37,7 +37,7 @@ def from_environment() -> Settings:
             database_name=env["DATABASE_NAME"],
             database_user=env["DATABASE_USER"],
             database_master_secret=env.get("DATABASE_MASTER_SECRET", ""),
-            database_tls=env.get("DATABASE_TLS", "require"),
+            database_tls=env.get("DATABASE_TLS", "verify-full"),
             thumbnails=env.get("THUMBNAILS", "on") == "on",
             port=int(env.get("PORT", "80")),
         )
