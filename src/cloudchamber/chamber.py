@@ -179,6 +179,7 @@ class Chamber:
             "account": self.settings.account,
             "sandbox_mode": self._sandboxes.mode,
             "limits_by": self._sandboxes.limits_by,
+            "refused_modes": dict(self._sandboxes.refused),
             "not_blocked": list(self._sandboxes.not_blocked),
             "root_key_given": self.settings.root_key is not None,
             "started": iso(self.clock.now()),

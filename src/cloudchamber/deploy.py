@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber import packaging
 from cloudchamber.base.errors import ChamberError
 from cloudchamber.client import Client, Refused
+from cloudchamber.sandbox.modes import stronger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ def deploy(
     Raises:
         ChamberError: the deployment failed; the message names the resource and the reason.
     """
+    _check_walls(client, template)
     cache = client.state / "cache"
     packed = packaging.package(template, cache, say)
     bucket = f"cloudchamber-assets-{client.about['account']}-{client.about['region']}"
@@ -63,6 +65,18 @@ def deploy(
     listed = client.ask("cloudformation", "ListStackResources", StackName=name)["StackResourceSummaries"]
     outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
     return Deployed(name, outputs, tuple(listed), _wait_for_apps(client, listed, say))
+
+
+def _check_walls(client: Client, template: Path) -> None:
+    """Refuse a template with instances before anything is made, where there are no namespaces for them."""
+    about = client.about
+    why, helps = stronger(about["sandbox_mode"], about.get("refused_modes", {}))
+    if why and "AWS::EC2::Instance" in packaging.certain_types(template):
+        raise ChamberError(
+            f"{template} has an EC2 instance, and instances need Linux namespaces, which this chamber has not "
+            f"(sandbox mode {about['sandbox_mode']}): {why}",
+            helps,
+        )
 
 
 def _upload(client: Client, bucket: str, archives: Mapping[str, Path], say: Callable[[str], None]) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudchamber import client
+from cloudchamber.sandbox.modes import stronger
 from cloudchamber.settings import DEFAULT_PORT
 
 _ROOM_WANTED = 2 * 1024**3
-_USER_NAMESPACES = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,11 @@ def examine(state: Path) -> list[Finding]:
     about = running.about
     found.append(Finding("chamber", True, f"runs at {running.endpoint}, process {about['pid']}"))
     mode = about["sandbox_mode"]
-    found.append(
-        Finding("sandbox", mode.startswith("ns-"), f"mode {mode}, limits by {about['limits_by']}", _stronger(mode))
-    )
+    why, helps = stronger(mode, about.get("refused_modes", {}))
+    detail = f"mode {mode}, limits by {about['limits_by']}"
+    if why:
+        detail += f"; EC2 instances need namespaces, and there are none: {why}"
+    found.append(Finding("sandbox", mode.startswith("ns-"), detail, helps))
     found.extend(Finding("not blocked", False, line) for line in about["not_blocked"])
     if about["root_key_given"]:
         found.append(Finding("root key", False, "was given: a well-known key is root for every local process"))
@@ -73,12 +75,3 @@ def _port() -> Finding:
         except OSError:
             return Finding("port", False, f"{DEFAULT_PORT} is taken", "start with another --port")
     return Finding("port", True, f"{DEFAULT_PORT} is free")
-
-
-def _stronger(mode: str) -> str:
-    """The one command that would make the sandbox stronger."""
-    if mode.startswith("ns-"):
-        return ""
-    if _USER_NAMESPACES.exists() and _USER_NAMESPACES.read_text().strip() == "1":
-        return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-    return "allow unprivileged user namespaces on this machine, or run the chamber as root"

@@ -153,6 +153,12 @@ def references(template: Path) -> list[Reference]:
     return found
 
 
+def certain_types(template: Path) -> set[str]:
+    """Types of the resources that a template makes under every condition."""
+    resources: dict[str, Any] = _body(template).get("Resources") or {}
+    return {str(r.get("Type")) for r in resources.values() if is_map(r) and "Condition" not in r}
+
+
 def _from_globals(body: Mapping[str, Any], kind: str, properties: Mapping[str, Any]) -> Any:
     if kind != "AWS::Serverless::Function" or {"InlineCode", "CodeUri", "ImageUri"} & set(properties):
         return None

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloudchamber.sandbox.cgroups import LimitsBy
     from cloudchamber.sandbox.spec import Mode
 
@@ -32,6 +37,35 @@ _NO_NFT = (
     "outbound connections of an instance to the services of its own router by port: `nft` is not installed, so "
     "security groups are enforced where connections are made (nothing else leads out of an instance)"
 )
+
+
+_FORBIDS = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+    ("user/max_user_namespaces", "0", "15000"),
+)
+"""Settings of the system, the value that forbids namespaces to an ordinary user, and one that allows them."""
+
+
+def setting() -> str:
+    """The command that allows user namespaces where a setting of the system forbids them, else empty."""
+    for name, forbids, allows in _FORBIDS:
+        with contextlib.suppress(OSError):
+            if Path("/proc/sys", name).read_text(encoding="ascii").strip() == forbids:
+                return f"sudo sysctl {name.replace('/', '.')}={allows}"
+    return ""
+
+
+def stronger(mode: str, refused: Mapping[str, str]) -> tuple[str, str]:
+    """Why a chamber has no namespaces, and what to do about it; empty texts when it has them."""
+    if mode.startswith("ns-"):
+        return "", ""
+    tried = refused.get("ns-root" if os.geteuid() == 0 else "ns-user", "")
+    if not tried:
+        return f"it was started with --sandbox {mode}", "'cloudchamber stop', then start it without --sandbox"
+    if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+        return tried, setting() or "run this container with --privileged"
+    return tried, setting() or "allow user namespaces on this machine, or run the chamber as root"
 
 
 def not_blocked(mode: Mode, limits_by: LimitsBy, *, landlock: int, nft: bool) -> tuple[str, ...]:

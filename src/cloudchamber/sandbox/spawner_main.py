@@ -98,8 +98,7 @@ class Spawner:
         ours.close()
         os.waitpid(child, 0)
         shutil.rmtree(trial, ignore_errors=True)
-        why = str(answer[0].get("error", "")) if answer else "the trial's shim died"
-        return f"{why}{_advice()}" if why and mode == "ns-user" else why
+        return str(answer[0].get("error", "")) if answer else "the trial's shim died"
 
     def _fork(self, end: int, written: int, *, warm: bool) -> None:
         """Fork a shim. The spec is read in the fork only: this memory must never have held a credential."""
@@ -181,19 +180,6 @@ def _keep_parsed_models() -> None:
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
         with contextlib.suppress(Exception):
             loader.load_file(f"{data}/{name}")
-
-
-def _advice() -> str:
-    """How to allow user namespaces where a setting of the system forbids them."""
-    for name, forbids in (
-        ("kernel/apparmor_restrict_unprivileged_userns", "1"),
-        ("kernel/unprivileged_userns_clone", "0"),
-    ):
-        with contextlib.suppress(OSError):
-            if Path("/proc/sys", name).read_text().strip() == forbids:
-                allows = "0" if forbids == "1" else "1"
-                return f" (to allow it: sudo sysctl {name.replace('/', '.')}={allows})"
-    return ""
 
 
 def _group_name(spec: SandboxSpec) -> str:
