@@ -7,13 +7,14 @@ each needs what the one before it made.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.base import ids
 from cloudchamber.base.body import Held, read_all
-from cloudchamber.base.errors import InternalFailure, ServiceError
+from cloudchamber.base.errors import AccessDenied, InternalFailure, ServiceError
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.operation import Need, Operation
 from cloudchamber.front.authenticate import authenticate, body_first, wrap
@@ -268,10 +269,30 @@ def _decide(call: Call, service: Service, operation: AnyOperation, request: Mapp
     """Let IAM decide; the segment is then named after the first resource that was asked for."""
     try:
         authorize(call, service, operation, request)
+    except AccessDenied:
+        _log_denial(call)
+        raise
     finally:
         asked = [d["resource"] for d in call.segment.decisions if d["resource"] != "*"]
         if asked and not call.segment.resource:
             call.segment.resource = asked[0]
+
+
+def _log_denial(call: Call) -> None:
+    """Say in the log who was denied what, and the statement that would allow it."""
+    if not call.segment.decisions:
+        return
+    told = call.segment.decisions[-1]
+    remedy = " or ".join(f"{r['policy']} {json.dumps(r['statement'])}" for r in told.get("allow_with", ()))
+    _log.info(
+        "denied: %s may not %s on %s %s; %srequest %s",
+        told["principal"],
+        told["action"],
+        told["resource"],
+        told["reason"],
+        f"would be allowed by {remedy}; " if remedy else "",
+        call.request_id,
+    )
 
 
 async def _whole(body: Body, limit: int) -> bytes:
