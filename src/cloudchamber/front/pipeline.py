@@ -245,7 +245,7 @@ class Front:
             return None
 
         try:
-            authorize(call, doors.services[service], Operation(name, needs, run), {})
+            _decide(call, doors.services[service], Operation(name, needs, run), {})
             segment.status = 200
         except ServiceError as error:
             segment.status, segment.error = error.status, error.code
