@@ -168,9 +168,20 @@ def test_without_egress_rules_nothing_is_reached(lab: Lab, database: dict[str, A
     script = f"""#!/bin/bash
 curl -s -m 2 {bundle} >/dev/null; echo "bundle $?"
 curl -s -m 2 -o /dev/null -w "metadata %{{http_code}}\\n" http://169.254.169.254/latest/meta-data/
+curl -s -m 9 -o /dev/null $AWS_ENDPOINT_URL || echo "services refused"
+until curl -s -m 9 -o /dev/null $AWS_ENDPOINT_URL; do :; done
+echo services reached
 """
     instance = lab.run(script + probe(database).partition("\n")[2], SecurityGroupIds=[group])
     lab.wait(instance)
+    lab.until_console(instance, "services refused")
+    (refused, *_) = segments(lab, instance, "connect tcp/443")
+    assert refused["notes"]["allow_with"].endswith(f"{group} --protocol tcp --port 443 --cidr 0.0.0.0/0")
+    lab.ec2.authorize_security_group_egress(
+        GroupId=group,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
+    )
+    lab.until_console(instance, "services reached")
     until_said(lab, instance, "new refused, old none")
     lines = lab.console(instance).splitlines()
     assert "bundle 28" in lines and "metadata 401" in lines, lines  # curl's 28: it timed out

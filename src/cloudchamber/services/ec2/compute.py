@@ -15,10 +15,9 @@ import logging
 import os
 import platform
 import shutil
-import socket
-import struct
 import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -27,9 +26,11 @@ from cloudchamber.sandbox.spec import Exit, Limits, Listener, SandboxSpec
 from cloudchamber.services.ec2 import catalog, errors, lifecycle, names, tables, truststore
 from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
+from cloudchamber.services.ec2.opened import Closed, Open
 from cloudchamber.services.ec2.web import Web
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from cloudchamber.contract.call import Doors
@@ -57,52 +58,13 @@ class Endpoint(Protocol):
     def port(self) -> int: ...
 
 
-class _Open:
-    """What serves one running instance."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.served: dict[str, Any] = {}
-        self.watch: asyncio.Task[None] | None = None
-
-    def close(self) -> None:
-        if self.watch is not None:
-            self.watch.cancel()
-        for one in self.served.values():
-            one.close()
-        self.served.clear()
-
-
-class _Closed:
-    """Ends each connection to a database that is not there, so that nobody waits for it."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-        listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._refuse)
-
-    def _refuse(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
-
-    def close(self) -> None:
-        """Stop."""
-        if self._listener.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._listener.fileno())
-            self._listener.close()
-
-
 class Compute:
     """Instances of this chamber. Others may use `may_reach`, `endpoint_added` and `endpoint_removed`."""
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
         self._folder = doors.folder / "ec2"
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Open] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._side: set[asyncio.Task[None]] = set()
@@ -237,6 +199,12 @@ class Compute:
     async def rules_changed(self) -> None:
         """Groups, rules or members changed: returns when every running instance's packet filter follows."""
         await self._filters.apply({one: opened.sandbox for one, opened in self._open.items()})
+        front = self._doors.parts["front"]
+        for instance_id, opened in list(self._open.items()):
+            row = self._doors.database.read(lambda db, one=instance_id: tables.instance(db, one))
+            if row is not None:
+                refuse = None if self._filters.lets_out(row) else partial(self._filters.no_services, row)
+                await opened.lead_to_services(partial(front.serve, peer=row.private_ip), refuse)
 
     # What the databases ask
 
@@ -261,7 +229,7 @@ class Compute:
                 served.close()
             listener = opened.sandbox.listeners.get(name)
             if listener is not None and listener.fileno() >= 0:
-                opened.served[f"{name} closed"] = _Closed(listener.dup())
+                opened.served[f"{name} closed"] = Closed(listener.dup())
 
     # Reality
 
@@ -412,15 +380,12 @@ class Compute:
         )
 
     async def _serve(self, row: tables.Instance, sandbox: Sandbox) -> None:
-        opened = self._open[row.id] = _Open(sandbox)
+        opened = self._open[row.id] = Open(sandbox)
         if "imds" in sandbox.listeners:
             opened.served["imds"] = await self._imds.serve(sandbox.listeners["imds"], row.id)
         if "truststore" in sandbox.listeners:
             opened.served["truststore"] = await self._truststore.serve(sandbox.listeners["truststore"])
         await self.rules_changed()
-        front = self._doors.parts.get("front")
-        if front is not None and "endpoint" in sandbox.listeners:
-            opened.served["endpoint"] = await _called(front.serve(sandbox.listeners["endpoint"], peer=row.private_ip))
         for endpoint in self._endpoints():
             await self._add_endpoint(row.id, endpoint)
         opened.watch = asyncio.create_task(self._watch(row.id, opened), name=f"watch {row.id}")
@@ -452,7 +417,7 @@ class Compute:
         except OSError as error:
             _log.error("%s cannot have a listener for %s:%s: %s", instance_id, endpoint.address, endpoint.port, error)
 
-    async def _watch(self, instance_id: str, opened: _Open) -> None:
+    async def _watch(self, instance_id: str, opened: Open) -> None:
         """See a sandbox end that nobody asked to end."""
         ended = await opened.sandbox.exited()
         if self._open.get(instance_id) is opened:

@@ -125,6 +125,19 @@ class Filters:
             self._refused(row, port, verdict)
         return False, f"{verdict.reason}; this would allow it: {verdict.allow_with}"
 
+    def lets_out(self, row: tables.Instance) -> bool:
+        """Whether the instance may call AWS services: some egress rule lets tcp/443 out, to whatever addresses.
+
+        Why whatever: a service's addresses here are not AWS's, so a rule for AWS's cannot be held against them.
+        """
+        rules = self._doors.database.read(lambda db: [r for one in row.groups for r in tables.rules(db, one)])
+        return any(rule.egress and rule.cidr and rule.admits(443) for rule in rules)
+
+    def no_services(self, row: tables.Instance) -> None:
+        """A call of an AWS service was turned away."""
+        reason = f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/443, where AWS services are"
+        self._refused(row, 443, Verdict(None, reason, _authorize("egress", row.groups, 443, "--cidr 0.0.0.0/0")))
+
     def _refused(self, row: tables.Instance, port: int, verdict: Verdict) -> None:
         now = self._doors.clock.now().timestamp()
         minute, count = self._refusals.get(row.id, (0, 0))
