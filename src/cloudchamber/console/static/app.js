@@ -46,7 +46,9 @@ async function showStatus() {
     for (const part of parts) if (part.kind !== "s3") rows.push({ service, ...part });
   }
   for (const [service, kind, names] of [["s3", "bucket", things.Buckets], ["lambda", "function", things.Functions]]) {
-    for (const id of names ?? []) rows.push({ service, kind, id, state: "", detail: "" });
+    for (const id of names ?? []) {
+      if (!rows.some((row) => row.service === service && row.id === id)) rows.push({ service, kind, id, state: "", detail: "" });
+    }
   }
   reconcile($("#running"), rows, (row) => `${row.service} ${row.kind} ${row.id}`, drawThing, updateThing);
 }
