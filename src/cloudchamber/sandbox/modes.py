@@ -39,6 +39,7 @@ _NO_NFT = (
 )
 
 
+_SETTINGS = Path("/proc/sys")
 _FORBIDS = (
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
     ("kernel/unprivileged_userns_clone", "0", "1"),
@@ -51,7 +52,7 @@ def setting() -> str:
     """The command that allows user namespaces where a setting of the system forbids them, else empty."""
     for name, forbids, allows in _FORBIDS:
         with contextlib.suppress(OSError):
-            if Path("/proc/sys", name).read_text(encoding="ascii").strip() == forbids:
+            if (_SETTINGS / name).read_text(encoding="ascii").strip() == forbids:
                 return f"sudo sysctl {name.replace('/', '.')}={allows}"
     return ""
 
