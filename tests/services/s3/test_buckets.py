@@ -9,6 +9,7 @@ import urllib.request
 import uuid
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.services.s3.conftest import allow, policy, refused
@@ -194,6 +195,19 @@ def test_presigned_urls(chamber, s3, bucket):
         urllib.request.urlopen(url.replace("a%20b", "a%20c"))
     caught.value.close()
     assert caught.value.code == 403
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_presigned_urls_of_buckets(chamber, s3, bucket, version):
+    signer = chamber.client("s3", config=Config(signature_version=version))
+    for operation in ("list_objects_v2", "get_bucket_location"):
+        url = signer.generate_presigned_url(operation, Params={"Bucket": bucket})
+        with urllib.request.urlopen(url) as reply:
+            assert reply.status == 200
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(url.replace(f"/{bucket}", f"/{bucket}-2"))
+        caught.value.close()
+        assert caught.value.code == 403
 
 
 def test_notifications_are_validated(s3, bucket):
