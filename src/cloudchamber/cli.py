@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from cloudchamber.client import Client
 
+LOG_OCTETS_MAX = 16 * 1024 * 1024
+"""Of the chamber's log, twice: the current file and the one before."""
 _state = click.option("--state", metavar="DIR", help="State folder (default: ./.cloudchamber).")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
@@ -88,7 +90,9 @@ def start(
     if foreground:
         settings = from_environment(state=folder, port=port, https_port=https_port, root_key=root_key(key), mode=mode)
         logging.basicConfig(
-            level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+            level=settings.log_level,
+            format="%(asctime)s %(levelname)s %(name)s %(message)s",
+            handlers=[_log_to(folder)],
         )
         from cloudchamber.chamber import serve
 
@@ -121,13 +125,21 @@ def _ensure(
         if value is not None:
             arguments += [name, str(value)]
     _say(f"starting a chamber on {folder}")
-    _cap_log(folder / "chamber.log")
     return client.start(folder, arguments)
 
 
-def _cap_log(path: Path, octets_max: int = 16 * 1024 * 1024) -> None:
-    if path.exists() and path.stat().st_size > octets_max:
-        path.replace(path.with_suffix(".log.1"))
+def _log_to(folder: Path) -> logging.Handler:
+    """Standard error; where that is the chamber's own log file, the same file with a limit."""
+    path = folder / "chamber.log"
+    try:
+        own = os.path.samestat(os.fstat(sys.stderr.fileno()), path.stat())
+    except (OSError, ValueError):
+        own = False
+    if not own:
+        return logging.StreamHandler(sys.stderr)
+    from logging.handlers import RotatingFileHandler
+
+    return RotatingFileHandler(path, maxBytes=LOG_OCTETS_MAX, backupCount=1, encoding="utf-8")
 
 
 def _banner(client: Client) -> None:
