@@ -9,8 +9,10 @@ a request fails for them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import sqlite3
 from collections import deque
 from contextlib import closing
@@ -201,6 +203,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    with contextlib.suppress(OSError):  # Why: SQLite says in its own words what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1)
     try:
         db.execute("PRAGMA journal_mode=WAL")

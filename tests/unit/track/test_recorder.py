@@ -56,6 +56,12 @@ async def test_what_was_recorded_is_found(tmp_path: Path) -> None:
     again.close()
 
 
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    Recorder(tmp_path / "tracks.db").close()
+    found = [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()]
+    assert found and not any(found)
+
+
 async def test_a_full_disk_costs_segments_and_no_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
