@@ -139,7 +139,8 @@ class Environment:
         self._console = Console(self._sandbox.output, self._printed)
         await self._api.serve(sockets["api"])
         front: _Front = self._doors.parts["front"]
-        self._server = await front.serve(sockets["endpoint"], peer="127.0.0.1")
+        # Why: not the host's own address, so that the console knows that this is no browser of the host.
+        self._server = await front.serve(sockets["endpoint"], peer="127.0.0.2")
         self._exited = asyncio.create_task(self._sandbox.exited())
         limit_s = max(INIT_S, float(self.function.timeout_s))
         failure = await self._initialised(limit_s)

@@ -45,6 +45,12 @@ def test_a_package_is_kept_and_unpacked_readable(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "code").iterdir()) == sorted([sha, f"{sha}.zip"])
 
 
+def test_a_package_of_many_files(tmp_path: Path) -> None:
+    archives = Archives(tmp_path / "code")
+    where = archives.unpack(archives.keep(zipped(*((f"{number}", b"x", FILE) for number in range(600)))))
+    assert len(list(where.iterdir())) == 600
+
+
 @pytest.mark.parametrize("name", ["../out.py", "a/../../out.py", "/etc/out.py", "a/" * 600 + "x"])
 def test_names_that_leave_the_package(name: str) -> None:
     with pytest.raises(InvalidParameterValueException, match="leaves the package"):
