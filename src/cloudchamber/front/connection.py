@@ -113,7 +113,8 @@ class Connection(asyncio.Protocol):
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._watch: asyncio.TimerHandle | None = None
-        self._touched = self._loop.time()
+        self.touched = self._loop.time()
+        """When octets last moved, on the loop's clock."""
         self._deaf = False
         self._heard_all = False
         self._refusal: HTTPStatus | None = None
@@ -136,7 +137,7 @@ class Connection(asyncio.Protocol):
         self._watch = self._loop.call_later(WATCH_S, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._touched = self._loop.time()
+        self.touched = self._loop.time()
         if self._deaf:
             return
         self._spoke = False
@@ -175,11 +176,11 @@ class Connection(asyncio.Protocol):
             self.task.cancel()
 
     def pause_writing(self) -> None:
-        self._touched = self._loop.time()
+        self.touched = self._loop.time()
         self._can_write.clear()
 
     def resume_writing(self) -> None:
-        self._touched = self._loop.time()
+        self.touched = self._loop.time()
         self._can_write.set()
 
     # what the parser calls
@@ -189,7 +190,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._head_octets = 0
-        self._head_began = self._touched
+        self._head_began = self.touched
         self._expects = False
 
     def on_url(self, url: bytes) -> None:
@@ -245,7 +246,7 @@ class Connection(asyncio.Protocol):
 
     def body_changed(self) -> None:
         """A body's reader took octets, or octets came: read on, or wait for it."""
-        self._touched = self._loop.time()
+        self.touched = self._loop.time()
         self._adjust_reading()
 
     def _adjust_reading(self) -> None:
@@ -258,7 +259,7 @@ class Connection(asyncio.Protocol):
         if paused and not self._paused:
             self._transport.pause_reading()
         elif self._paused and not paused:
-            self._touched = self._loop.time()
+            self.touched = self._loop.time()
             self._transport.resume_reading()
         self._paused = paused
 
@@ -306,7 +307,7 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         """Now and then: end a connection whose client keeps us waiting."""
         now = self._loop.time()
-        quiet_s = now - self._touched
+        quiet_s = now - self.touched
         if self.task is None:
             late = quiet_s > IDLE_S or (self._head_began > 0 and now - self._head_began > HEAD_S)
         else:
@@ -352,7 +353,7 @@ class Connection(asyncio.Protocol):
                 self._end()
         finally:
             self.task = None
-            self._touched = self._loop.time()
+            self.touched = self._loop.time()
 
     async def _write(self, asked: _Asked, reply: HttpReply, *, keep: bool) -> None:
         body = reply.body

@@ -77,7 +77,19 @@ class Listener:
         return server
 
     def _accept(self, origin: str, limit: int) -> asyncio.Protocol:
-        return Connection(self, origin) if self._counts[origin] < limit else _TurnedAway()
+        if self._counts[origin] >= limit and not self._make_room(origin):
+            return _TurnedAway()
+        return Connection(self, origin)
+
+    def _make_room(self, origin: str) -> bool:
+        """Close the connection that has been idle longest, so that idle clients cannot shut others out."""
+        idle = [c for c in self.connections if c.origin == origin and c.task is None]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda c: c.touched)
+        self.closed(oldest)
+        oldest.close()
+        return True
 
     def opened(self, connection: Connection) -> None:
         """A client came."""
@@ -85,7 +97,9 @@ class Listener:
         self._counts[connection.origin] += 1
 
     def closed(self, connection: Connection) -> None:
-        """It went."""
+        """It went, or is about to."""
+        if connection not in self.connections:
+            return
         self.connections.discard(connection)
         self._counts[connection.origin] -= 1
         if not self._counts[connection.origin]:

@@ -580,18 +580,39 @@ def test_a_slow_operation_is_not_the_clients_fault(play: Play, monkeypatch: pyte
 
 
 def test_one_connection_too_many_is_told_so(play: Play) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: HttpRequest, body: Incoming) -> HttpReply:
+        asked.set()
+        await go_on.wait()
+        return HttpReply(200, [], b"done")
+
     async def scenario(listener: Listener, connect: Any) -> None:
         first = await connect()
         await first.send(post(b"a"))
-        assert (await first.reply())[0] == 200
+        await asked.wait()
         assert (await (await connect()).reply())[0] == 503
-        first.close()
-        await emptied(listener)
-        again = await connect()
-        await again.send(post(b"b"))
-        assert (await again.reply())[2] == b"b"
+        go_on.set()
+        assert (await first.reply())[2] == b"done"
 
-    play(scenario, connections_max=1)
+    play(scenario, answer, connections_max=1)
+
+
+def test_the_longest_idle_connection_makes_room(play: Play) -> None:
+    async def scenario(listener: Listener, connect: Any) -> None:
+        first, second = await connect(), await connect()
+        for client in (first, second):
+            await client.send(post(b"a"))
+            assert (await client.reply())[0] == 200
+        third = await connect()
+        await third.send(post(b"b"))
+        assert (await third.reply())[2] == b"b"
+        assert await first.ended() == b""
+        await second.send(post(b"c"))
+        assert (await second.reply())[2] == b"c"
+        assert len(listener.connections) == 2
+
+    play(scenario, connections_max=2)
 
 
 def test_a_sandbox_counts_for_itself_and_is_named_as_the_peer(play: Play) -> None:
@@ -605,7 +626,9 @@ def test_a_sandbox_counts_for_itself_and_is_named_as_the_peer(play: Play) -> Non
         await inside.send(post(b""))
         assert (await inside.reply())[2] == b"172.31.0.9"
         second = Client(*await asyncio.open_connection(*sock.getsockname()[:2]))
-        assert (await second.reply())[0] == 503
+        await second.send(post(b""))
+        assert (await second.reply())[2] == b"172.31.0.9"
+        assert await inside.ended() == b""
         outside = await connect()
         await outside.send(post(b""))
         assert (await outside.reply())[2] == b"127.0.0.1"
