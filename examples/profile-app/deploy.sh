@@ -9,12 +9,13 @@ python=${PYTHON:-python3.11}
 
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-platform=(--platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 --only-binary=:all: --python-version 3.11)
+# The instance has Amazon Linux 2023; the function's python3.11 has Amazon Linux 2, which takes older wheels only.
+wheels=(--only-binary=:all: --python-version 3.11 --platform manylinux2014_x86_64)
 
 cp -r app "$build/app"
-"$python" -m pip install -q -r app/requirements.txt --target "$build/app" "${platform[@]}"
+"$python" -m pip install -q -r app/requirements.txt --target "$build/app" "${wheels[@]}" --platform manylinux_2_28_x86_64
 cp -r thumbnail "$build/thumbnail"
-"$python" -m pip install -q -r thumbnail/requirements.txt --target "$build/thumbnail" "${platform[@]}"
+"$python" -m pip install -q -r thumbnail/requirements.txt --target "$build/thumbnail" "${wheels[@]}"
 cp template.yaml "$build/"
 
 (cd "$build/app" && "$python" -m zipfile -c ../app.zip .)
