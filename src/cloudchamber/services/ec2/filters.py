@@ -78,7 +78,7 @@ class Filters:
         self._doors = doors
         self._in_force: dict[str, tuple[Rule, ...]] = {}
         self._applying = asyncio.Lock()
-        self._refusals: dict[str, tuple[int, int]] = {}
+        self._refusals: dict[tuple[str, int], tuple[int, int]] = {}
 
     def of(self, row: tables.Instance) -> tuple[Rule, ...]:
         """The rules of one instance now."""
@@ -87,7 +87,7 @@ class Filters:
     def forget(self, instance_id: str) -> None:
         """Its sandbox is gone."""
         self._in_force.pop(instance_id, None)
-        self._refusals.pop(instance_id, None)
+        self._refusals = {key: value for key, value in self._refusals.items() if key[0] != instance_id}
 
     async def apply(self, sandboxes: Mapping[str, Sandbox]) -> None:
         """Give every sandbox its rules, where they changed; returns when they hold."""
@@ -140,9 +140,10 @@ class Filters:
 
     def _refused(self, row: tables.Instance, port: int, verdict: Verdict) -> None:
         now = self._doors.clock.now().timestamp()
-        minute, count = self._refusals.get(row.id, (0, 0))
+        # Why by port: who knocks at one without pause must not hide what is refused at another.
+        minute, count = self._refusals.get((row.id, port), (0, 0))
         count = count + 1 if minute == int(now // 60) else 1
-        self._refusals[row.id] = (int(now // 60), count)
+        self._refusals[row.id, port] = (int(now // 60), count)
         if count > _REFUSALS_A_MINUTE:
             return
         segment = Segment(
