@@ -43,6 +43,16 @@ class Held:
         """Octets held."""
         return len(self._data)
 
+    def within(self, limit: int) -> bytes:
+        """The octets.
+
+        Raises:
+            OverflowError: they are more than `limit`.
+        """
+        if len(self._data) > limit:
+            raise OverflowError(f"body is longer than {limit} octets")
+        return self._data
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._data:
             yield self._data
@@ -66,6 +76,8 @@ async def read_all(body: Body, limit: int) -> bytes:
     Raises:
         OverflowError: more than `limit` octets came.
     """
+    if type(body) is Held:
+        return body.within(limit)
     parts: list[bytes] = []
     size = 0
     async for chunk in body:

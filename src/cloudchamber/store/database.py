@@ -99,6 +99,12 @@ class Database:
         finally:
             reader.execute("COMMIT")
 
+    def peek(self, look: Callable[[Reader], T]) -> T:
+        """Run `look`, which reads by one statement only, on the caller's thread: that is a snapshot by itself."""
+        if threading.get_ident() != self._reader_thread:
+            return self._look_apart(look)
+        return look(self._reader)
+
     async def query(self, look: Callable[[Reader], T]) -> T:
         """Run `look` on a thread of its own, over one consistent snapshot: for what takes milliseconds."""
         return await asyncio.to_thread(self._look_apart, look)

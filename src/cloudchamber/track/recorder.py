@@ -15,6 +15,7 @@ import logging
 import os
 import sqlite3
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields
 from itertools import islice
@@ -43,7 +44,9 @@ FOLLOWER_MAX = 1000
 TRACK_SEGMENTS_MAX = 5000
 _FLUSH_AFTER_S = 0.25
 _BATCH = 500
-"""Segments written at once: about 5 ms in which nothing else is done."""
+"""Segments written at once, on a thread of their own."""
+_ROWS = 100
+"""Rows of one statement: while it runs, other threads run too."""
 _AGAIN_S = 5.0
 """How long to leave a database alone that refused."""
 _TRACK = "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?"
@@ -56,7 +59,10 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self._db = _open(path)
+        self._reader = sqlite3.connect(path, isolation_level=None, timeout=1)
         self._pending: deque[Segment] = deque()
+        self._thread = ThreadPoolExecutor(1, "tracks")
+        self._running: tuple[list[Segment], Future[sqlite3.Error | None]] | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._followers: set[asyncio.Queue[Segment]] = set()
         self._dropped = 0
@@ -76,8 +82,11 @@ class Recorder:
 
     def flush(self) -> None:
         """Write all that is pending; what the disk refuses stays pending."""
-        while self._pending and self._write_batch():
-            pass
+        self._settle()
+        while self._pending:
+            batch = self._next()
+            if not self._taken(batch, self._try(batch)):
+                return
 
     def track(self, track_id: str) -> list[Segment]:
         """The segments of one track, by the time they began; at most 5,000."""
@@ -98,7 +107,7 @@ class Recorder:
     def walk_back(self, before: float = 0.0) -> Iterator[list[Segment]]:
         """As `recent`, one after the other; only as much is read as is taken. Not to be kept across an `await`."""
         self.flush()
-        rows = self._db.execute(
+        rows = self._reader.execute(
             "SELECT track_id FROM segments WHERE started < ? ORDER BY started DESC", (before or float("inf"),)
         )
         met: set[str] = set()
@@ -123,42 +132,67 @@ class Recorder:
         if self._flush is not None:
             self._flush.cancel()
         self.flush()
+        self._thread.shutdown()
+        self._reader.close()
         self._db.close()
 
     def _soon(self, after_s: float) -> None:
-        if self._flush is None:
+        if self._flush is None and self._running is None:
             self._flush = asyncio.get_running_loop().call_later(after_s, self._write_behind)
 
     def _write_behind(self) -> None:
+        """Hand the oldest segments to the thread: a slow disk must hold up no request."""
         self._flush = None
-        taken = self._write_batch()
-        if self._pending:
-            self._soon(0.001 if taken else _AGAIN_S)
+        loop = asyncio.get_running_loop()
+        batch = self._next()
+        job = self._thread.submit(self._try, batch)
+        self._running = batch, job
+        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._written_behind))
 
-    def _write_batch(self) -> bool:
-        """Write the oldest segments; False if the database refused them."""
-        batch = list(islice(self._pending, _BATCH))
+    def _written_behind(self) -> None:
+        self._settle()
+        if self._pending:
+            self._soon(_AGAIN_S if self._ill else 0.001)
+
+    def _settle(self) -> None:
+        """Wait for what the thread is writing, if it is."""
+        if self._running is not None:
+            (batch, job), self._running = self._running, None
+            self._taken(batch, job.result())
+
+    def _next(self) -> list[Segment]:
+        return [self._pending.popleft() for _ in range(min(len(self._pending), _BATCH))]
+
+    def _try(self, batch: list[Segment]) -> sqlite3.Error | None:
+        """Write segments; what the database said, if it refused them."""
         try:
             self._insert(batch)
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.rollback()
+            return error
+        return None
+
+    def _taken(self, batch: list[Segment], refusal: sqlite3.Error | None) -> bool:
+        """Whether a batch was written; one that was refused is kept."""
+        if refusal is not None:
+            self._pending.extendleft(reversed(batch))
             if not self._ill:
-                _log.warning("tracks cannot be written: %s", error)
+                _log.warning("tracks cannot be written: %s", refusal)
             self._ill = True
             return False
-        for _ in batch:
-            self._pending.popleft()
         if self._ill or self._dropped:
             _log.warning("tracks are written again; %d segments are missing", self._dropped)
             self._ill, self._dropped = False, 0
         return True
 
     def _insert(self, batch: list[Segment]) -> None:
-        rows = [(s.id, s.track_id, s.request_id, s.started, _json(s)) for s in batch]
         self._db.execute("BEGIN")
-        self._db.executemany("INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?)", rows)
-        self._written += len(rows)
+        for first in range(0, len(batch), _ROWS):
+            rows = [(s.id, s.track_id, s.request_id, s.started, _json(s)) for s in batch[first : first + _ROWS]]
+            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
+            self._db.execute(f"INSERT OR REPLACE INTO segments VALUES {places}", [v for row in rows for v in row])
+        self._written += len(batch)
         if self._written > KEPT_MAX // 50:
             self._written = 0
             self._db.execute(
@@ -169,7 +203,7 @@ class Recorder:
         self._db.execute("COMMIT")
 
     def _select(self, sql: str, values: tuple[Any, ...]) -> list[Segment]:
-        return [segment(json.loads(row[0])) for row in self._db.execute(sql, values)]
+        return [segment(json.loads(row[0])) for row in self._reader.execute(sql, values)]
 
 
 def segment(body: dict[str, Any]) -> Segment:

@@ -39,7 +39,7 @@ class Trace:
     @classmethod
     def begin(cls, epoch_s: int) -> Trace:
         """A new track."""
-        return cls(f"1-{epoch_s:08x}-{ids.hex_token(12)}")
+        return cls(f"1-{epoch_s:08x}-{ids.name(12)}")
 
     @classmethod
     def parse(cls, header: str) -> Trace | None:
@@ -55,7 +55,7 @@ class Trace:
 
 def segment_id() -> str:
     """Id of a segment: 16 hexadecimal digits."""
-    return ids.hex_token(8)
+    return ids.name(8)
 
 
 @dataclass(slots=True)

@@ -27,11 +27,17 @@ class Candidate:
 
     def flagged(self, query: Mapping[str, str]) -> bool:
         """Whether every flag is in the query."""
-        return all(name in query and value in ("", query[name]) for name, value in self.flags)
+        for name, value in self.flags:  # noqa: SIM110 - on every request's way: all() with a generator is slower
+            if name not in query or value not in ("", query[name]):
+                return False
+        return True
 
     def complete(self, query: Mapping[str, str], headers: Headers) -> bool:
         """Whether what the operation requires is there."""
-        return all(m[1:] in query if m[0] == "?" else m in headers for m in self.must)
+        for m in self.must:  # noqa: SIM110 - as above
+            if (m[1:] not in query) if m[0] == "?" else (m not in headers):
+                return False
+        return True
 
 
 def candidate(service: ServiceModel, operation: OperationModel) -> Candidate:

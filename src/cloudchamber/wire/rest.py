@@ -229,7 +229,8 @@ class ReplyBindings:
             if value is None:
                 continue
             if (found := self._headers.get(name)) is not None:
-                out.append((found[0], clean(found[1](value))))
+                text = found[1](value)
+                out.append((found[0], text if text.isprintable() else clean(text)))
             elif (prefix := self._prefixes.get(name)) is not None:
                 out += [(prefix + clean(k), clean(str(v))) for k, v in value.items()]
         return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNRESERVED = "-_.~"
 HEADER_CACHED_MAX = 1024
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
 _PAD_IN = bytes(0x36 ^ b for b in range(256))
 _PAD_OUT = bytes(0x5C ^ b for b in range(256))
 
@@ -140,6 +142,8 @@ def header_names(text: str) -> tuple[str, ...]:
 def canonical_path(path: str, *, s3: bool) -> str:
     """The path as it is signed: S3 encodes it once; others resolve dots and encode what was sent again."""
     if s3:
+        if _PLAIN_PATH.fullmatch(path):
+            return path
         return quote(unquote_to_bytes(octets(path)), safe="/" + UNRESERVED) or "/"
     return quote(octets(resolve_dots(path)), safe="/" + UNRESERVED)
 

@@ -205,7 +205,7 @@ async def test_other_failures_answer_too(pipeline: Pipeline, kept: Kept) -> None
 
 async def test_a_client_that_goes_is_recorded_and_not_answered(pipeline: Pipeline, kept: Kept) -> None:
     with pytest.raises(BodyCut):
-        await pipeline.handle(request("PUT", "/b?policy"), Cut(b""))  # type: ignore[arg-type]
+        await pipeline.handle(request("PUT", "/b?policy"), Cut(b"half, and more"))  # type: ignore[arg-type]
     assert kept[0].error == "client disconnected"
 
 

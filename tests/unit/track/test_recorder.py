@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,29 @@ class Refusing:
         self.real = real
         self.full = True
 
-    def executemany(self, *_: object) -> None:
-        if self.full:
+    def execute(self, sql: str, *values: object) -> object:
+        if self.full and sql.startswith("INSERT"):
             raise sqlite3.OperationalError("database or disk is full")
-        return self.real.executemany(*_)  # type: ignore[arg-type, return-value]
+        return self.real.execute(sql, *values)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+
+class Slow:
+    """A database on a disk that takes its time."""
+
+    def __init__(self, real: sqlite3.Connection) -> None:
+        self.real = real
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.thread = 0
+
+    def execute(self, sql: str, *values: object) -> object:
+        if sql.startswith("INSERT") and not self.begun.is_set():
+            self.thread = threading.get_ident()
+            self.begun.set()
+            self.go_on.wait(30)
+        return self.real.execute(sql, *values)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.real, name)
@@ -78,6 +98,22 @@ async def test_a_full_disk_costs_segments_and_no_request(
     full.full = False
     assert len(kept.track("t")) == 100
     assert "150 segments are missing" in caplog.text
+    kept.close()
+
+
+async def test_what_is_written_behind_is_written_on_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_FLUSH_AFTER_S", 0.0)
+    kept = Recorder(tmp_path / "tracks.db")
+    slow = Slow(kept._db)
+    kept._db = slow  # type: ignore[assignment]
+    kept.record(segment("t", "s1", 1.0))
+    await asyncio.to_thread(slow.begun.wait, 30)  # the disk is busy, and the loop is not
+    kept.record(segment("t", "s2", 2.0))
+    assert slow.thread != threading.get_ident()
+    slow.go_on.set()
+    assert [s.id for s in kept.track("t")] == ["s1", "s2"]
     kept.close()
 
 

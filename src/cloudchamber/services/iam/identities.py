@@ -158,7 +158,7 @@ class IamIdentities:
 
     def _refresh(self) -> None:
         """Forget everything if the tables changed: the count goes up in the very transaction that changes them."""
-        state = self._database.read(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])
+        state = self._database.peek(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])
         if state != self._state:
             self._state = state
             self._policies.clear()

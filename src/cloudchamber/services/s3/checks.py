@@ -49,7 +49,7 @@ def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
         AccessForbidden: its owner is not the expected one.
     """
     name = request["Bucket"]
-    found = call.doors.database.read(lambda db: tables.bucket(db, name))
+    found = call.doors.database.peek(lambda db: tables.bucket(db, name))
     expected(found, request.get("ExpectedBucketOwner"))
     return found
 

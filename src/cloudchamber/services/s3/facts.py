@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def facts(doors: Doors, arn: str) -> Facts | None:
     """Owner and bucket policy. Source: Amazon S3 User Guide, "Bucket policies" and "Block public access settings"."""
     bucket, _ = split_arn(arn)
-    row = doors.database.read(
+    row = doors.database.peek(
         lambda db: db.execute(
             "SELECT account, policy, public_access_block FROM s3_buckets WHERE name = ?", (bucket,)
         ).fetchone()

@@ -81,7 +81,7 @@ def on_object(action: str) -> Needs:
 
 
 def _existing(call: Call, bucket: str, key: str, keys: dict[str, ContextValue]) -> None:
-    tags = call.doors.database.read(lambda db: tables.object_tags(db, bucket, key))
+    tags = call.doors.database.peek(lambda db: tables.object_tags(db, bucket, key))
     for name, value in tags.items():
         keys[f"s3:ExistingObjectTag/{name}"] = value
 

@@ -158,12 +158,9 @@ async def _find(call: Call, request: Request, *, body: bool) -> Object:
     bucket_name, key = request["Bucket"], checks.key(request)
     checks.refuse({k: v for k, v in request.items() if k.startswith("SSECustomer")})
 
-    def look(db: Any) -> tuple[Any, Object | None]:
-        return tables.bucket(db, bucket_name), tables.find_object(db, bucket_name, key, body=body)
-
-    bucket, found = call.doors.database.read(look)
-    if "ExpectedBucketOwner" in request:
-        checks.expected(bucket, request["ExpectedBucketOwner"])
+    found = call.doors.database.peek(lambda db: tables.find_object(db, bucket_name, key, body=body))
+    if found is None or "ExpectedBucketOwner" in request:  # Why: else the bucket exists, for it is not empty
+        checks.bucket(call, request)
     checks.version(request)
     if found is None:
         raise await checks.missing(call, bucket_name, key)
