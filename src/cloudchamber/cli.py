@@ -31,7 +31,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for sc
 
 
 class _Commands(click.Group):
-    """Turns our own errors into a message, the next step, and exit code 1."""
+    """Turns our own errors into a message, the next step, and exit code 1; lists commands in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in _ORDER if name in self.commands]
 
     def invoke(self, ctx: click.Context) -> Any:
         from cloudchamber.client import Refused
@@ -44,11 +47,20 @@ class _Commands(click.Group):
                 click.echo(f"  next: {error.hint}", err=True)
         except Refused as error:
             click.secho(f"cloudchamber: {error.code}: {error.message}", fg="red", err=True)
-            click.echo("  next: 'cloudchamber tracks --all' shows the call and what IAM said", err=True)
+            if error.code.startswith("AccessDenied"):
+                click.echo("  next: 'cloudchamber tracks --all' shows the call and what IAM said", err=True)
         raise SystemExit(1)
 
 
-@click.group(cls=_Commands)
+_ORDER = (
+    "up", "new", "down",
+    "start", "status", "stop", "reset", "doctor",
+    "env", "run", "psql", "shell",
+    "tracks", "track", "why", "logs",
+)  # fmt: skip
+
+
+@click.group(cls=_Commands, epilog="Begin with: cloudchamber new my-app, then cloudchamber up my-app.")
 @click.version_option(__version__)
 def main() -> None:
     """AWS's core - EC2, RDS, S3, Lambda, IAM - as one wired system on this machine."""
@@ -142,6 +154,13 @@ def _log_to(folder: Path) -> logging.Handler:
     return RotatingFileHandler(path, maxBytes=LOG_OCTETS_MAX, backupCount=1, encoding="utf-8")
 
 
+def _called() -> str:
+    """What to type for this program: its name, where that is enough."""
+    if shutil.which("cloudchamber"):
+        return "cloudchamber"
+    return "./cloudchamber" if os.access("cloudchamber", os.X_OK) and Path("cloudchamber").is_file() else sys.argv[0]
+
+
 def _banner(client: Client) -> None:
     about = client.about
     click.echo(f"cloudchamber {about['version']} at {client.endpoint}, IAM on, sandbox {about['sandbox_mode']}")
@@ -153,7 +172,7 @@ def _banner(client: Client) -> None:
     for line in about["not_blocked"]:
         click.echo(f"  not blocked in this mode: {line}")
     click.echo(f"  console: {client.console}")
-    click.echo('  credentials: eval "$(cloudchamber env)"')
+    click.echo(f'  credentials: eval "$({_called()} env)"')
 
 
 @main.command()
@@ -254,7 +273,7 @@ def _exports(client: Client) -> dict[str, str]:
 @_state
 @_json
 def env(state: str | None, as_json: bool) -> None:
-    """Shell exports of the endpoint and the root credentials: eval "$(cloudchamber env)"."""
+    """Shell exports of the endpoint, the root credentials and PATH: eval "$(cloudchamber env)"."""
     values = _exports(_client(state))
     if as_json:
         click.echo(json.dumps(values))
@@ -262,6 +281,9 @@ def env(state: str | None, as_json: bool) -> None:
     for name, value in values.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
+    # Why last: the person's own tools come first; `cloudchamber` and the `aws` that came with it are found besides.
+    ours = shlex.quote(str(Path(sys.executable).parent))
+    click.echo(f'case ":$PATH:" in *:{ours}:*) ;; *) export PATH="$PATH":{ours} ;; esac')
     click.echo("# aws version 1 sends 'aws rds' to AWS all the same: say 'cloudchamber run -- aws rds ...'")
 
 
@@ -291,7 +313,7 @@ def run(command: tuple[str, ...], state: str | None) -> None:
 
 
 @main.command()
-@click.argument("template", type=click.Path(exists=True, path_type=Path), default=Path("template.yaml"))
+@click.argument("template", type=click.Path(path_type=Path), default=Path("template.yaml"))
 @click.option("--stack-name", "name", help="Name of the stack (default: the template's folder).")
 @click.option("--parameter", "-p", "given", multiple=True, metavar="KEY=VALUE", help="A parameter of the template.")
 @click.option("--port", type=int, help="Port of the endpoint, if a chamber must be started.")
@@ -314,6 +336,11 @@ def up(
 
     if template.is_dir():
         template = template / "template.yaml"
+    if not template.is_file():
+        raise ChamberError(
+            f"there is no {template}",
+            f"name a template or its folder; '{_called()} new my-app' makes one to begin with",
+        )
     parameters = _parameters(given)
     began = time.monotonic()
     client = _ensure(state_folder(state), port, https_port, key)
@@ -333,6 +360,7 @@ def up(
         return
     about = client.about
     rows = [["app", url] for url in done.apps.values()]
+    hosts = [url.split("/")[2].rpartition(":")[0] for url in done.apps.values()]
     rows += [["console", client.console], ["endpoint", client.endpoint]]
     for resource in done.resources:
         if resource["ResourceType"] in (
@@ -342,6 +370,8 @@ def up(
             "AWS::Lambda::Function",
         ):
             rows.append([resource["ResourceType"].removeprefix("AWS::"), resource["PhysicalResourceId"]])
+    # Why not addresses: `http://HOST/` is where the app is on AWS; here it is the HTTPS address above.
+    rows += [[f"output {k}", v] for k, v in done.outputs.items() if not any(host in v for host in hosts)]
     rows += [
         ["sandbox", f"{about['sandbox_mode']} (limits by {about['limits_by']})"],
         ["IAM", "on: every call is checked; 'cloudchamber why ID' explains a denial"],
@@ -350,7 +380,8 @@ def up(
     click.echo()
     _table(rows)
     click.echo(f"\n  ready in {time.monotonic() - began:.1f} s")
-    click.echo("  next: open the app, upload a picture, then 'cloudchamber tracks'")
+    use = "open the app, use it" if done.apps else "use it"
+    click.echo(f"  next: {use}, then '{_called()} tracks'")
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:
@@ -409,14 +440,28 @@ def tracks(follow: bool, limit: int, everything: bool, state: str | None, as_jso
             click.echo(json.dumps(body) if as_json else "\n".join(lines([segment(body)])) + f"  [{body['track_id']}]")
         return
     listed = client.get(f"api/tracks?limit={limit}&all=1" if everything else "api/tracks?limit=200")
-    chosen = [t for t in listed if everything or t["steps"] > 1 or t["errors"]][:limit]
+    chosen = [t for t in listed if everything or t["steps"] > 1 or t["errors"]]
     if as_json:
-        click.echo(json.dumps([client.get(f"api/tracks/{t['id']}") for t in chosen]))
+        click.echo(json.dumps([client.get(f"api/tracks/{t['id']}") for t in chosen[:limit]]))
         return
-    for item in reversed(chosen):
-        _show_track(client, item["id"])
+    for alike in reversed(_folded(chosen, everything)[:limit]):
+        _show_track(client, alike[0]["id"])
+        if len(alike) > 1:
+            _say(f"{len(alike) - 1} more like this one before it; --all shows each\n")
     if not chosen:
         _say("no track yet: use the app, or any AWS tool with 'cloudchamber run -- CMD'; --all shows more")
+
+
+def _folded(listed: Sequence[dict[str, Any]], everything: bool) -> list[list[dict[str, Any]]]:
+    """Tracks that follow each other and are alike (a page that asks again and again), as one; latest first."""
+    out: list[list[dict[str, Any]]] = []
+    for item in listed:
+        same = bool(out) and all(out[-1][0][key] == item[key] for key in ("title", "error", "who"))
+        if same and not everything:
+            out[-1].append(item)
+        else:
+            out.append([item])
+    return out
 
 
 def _show_track(client: Client, track_id: str) -> None:
@@ -496,7 +541,7 @@ def new(folder: Path) -> None:
     from cloudchamber import packaging
 
     packaging.copy_example(folder)
-    click.echo(f"made {folder}; next: cloudchamber up {folder}")
+    click.echo(f"made {folder}; next: {_called()} up {folder}")
 
 
 @main.command()
@@ -524,10 +569,10 @@ def doctor(state: str | None, as_json: bool) -> None:
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("database")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.option("--user", help="Connect as another user than the master user; psql asks for the password.")
+@click.option("--user", help="As another user, over TLS to the endpoint; psql asks for the password.")
 @_state
 def psql(database: str, arguments: tuple[str, ...], user: str | None, state: str | None) -> None:
-    """A psql on a DB instance, over TLS, as its master user: cloudchamber psql DB -- -c "select 1"."""
+    """A psql on a DB instance as its master user, past its security groups: cloudchamber psql DB -- -c "select 1"."""
     from cloudchamber import reading
 
     program, line, extra = reading.psql(_client(state), database, list(arguments), user)

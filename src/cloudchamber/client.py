@@ -178,6 +178,10 @@ def start(state: Path, arguments: list[str]) -> Client:
     with log_path.open("rb") as log:
         log.seek(began)
         tail = log.read()[-3000:].decode("utf-8", "replace")
+    _, told, after = tail.strip().rpartition("cloudchamber: ")
+    if told and "\n  next: " in after:
+        reason, _, hint = after.partition("\n  next: ")
+        raise ChamberError(reason.strip(), hint.strip())
     raise ChamberError(f"the chamber did not start:\n{tail.strip()}", f"the whole log is {log_path}")
 
 

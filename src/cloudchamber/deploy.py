@@ -104,7 +104,8 @@ def _begin(client: Client, name: str, url: str, given: Mapping[str, str], say: C
     declared = {p["ParameterKey"] for p in summary.get("Parameters", [])}
     unknown = set(given) - declared
     if unknown:
-        raise ChamberError(f"the template has no parameter {', '.join(sorted(unknown))}", f"it has {sorted(declared)}")
+        has = ", ".join(sorted(declared)) or "none"
+        raise ChamberError(f"the template has no parameter {', '.join(sorted(unknown))}", f"it has {has}")
     request: dict[str, Any] = {
         "StackName": name,
         "TemplateURL": url,
@@ -160,6 +161,8 @@ def _follow(client: Client, stack_id: str, say: Callable[[str], None]) -> None:
                 continue
             seen.add(event["EventId"])
             reason = event.get("ResourceStatusReason", "")
+            if reason == "Resource creation Initiated" or "CLEANUP" in event["ResourceStatus"]:
+                continue
             what = f"{event['ResourceStatus']:<28} {event['ResourceType']:<28} {event['LogicalResourceId']}"
             say(f"{what}  {reason}".rstrip())
             if event["ResourceStatus"].endswith("FAILED") and "cancelled" not in reason:
@@ -252,10 +255,13 @@ def _answers(opener: urllib.request.OpenerDirector, url: str) -> bool:
 
 
 def _console(client: Client, instance: str) -> list[str]:
+    """What an instance wrote to its console since it booted last."""
     try:
         got = client.ask("ec2", "GetConsoleOutput", InstanceId=instance)
     except Refused:
         return []
     import base64
 
-    return base64.b64decode(got.get("Output", "")).decode("utf-8", "replace").splitlines()
+    output = base64.b64decode(got.get("Output", "")).decode("utf-8", "replace").splitlines()
+    boots = [n for n, line in enumerate(output) if line.startswith(f"[cloudchamber] {instance} boots")]
+    return output[boots[-1] :] if boots else output

@@ -101,9 +101,10 @@ def _events(client: Client, function: str, since: int) -> Iterator[dict[str, Any
 def psql(
     client: Client, database: str, arguments: list[str], user: str | None
 ) -> tuple[str, list[str], dict[str, str]]:
-    """The program, its arguments and what its environment needs besides, to reach a DB instance over verified TLS.
+    """The program, its arguments and what its environment needs besides, to reach a DB instance.
 
-    The password of a managed master user is in the environment of that program only.
+    Without `user` this is the owner's way: the private socket, as the master user, whatever the security groups say.
+    With `user` it is everybody's: the endpoint, over verified TLS, if the security groups let this machine in.
 
     Raises:
         ChamberError: there is no such database, it is not available, or no psql.
@@ -116,26 +117,23 @@ def psql(
         raise
     if "Endpoint" not in found:
         raise ChamberError(f"{database} is {found['DBInstanceStatus']}", "wait until it is available")
+    if not user:
+        from cloudchamber.services.rds import owner
+
+        line, extra = owner.psql(
+            client.state, found["DbiResourceId"], found["MasterUsername"], found.get("DBName") or ""
+        )
+        return line[0], [*line, *arguments], extra
     extra = {
         "PGHOST": found["Endpoint"]["Address"],
         "PGPORT": str(found["Endpoint"]["Port"]),
-        "PGUSER": user or found["MasterUsername"],
+        "PGUSER": user,
         "PGDATABASE": found.get("DBName") or "postgres",
         "PGSSLMODE": "verify-full",
         "PGSSLROOTCERT": str(client.state / "ca" / "ca.pem"),
     }
-    secret = found.get("MasterUserSecret")
-    if secret and not user:
-        kept = client.ask("secretsmanager", "GetSecretValue", SecretId=secret["SecretArn"])
-        extra["PGPASSWORD"] = _password(kept["SecretString"])
     program = _program()
     return program, ["psql", *arguments], extra
-
-
-def _password(secret: str) -> str:
-    import json
-
-    return json.loads(secret)["password"]
 
 
 def _program() -> str:

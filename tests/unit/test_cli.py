@@ -140,23 +140,21 @@ DATABASE = {
     "MasterUsername": "owner",
     "DBName": "app",
     "Endpoint": {"Address": "db.localhost", "Port": 5432},
-    "MasterUserSecret": {"SecretArn": "arn:aws:secretsmanager:us-east-1:0:secret:x"},
+    "DbiResourceId": "db-1",
 }
 
 
-def test_psql_keeps_the_password_off_the_command_line(tmp_path: Path) -> None:
-    client: Any = Asked(
-        tmp_path,
-        {
-            "DescribeDBInstances": {"DBInstances": [DATABASE]},
-            "GetSecretValue": {"SecretString": json.dumps({"username": "owner", "password": "very secret"})},
-        },
-    )
-    _, line, extra = reading.psql(client, "db", ["-c", "select 1"], None)
-    assert line == ["psql", "-c", "select 1"]
-    assert (extra["PGUSER"], extra["PGPASSWORD"], extra["PGSSLMODE"]) == ("owner", "very secret", "verify-full")
-    _, _, extra = reading.psql(client, "db", [], "somebody")
-    assert extra["PGUSER"] == "somebody"
+def test_psql_takes_the_owners_way_and_everybody_elses_for_another_user(tmp_path: Path) -> None:
+    client: Any = Asked(tmp_path, {"DescribeDBInstances": {"DBInstances": [DATABASE]}})
+    socket = tmp_path / "rds" / "db-1" / "s" / ".s.PGSQL.5432"
+    socket.parent.mkdir(parents=True)
+    socket.touch()
+    program, line, extra = reading.psql(client, "db", ["-c", "select 1"], None)
+    assert (program, line[-2:]) == (line[0], ["-c", "select 1"])
+    assert extra == {"PGOPTIONS": "-c role=owner"}
+    _, line, extra = reading.psql(client, "db", [], "somebody")
+    assert line == ["psql"]
+    assert (extra["PGUSER"], extra["PGSSLMODE"]) == ("somebody", "verify-full")
     assert "PGPASSWORD" not in extra
 
 
