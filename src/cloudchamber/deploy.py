@@ -17,7 +17,7 @@ from cloudchamber.client import Client, Refused
 from cloudchamber.sandbox.modes import stronger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Set
     from pathlib import Path
 
 APP_WITHIN_S = 240.0
@@ -51,6 +51,7 @@ def deploy(
         ChamberError: the deployment failed; the message names the resource and the reason.
     """
     _check_walls(client, template)
+    _check_names(parameters, packaging.parameter_names(template))
     cache = client.state / "cache"
     packed = packaging.package(template, cache, say)
     bucket = f"cloudchamber-assets-{client.about['account']}-{client.about['region']}"
@@ -102,10 +103,7 @@ def _begin(client: Client, name: str, url: str, given: Mapping[str, str], say: C
     """Begin to create or update; empty when the stack is what the template says already."""
     summary = client.ask("cloudformation", "GetTemplateSummary", TemplateURL=url)
     declared = {p["ParameterKey"] for p in summary.get("Parameters", [])}
-    unknown = set(given) - declared
-    if unknown:
-        has = ", ".join(sorted(declared)) or "none"
-        raise ChamberError(f"the template has no parameter {', '.join(sorted(unknown))}", f"it has {has}")
+    _check_names(given, declared)
     request: dict[str, Any] = {
         "StackName": name,
         "TemplateURL": url,
@@ -135,6 +133,13 @@ def _begin(client: Client, name: str, url: str, given: Mapping[str, str], say: C
             say("nothing changed")
             return ""
         raise
+
+
+def _check_names(given: Mapping[str, str], declared: Set[str]) -> None:
+    unknown = sorted(set(given) - declared)
+    if unknown:
+        has = ", ".join(sorted(declared)) or "none"
+        raise ChamberError(f"the template has no parameter {', '.join(unknown)}", f"it has {has}")
 
 
 def _status(client: Client, name: str) -> str:

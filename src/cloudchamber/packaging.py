@@ -159,6 +159,12 @@ def certain_types(template: Path) -> set[str]:
     return {str(r.get("Type")) for r in resources.values() if is_map(r) and "Condition" not in r}
 
 
+def parameter_names(template: Path) -> set[str]:
+    """Names of the parameters that a template declares."""
+    parameters: Any = _body(template).get("Parameters") or {}
+    return {str(name) for name in parameters} if is_map(parameters) else set()
+
+
 def _from_globals(body: Mapping[str, Any], kind: str, properties: Mapping[str, Any]) -> Any:
     if kind != "AWS::Serverless::Function" or {"InlineCode", "CodeUri", "ImageUri"} & set(properties):
         return None

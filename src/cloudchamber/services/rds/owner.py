@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def psql(state: Path, resource_id: str, master: str, database: str = "") -> tuple[list[str], dict[str, str]]:
     """Arguments of psql, and what its environment needs besides the caller's: run it by `os.execvpe`.
 
-    The session acts as the master user, so that what it makes belongs to it; ``RESET ROLE`` gives the superuser.
+    The session acts as the master user, so that what it makes belongs to it; ``SET ROLE NONE`` gives the superuser.
 
     Raises:
         ChamberError: the server does not run, or there is no psql.
