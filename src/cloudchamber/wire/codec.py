@@ -52,6 +52,8 @@ def parse(routed: Routed, request: HttpRequest, body: bytes | Body) -> dict[str,
 def parse_operation(operation: OperationModel, routed: Routed, headers: Headers, body: bytes | Body) -> dict[str, Any]:
     """As `parse`, for an operation of any model."""
     values = decode(operation, routed, headers, body)
+    if operation.codecs.get("document"):
+        s3.check_document(headers, whole(body))
     validate.check(operation, values)
     return values
 
@@ -120,6 +122,7 @@ def parse_rest(operation: OperationModel) -> Parse:
         read_body(out, body)
         return out
 
+    operation.codecs["document"] = s3.has_document(operation)
     return read
 
 

@@ -57,6 +57,20 @@ class MalformedXML(ServiceError):
     status = 400
 
 
+class BadDigest(ServiceError):
+    """S3: `Content-MD5` or a checksum is another than that of the body."""
+
+    code = "BadDigest"
+    status = 400
+
+
+class InvalidDigest(ServiceError):
+    """S3: `Content-MD5` is no MD5."""
+
+    code = "InvalidDigest"
+    status = 400
+
+
 class MissingRequestBodyError(ServiceError):
     """S3: an XML body is required and none came."""
 

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
-from cloudchamber.wire import xml
+from cloudchamber.wire import errors, xml
+from cloudchamber.wire.http import Headers
 from cloudchamber.wire.model import OperationModel
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -76,6 +81,62 @@ def without_chunks(values: dict[str, Any], length: int | None) -> None:
             values["ContentEncoding"] = ",".join(kept)
         else:
             del values["ContentEncoding"]
+
+
+def has_document(operation: OperationModel) -> bool:
+    """Whether `Content-MD5` and checksums of a request speak of its body, and that is a document, not an object."""
+    payload = operation.input.get("payload", "")
+    if operation.service.name != "s3" or not payload or operation.name == "CompleteMultipartUpload":
+        return False  # the checksums of a completion are the object's
+    return not operation.service.resolve(operation.input["members"][payload]).get("streaming")
+
+
+def check_document(headers: Headers, body: bytes) -> None:
+    """Compare `Content-MD5` and the checksum of a body that is a document (a policy, a list of keys), not an object.
+
+    Raises:
+        BadDigest: one of them is another. InvalidDigest: `Content-MD5` is no MD5. InvalidRequest: a checksum of an
+            algorithm that is not computed here.
+    """
+    given = headers.get("content-md5")
+    if given:
+        try:
+            expected = base64.b64decode(given, validate=True)
+        except binascii.Error:
+            expected = b""
+        if len(expected) != 16:
+            raise errors.InvalidDigest("The Content-MD5 you specified was invalid.")
+        if expected != hashlib.md5(body, usedforsecurity=False).digest():
+            raise errors.BadDigest("The Content-MD5 you specified did not match what we received.")
+    for name, value in headers.items:
+        if not name.startswith("x-amz-checksum-") or name == "x-amz-checksum-algorithm":
+            continue
+        algorithm = name.removeprefix("x-amz-checksum-")
+        if algorithm not in _DIGESTS:
+            raise errors.InvalidRequest(f"{algorithm.upper()} checksums are not implemented by this chamber yet")
+        if value != base64.b64encode(_DIGESTS[algorithm](body)).decode():
+            raise errors.BadDigest(f"The {algorithm.upper()} you specified did not match the calculated checksum.")
+
+
+def _crc32c(data: bytes) -> bytes:
+    import awscrt.checksums as crt  # lazily: it is a large library
+
+    return crt.crc32c(data).to_bytes(4, "big")
+
+
+def _crc64nvme(data: bytes) -> bytes:
+    import awscrt.checksums as crt  # lazily: it is a large library
+
+    return crt.crc64nvme(data).to_bytes(8, "big")
+
+
+_DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
+    "crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
+    "crc32c": _crc32c,
+    "crc64nvme": _crc64nvme,
+    "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
+    "sha256": lambda data: hashlib.sha256(data).digest(),
+}
 
 
 def url_encode(text: str) -> str:
