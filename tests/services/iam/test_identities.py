@@ -155,6 +155,10 @@ def test_versions_of_a_managed_policy(iam, user, name):
     refused("LimitExceeded", iam.create_policy_version, PolicyArn=arn, PolicyDocument=policy(allow("iam:Get*")))
     refused("DeleteConflict", iam.delete_policy_version, PolicyArn=arn, VersionId="v1")
     assert [u["UserName"] for u in iam.list_entities_for_policy(PolicyArn=arn)["PolicyUsers"]] == [who]
+    first = iam.list_policy_versions(PolicyArn=arn, MaxItems=2)
+    assert [v["VersionId"] for v in first["Versions"]] == ["v5", "v4"] and first["IsTruncated"]
+    rest = iam.list_policy_versions(PolicyArn=arn, Marker=first["Marker"])
+    assert [v["VersionId"] for v in rest["Versions"]] == ["v3", "v2", "v1"] and not rest["IsTruncated"]
     refused("DeleteConflict", iam.delete_policy, PolicyArn=arn)
     iam.detach_user_policy(UserName=who, PolicyArn=arn)
     for version in ("v2", "v3", "v4", "v5"):

@@ -229,3 +229,32 @@ def test_notifications_are_validated(s3, bucket):
     assert [(c["LambdaFunctionArn"], c["Events"]) for c in found] == [(arn, ["s3:ObjectCreated:*"])]
     put(Bucket=bucket, NotificationConfiguration={})
     assert "LambdaFunctionConfigurations" not in s3.get_bucket_notification_configuration(Bucket=bucket)
+
+
+def test_what_a_document_is_said_to_be_is_compared(s3, bucket):
+    tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+    wrong = {"ContentMD5": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    refused("BadDigest", s3.put_bucket_tagging, Bucket=bucket, Tagging=tags, **wrong)
+    refused("InvalidDigest", s3.put_bucket_tagging, Bucket=bucket, Tagging=tags, ContentMD5="short")
+    for algorithm in ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"):
+        s3.put_bucket_tagging(Bucket=bucket, Tagging=tags, ChecksumAlgorithm=algorithm)
+
+    def forge(request, **_):
+        request.headers.replace_header("x-amz-checksum-crc32", "AAAAAA==")
+
+    s3.meta.events.register("before-sign.s3.PutBucketTagging", forge)
+    try:
+        refused("BadDigest", s3.put_bucket_tagging, Bucket=bucket, Tagging=tags, ChecksumAlgorithm="CRC32")
+    finally:
+        s3.meta.events.unregister("before-sign.s3.PutBucketTagging", forge)
+
+
+def test_what_would_change_an_upload_and_is_not_built_is_refused(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    asked = {"Bucket": bucket, "Key": "k", "UploadId": upload}
+    key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    refused("NotImplemented", s3.complete_multipart_upload, **asked, **key, MultipartUpload={"Parts": []})
+    refused("NotImplemented", s3.list_parts, **asked, **key)
+    s3.abort_multipart_upload(**asked)
+    refused("NotImplemented", s3.put_object, Bucket=bucket, Key="k", Body=b"x", ChecksumSHA512="A" * 86 + "==")
+    refused("NotImplemented", s3.delete_objects, Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}, MFA="serial 123456")

@@ -184,3 +184,13 @@ def test_a_new_user_is_not_trusted_in_place_of_a_deleted_one(chamber, iam, user,
     refused("AccessDenied", again.assume_role, RoleArn=role["Arn"], RoleSessionName="one")
     statement = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]["Statement"][0]
     assert statement["Principal"] == {"AWS": first["UserId"]}
+
+
+def test_what_a_session_would_need_and_is_not_built_is_refused(iam, user, name):
+    who, client = user
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust({"AWS": who}))["Role"]["Arn"]
+    asked = {"RoleArn": role, "RoleSessionName": "session"}
+    serial = f"arn:aws:iam::{ACCOUNT}:mfa/device"
+    refused("AccessDenied", client("sts").assume_role, **asked, SerialNumber=serial, TokenCode="123456")
+    provided = [{"ProviderArn": "arn:aws:iam::aws:contextProvider/IdentityCenter", "ContextAssertion": "assertion"}]
+    refused("ValidationError", client("sts").assume_role, **asked, ProvidedContexts=provided)

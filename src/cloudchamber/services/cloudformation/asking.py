@@ -38,6 +38,7 @@ _REFUSED = (
     "ImportExistingResources",
     "DisableValidation",
     "ResourceTypes",
+    "DeploymentMode",
 )
 
 

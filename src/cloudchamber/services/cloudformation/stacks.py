@@ -138,6 +138,8 @@ async def delete_stack(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     stack = asking.find(call, request["StackName"])
     if request.get("DeletionMode", "STANDARD") != "STANDARD":
         raise ValidationError("DeletionMode FORCE_DELETE_STACK is not supported here")
+    if request.get("DeploymentConfig"):
+        raise ValidationError("DeploymentConfig is not supported here")
     if stack is None or stack.deleted or stack.status == "DELETE_IN_PROGRESS":
         return {}
     if stack.settings.termination_protection:
@@ -197,8 +199,9 @@ async def continue_update_rollback(call: Call, request: Mapping[str, Any]) -> di
 
     Source: AWS CloudFormation API Reference, ContinueUpdateRollback.
     """
-    if request.get("ResourcesToSkip"):
-        raise ValidationError("ResourcesToSkip is not supported here")
+    for name in ("ResourcesToSkip", "ForceRollback"):
+        if request.get(name):
+            raise ValidationError(f"{name} is not supported here")
     stack = asking.existing(call, request["StackName"])
 
     def change(tx: Tx) -> Stack:

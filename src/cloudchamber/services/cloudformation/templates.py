@@ -71,8 +71,10 @@ async def get_template_summary(call: Call, request: Mapping[str, Any]) -> dict[s
 
     Source: AWS CloudFormation API Reference, GetTemplateSummary.
     """
-    if request.get("StackSetName"):
-        raise ValidationError("StackSetName is not supported here")
+    if request.get("StackSetName") or request.get("CallAs", "SELF") != "SELF":
+        raise ValidationError("StackSets are not supported here")
+    if request.get("TemplateSummaryConfig", {}).get("TreatUnrecognizedResourceTypesAsWarnings"):
+        raise ValidationError("TreatUnrecognizedResourceTypesAsWarnings is not supported here")
     name = request.get("StackName", "")
     text = asking.existing(call, name).template if name else await template_text(call, request)
     if not text:

@@ -206,7 +206,7 @@ async def start_instances(call: Call, request: Mapping[str, Any]) -> dict[str, A
 
 
 @operation("StopInstances", needs=needs.on("StopInstances", "InstanceIds"))
-@takes("InstanceIds", "Force", "SkipOsShutdown")
+@takes("InstanceIds", "Force")
 async def stop_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Stop instances; their volumes stay.
 
@@ -226,7 +226,7 @@ async def stop_instances(call: Call, request: Mapping[str, Any]) -> dict[str, An
 
 
 @operation("TerminateInstances", needs=needs.on("TerminateInstances", "InstanceIds"))
-@takes("InstanceIds", "Force", "SkipOsShutdown")
+@takes("InstanceIds", "Force")
 async def terminate_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """End instances for good; their volumes are deleted.
 

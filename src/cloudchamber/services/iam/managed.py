@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.services.iam.tables import Managed
+    from cloudchamber.services.iam.tables import Entity, Managed
     from cloudchamber.store.database import Reader, Tx
 
 VERSIONS_MAX = 5
@@ -141,7 +141,8 @@ async def list_policy_versions(call: Call, request: Mapping[str, Any]) -> dict[s
 
     def look(db: Reader) -> dict[str, Any]:
         told = [version for version, _ in _versions(db, _found(db, request["PolicyArn"]))]
-        return {"Versions": told, "IsTruncated": False}
+        some, more = page(request, list(enumerate(told)), lambda one: f"{one[0]:08d}")
+        return {"Versions": [version for _, version in some]} | more
 
     return call.doors.database.read(look)
 
@@ -183,18 +184,18 @@ async def list_entities_for_policy(call: Call, request: Mapping[str, Any]) -> di
         bounded = _usage(request) == "PermissionsBoundary"
         pairs = _bounded(db, found.arn) if bounded else _uses(db, found.arn)
         kinds: tuple[Kind, ...] = ("group", "user", "role")
-        told: dict[str, Any] = {"IsTruncated": False}
+        listed: list[Entity] = []
         for kind in kinds:
             title = WORDS[kind].title
             if request.get("EntityFilter", title) not in (title, "LocalManagedPolicy", "AWSManagedPolicy"):
-                pairs_of: list[str] = []
-            else:
-                pairs_of = [name for its, name in pairs if its == kind]
-            owners = [tables.get(db, call.account, kind, name) for name in pairs_of]
+                continue
+            owners = [tables.get(db, call.account, kind, name) for its, name in pairs if its == kind]
+            listed += [one for one in owners if one.path.startswith(request.get("PathPrefix", "/"))]
+        some, told = page(request, sorted(listed, key=lambda one: one.arn), lambda one: one.arn)
+        for kind in kinds:
+            title = WORDS[kind].title
             told[f"Policy{title}s"] = [
-                {f"{title}Name": one.name, f"{title}Id": one.id}
-                for one in owners
-                if one.path.startswith(request.get("PathPrefix", "/"))
+                {f"{title}Name": one.name, f"{title}Id": one.id} for one in some if one.kind == kind
             ]
         return told
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _SOURCES: Mapping[Kind, str] = {"resource": "Resource Policy", "boundary": "IAM Permissions Boundary Policy"}
 
 
+_REFUSED = ("PolicyExclusionList", "ResourceHandlingOption", "OrderedOrganizationPolicyInputList", "ResourceOwner")
+
+
 @dataclass(frozen=True, slots=True)
 class _Simulation:
     """What stays the same for every action and resource of one request."""
@@ -47,7 +50,7 @@ def _source_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
 
 def _refuse(request: Mapping[str, Any]) -> None:
     """Name what would change the answer and is not carried out."""
-    for name in ("PolicyExclusionList", "ResourceHandlingOption", "OrderedOrganizationPolicyInputList"):
+    for name in _REFUSED:
         if request.get(name):
             raise InvalidInput(f"{name} is not supported by this IAM endpoint.")
 

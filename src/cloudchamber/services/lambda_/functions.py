@@ -121,12 +121,15 @@ async def list_functions(call: Call, request: Mapping[str, Any]) -> dict[str, An
 
     Source: Lambda API Reference, ListFunctions.
     """
+    if "MasterRegion" in request:
+        raise InvalidParameterValueException("MasterRegion is not supported: there is no Lambda@Edge.")
+    versions = "FunctionVersion" in request
     limit = min(int(request.get("MaxItems", _PAGE)), _PAGE)
     after = _unmark(request.get("Marker", ""))
     found = await call.doors.database.query(
         lambda db: tables.page(db, call.account, call.region, after, limit + 1),
     )
-    answer: dict[str, Any] = {"Functions": [configuration.shown(f) for f in found[:limit]]}
+    answer: dict[str, Any] = {"Functions": [_latest(f) if versions else configuration.shown(f) for f in found[:limit]]}
     if len(found) > limit:
         answer["NextMarker"] = base64.urlsafe_b64encode(found[limit - 1].name.encode()).decode()
     return answer
@@ -135,8 +138,7 @@ async def list_functions(call: Call, request: Mapping[str, Any]) -> dict[str, An
 @operation("ListVersionsByFunction", needs=needs.on_function("lambda:ListVersionsByFunction"))
 async def list_versions(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """The one version that there is, ``$LATEST``. Source: Lambda API Reference, ListVersionsByFunction."""
-    shown = configuration.shown(read(call, request))
-    return {"Versions": [{**shown, "FunctionArn": f"{shown['FunctionArn']}:{names.LATEST}"}]}
+    return {"Versions": [_latest(read(call, request))]}
 
 
 @operation("UpdateFunctionCode", needs=needs.on_function("lambda:UpdateFunctionCode"))
@@ -230,6 +232,12 @@ async def delete_function(call: Call, request: Mapping[str, Any]) -> dict[str, A
     await call.doors.database.write(publish)
     await call.doors.part("lambda", LambdaPart).forget(arn)
     return {"StatusCode": 204}
+
+
+def _latest(function: Function) -> dict[str, Any]:
+    """The configuration as lists of versions show it."""
+    shown = configuration.shown(function)
+    return {**shown, "FunctionArn": f"{shown['FunctionArn']}:{names.LATEST}"}
 
 
 def _say_runtime(call: Call, function: Function) -> None:

@@ -22,6 +22,8 @@ async def describe_db_engine_versions(call: Call, request: Mapping[str, Any]) ->
 
     Source: Amazon RDS API Reference, DescribeDBEngineVersions.
     """
+    asked.page(request)
+    asked.filters(request, ())
     engine = part(call.doors).engine
     if not engine.version:
         await engine.prepare()
@@ -46,6 +48,9 @@ async def describe_orderable_db_instance_options(call: Call, request: Mapping[st
 
     Source: Amazon RDS API Reference, DescribeOrderableDBInstanceOptions.
     """
+    asked.filters(request, ())
+    if request.get("AvailabilityZoneGroup", call.region) != call.region:
+        raise InvalidParameterValue("AvailabilityZoneGroup is available in cloudchamber for the region itself.")
     engine = part(call.doors).engine
     if not engine.version:
         await engine.prepare()
@@ -83,6 +88,8 @@ async def describe_db_parameter_groups(call: Call, request: Mapping[str, Any]) -
 
     Source: Amazon RDS API Reference, DescribeDBParameterGroups.
     """
+    asked.page(request)
+    asked.filters(request, ())
     groups = [
         {
             "DBParameterGroupName": f"default.postgres{major}",
@@ -109,8 +116,8 @@ async def describe_db_subnet_groups(call: Call, request: Mapping[str, Any]) -> d
 
     Source: Amazon RDS API Reference, DescribeDBSubnetGroups.
     """
-    if request.get("Filters"):
-        raise InvalidParameterValue("Filters are not supported by this action.")
+    asked.page(request)
+    asked.filters(request, ())
     if request.get("DBSubnetGroupName"):
         raise DBSubnetGroupNotFound(f"DB subnet group '{request['DBSubnetGroupName']}' does not exist.")
     return {"DBSubnetGroups": []}

@@ -26,6 +26,7 @@ async def describe_events(call: Call, request: Mapping[str, Any]) -> dict[str, A
     Source: Amazon RDS API Reference, DescribeEvents.
     """
     _, size = asked.page({k: v for k, v in request.items() if k == "MaxRecords"})
+    asked.filters(request, ())
     marker = str(request.get("Marker", "0"))
     if not marker.isdigit():
         raise InvalidParameterValue("The parameter Marker is invalid.")
@@ -85,6 +86,7 @@ async def list_tags_for_resource(call: Call, request: Mapping[str, Any]) -> dict
 
     Source: Amazon RDS API Reference, ListTagsForResource.
     """
+    asked.filters(request, ())
     row = _resource(call, request)
     found = call.doors.database.read(lambda db: tables.tags(db, row.arn))
     return {"TagList": [{"Key": key, "Value": value} for key, value in found.items()]}

@@ -25,6 +25,8 @@ async def start_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str,
 
     Source: Amazon RDS API Reference, StartDBInstance.
     """
+    if request.get("DBCapacityReservationIdentifier"):
+        raise InvalidParameterCombination("DBCapacityReservationIdentifier is not available in cloudchamber.")
     row = find(call, str(request["DBInstanceIdentifier"]))
     return {"DBInstance": show(call, await move(call, row, "start", "DB instance is being started"))}
 
@@ -40,6 +42,8 @@ async def stop_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str, 
     """
     if request.get("DBSnapshotIdentifier"):
         raise InvalidParameterCombination("DBSnapshotIdentifier is not available: cloudchamber takes no snapshots yet.")
+    if request.get("DetachFromDBCapacityReservation"):
+        raise InvalidParameterCombination("DetachFromDBCapacityReservation is not available in cloudchamber.")
     row = find(call, str(request["DBInstanceIdentifier"]))
     return {"DBInstance": show(call, await move(call, row, "stop", "DB instance is being stopped"))}
 

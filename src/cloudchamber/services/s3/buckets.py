@@ -90,6 +90,10 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
         raise Unimplemented(
             "Object Lock is not implemented by this chamber yet", Header="x-amz-bucket-object-lock-enabled"
         )
+    if request.get("BucketNamespace", "global") != "global":
+        raise Unimplemented(
+            "Account regional namespaces are not implemented by this chamber yet", Header="x-amz-bucket-namespace"
+        )
     tags = tags_of_set(request.get("CreateBucketConfiguration", {}).get("Tags", []), BUCKET_TAGS_MAX)
     created = float(int(call.now.timestamp()))
 

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.s3.errors import BadDigest, InvalidDigest, InvalidRequest
+from cloudchamber.services.s3.errors import BadDigest, InvalidDigest, InvalidRequest, Unimplemented
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,6 +154,9 @@ def trailing(call: Call) -> str:
     if call.headers is None:
         return ""
     names = [name.strip().lower() for name in call.headers.get("x-amz-trailer").split(",")]
+    other = next((name for name in names if name.startswith("x-amz-checksum-") and name not in HEADERS), "")
+    if other:
+        raise Unimplemented(f"{other} is not implemented by this chamber yet", Header=other)
     return next((name for name in names if name in HEADERS), "")
 
 

@@ -226,6 +226,7 @@ async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
     Source: Amazon S3 API Reference, DeleteObjects.
     """
     checks.bucket(call, request)
+    checks.refuse({k: v for k, v in request.items() if k == "MFA"})
     wanted: list[Request] = request["Delete"].get("Objects", [])
     if not 1 <= len(wanted) <= DELETE_KEYS_MAX:
         raise MalformedXML()

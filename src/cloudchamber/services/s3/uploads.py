@@ -205,6 +205,7 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
     Source: Amazon S3 API Reference, CompleteMultipartUpload.
     """
     conditions.check_write_form(request)
+    checks.refuse(request)
     bucket = checks.bucket(call, request)
     key, upload_id = checks.key(request), request["UploadId"]
     try:
@@ -245,6 +246,8 @@ def _md5_of_md5s(etags: list[str]) -> str:
 @operation("AbortMultipartUpload", needs=needs.on_object("s3:AbortMultipartUpload"))
 async def abort_multipart_upload(call: Call, request: Request) -> dict[str, Any]:
     """End an upload and forget its parts. Source: Amazon S3 API Reference, AbortMultipartUpload."""
+    if "IfMatchInitiatedTime" in request:
+        raise InvalidRequest("x-amz-if-match-initiated-time is for directory buckets only")
     upload = _upload(call, request)
 
     def change(tx: Any) -> list[str]:
@@ -265,6 +268,7 @@ def _page_size(request: Request, member: str) -> int:
 @operation("ListParts", needs=needs.on_object("s3:ListMultipartUploadParts"))
 async def list_parts(call: Call, request: Request) -> dict[str, Any]:
     """Parts of an upload by number. Source: Amazon S3 API Reference, ListParts."""
+    checks.refuse(request)
     upload = _upload(call, request)
     after, limit = int(request.get("PartNumberMarker", 0)), _page_size(request, "MaxParts")
     found = call.doors.database.read(lambda db: tables.parts(db, upload.id, after, limit + 1))

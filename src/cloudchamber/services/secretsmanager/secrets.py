@@ -85,6 +85,18 @@ def refuse(request: Mapping[str, Any]) -> None:
             raise InvalidParameterException(f"{member} is not available in cloudchamber.")
 
 
+def page(request: Mapping[str, Any]) -> tuple[int, int]:
+    """Where a page of a list begins, and how many it may have.
+
+    Raises:
+        InvalidNextTokenException: the token is none of ours.
+    """
+    begin = str(request.get("NextToken", "0"))
+    if not begin.isdecimal() or len(begin) > 9 or int(begin) > names.SECRETS_MAX:
+        raise InvalidNextTokenException("The NextToken value is invalid.")
+    return int(begin), int(request.get("MaxResults", 100))
+
+
 def new_version(
     call: Call, secret: tables.Secret, value: tuple[str, bytes], token: str, stages: tuple[str, ...]
 ) -> tables.Version:
@@ -156,10 +168,7 @@ async def list_secrets(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
 
     Source: AWS Secrets Manager API Reference, ListSecrets.
     """
-    size = int(request.get("MaxResults", 100))
-    begin = str(request.get("NextToken", "0"))
-    if not begin.isdigit() or int(begin) > names.SECRETS_MAX:
-        raise InvalidNextTokenException("The NextToken value is invalid.")
+    first, size = page(request)
     if request.get("SortBy", "created-date") not in ("created-date", "name"):
         raise InvalidParameterException("SortBy is available in cloudchamber for created-date and name.")
     rows = call.doors.database.read(lambda db: tables.listed(db, call.account, call.region))
@@ -173,7 +182,6 @@ async def list_secrets(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
         kept.sort(key=lambda row: row.name, reverse=True)
     if request.get("SortOrder") == "asc":
         kept.reverse()
-    first = int(begin)
     shown: list[dict[str, Any]] = []
     for row in kept[first : first + size]:
         found = call.doors.database.read(lambda db, arn=row.arn: tables.versions(db, arn))

@@ -17,7 +17,7 @@ from cloudchamber.services.secretsmanager.errors import (
     ResourceNotFoundException,
 )
 from cloudchamber.services.secretsmanager.part import Safe
-from cloudchamber.services.secretsmanager.secrets import find, may_change, moment, new_version, refuse
+from cloudchamber.services.secretsmanager.secrets import find, may_change, moment, new_version, page, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,13 +109,15 @@ async def list_secret_version_ids(call: Call, request: Mapping[str, Any]) -> dic
     Source: AWS Secrets Manager API Reference, ListSecretVersionIds.
     """
     secret = find(call, str(request["SecretId"]), deleted=True)
+    first, size = page(request)
     found = call.doors.database.read(lambda db: tables.versions(db, secret.arn))
     shown = [
         {"VersionId": v.version_id, "VersionStages": list(v.stages), "CreatedDate": moment(v.created)}
         for v in found
         if v.stages or request.get("IncludeDeprecated")
     ]
-    return {"ARN": secret.arn, "Name": secret.name, "Versions": shown}
+    answer = {"ARN": secret.arn, "Name": secret.name, "Versions": shown[first : first + size]}
+    return {**answer, "NextToken": str(first + size)} if len(shown) > first + size else answer
 
 
 @operation("GetRandomPassword", needs=needs.anywhere("GetRandomPassword"))
@@ -133,9 +135,13 @@ async def put_resource_policy(call: Call, request: Mapping[str, Any]) -> dict[st
 
     Raises:
         MalformedPolicyDocumentException: it cannot be read.
+        InvalidParameterException: it shall be looked at for being public, or be another than the default.
 
     Source: AWS Secrets Manager API Reference, PutResourcePolicy.
     """
+    if request.get("BlockPublicPolicy"):
+        raise InvalidParameterException("BlockPublicPolicy is not available in cloudchamber.")
+    _only_default(request)
     secret = find(call, str(request["SecretId"]))
     may_change(call, secret)
     text = str(request["ResourcePolicy"])
@@ -155,6 +161,7 @@ async def get_resource_policy(call: Call, request: Mapping[str, Any]) -> dict[st
 
     Source: AWS Secrets Manager API Reference, GetResourcePolicy.
     """
+    _only_default(request)
     secret = find(call, str(request["SecretId"]))
     answer = {"ARN": secret.arn, "Name": secret.name}
     return {**answer, "ResourcePolicy": secret.policy} if secret.policy else answer
@@ -166,10 +173,17 @@ async def delete_resource_policy(call: Call, request: Mapping[str, Any]) -> dict
 
     Source: AWS Secrets Manager API Reference, DeleteResourcePolicy.
     """
+    _only_default(request)
     secret = find(call, str(request["SecretId"]))
     may_change(call, secret)
     await call.doors.database.write(lambda tx: tables.change(tx, secret, policy=""))
     return {"ARN": secret.arn, "Name": secret.name}
+
+
+def _only_default(request: Mapping[str, Any]) -> None:
+    """A secret has one policy. Source: AWS Secrets Manager API Reference, PutResourcePolicy, `PolicyName`."""
+    if request.get("PolicyName", "default") != "default":
+        raise InvalidParameterException("You can only attach the default policy.")
 
 
 async def _put(

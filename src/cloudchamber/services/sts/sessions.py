@@ -63,6 +63,7 @@ async def assume_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     Source: AWS STS API Reference, AssumeRole.
     """
+    _refuse(request)
     arn: str = request["RoleArn"]
     limit = call.doors.identities.session_limit(arn)
     if limit is None or call.principal.kind == "root":
@@ -130,8 +131,7 @@ async def get_session_token(call: Call, request: Mapping[str, Any]) -> dict[str,
     who = call.principal
     if who.kind not in ("user", "root") or who.issued_at is not None:
         raise AccessDenied("Cannot call GetSessionToken with session credentials")
-    if "SerialNumber" in request or "TokenCode" in request:
-        raise ValidationError("MultiFactorAuthentication failed, unable to validate MFA code.")
+    _refuse(request)
     longest_s, usual_s = (HOUR_S, HOUR_S) if who.kind == "root" else (36 * HOUR_S, 12 * HOUR_S)
     lifetime_s = min(int(request.get("DurationSeconds", usual_s)), longest_s)
     return {"Credentials": _credentials(call.doors.identities.issue(who, call.now, lifetime_s))}
@@ -159,6 +159,19 @@ async def decode_authorization_message(call: Call, request: Mapping[str, Any]) -
     if words is None:
         raise InvalidAuthorizationMessageException("Message is invalid or has been tampered with")
     return {"DecodedMessage": words}
+
+
+def _refuse(request: Mapping[str, Any]) -> None:
+    """Refuse what would change the session and is not carried out.
+
+    Raises:
+        AccessDenied: a code of an MFA device; there are none. ValidationError: any other, by name.
+    """
+    if "SerialNumber" in request or "TokenCode" in request:
+        raise AccessDenied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+    for name in ("ProvidedContexts", "MinimumSessionTokenSize"):
+        if request.get(name):
+            raise ValidationError(f"{name} is not supported by this STS endpoint.")
 
 
 def _session_policies(call: Call, request: Mapping[str, Any]) -> tuple[str, ...]:
