@@ -72,7 +72,9 @@ def traces(folder: Path) -> list[str]:
             if str(folder) in os.readlink(process / "fd/1"):
                 found.append(f"shim {process.name}")
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    found += [f"group {path}" for path in Path("/sys/fs/cgroup").glob(f"**/cc-{folder.name}-{digest}")]
+    # Why not glob: it raises when a group goes while it looks.
+    for where, groups, _ in os.walk("/sys/fs/cgroup"):
+        found += [f"group {where}/{group}" for group in groups if group == f"cc-{folder.name}-{digest}"]
     return found
 
 

@@ -48,7 +48,8 @@ class Listener:
     ) -> None:
         self.door = door
         self.closing = False
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """In the order in which they came."""
         self._connections_max = connections_max
         self._sandbox_connections_max = sandbox_connections_max
         self._counts: Counter[str] = Counter()
@@ -93,14 +94,14 @@ class Listener:
 
     def opened(self, connection: Connection) -> None:
         """A client came."""
-        self.connections.add(connection)
+        self.connections[connection] = None
         self._counts[connection.origin] += 1
 
     def closed(self, connection: Connection) -> None:
         """It went, or is about to."""
         if connection not in self.connections:
             return
-        self.connections.discard(connection)
+        del self.connections[connection]
         self._counts[connection.origin] -= 1
         if not self._counts[connection.origin]:
             del self._counts[connection.origin]
