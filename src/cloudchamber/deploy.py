@@ -64,6 +64,7 @@ def deploy(
         _follow(client, stack_id, say)
     found = client.ask("cloudformation", "DescribeStacks", StackName=name)["Stacks"][0]
     listed = client.ask("cloudformation", "ListStackResources", StackName=name)["StackResourceSummaries"]
+    _start_stopped(client, listed, say)
     outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
     return Deployed(name, outputs, tuple(listed), _wait_for_apps(client, listed, say))
 
@@ -222,6 +223,28 @@ def instance_addresses(client: Client) -> dict[str, str]:
     """The HTTPS address of each running instance."""
     rows = client.get("api/status")["parts"].get("ec2", [])
     return {row["id"]: row["url"] for row in rows if row.get("url")}
+
+
+def _start_stopped(client: Client, resources: list[Any], say: Callable[[str], None]) -> None:
+    """Start the stack's instances that are stopped, by whomever: `up` ends with an app that answers."""
+    ours = [r["PhysicalResourceId"] for r in resources if r["ResourceType"] == "AWS::EC2::Instance"]
+    ends = time.monotonic() + APP_WITHIN_S
+    for instance in ours:
+        state = ""
+        while state != "running":
+            found = client.ask("ec2", "DescribeInstances", InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+            state = found["State"]["Name"]
+            if state == "stopped":
+                why = found.get("StateReason", {}).get("Message", "")
+                say(f"starting {instance}, which was stopped" + (f" ({why})" if why else ""))
+                client.ask("ec2", "StartInstances", InstanceIds=[instance])
+            elif state in ("shutting-down", "terminated") or time.monotonic() > ends:
+                raise ChamberError(
+                    f"instance {instance} is {state}, and the stack still names it",
+                    "'cloudchamber down' deletes the stack; then up makes it anew",
+                )
+            elif state != "running":
+                time.sleep(0.1)
 
 
 def _wait_for_apps(client: Client, resources: list[Any], say: Callable[[str], None]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from cloudchamber.sandbox.spec import Exit, Limits, Listener, SandboxSpec
-from cloudchamber.services.ec2 import catalog, errors, lifecycle, names, tables, truststore
+from cloudchamber.services.ec2 import catalog, errors, host, lifecycle, names, tables, truststore
 from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.opened import Closed, Open
@@ -79,9 +79,10 @@ class Compute:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.ensure_default_group(self._doors.account, self._doors.region)
         await self.web.start()
+        restarted = host.restarted(self._folder / "boot-id")
         for row in self._doors.database.read(tables.all_instances):
             if row.state in ("running", "stopping"):
-                await self._find_again(row)
+                await self._find_again(row, restarted)
             self.wake(row.id)
 
     async def stop(self) -> None:
@@ -468,11 +469,14 @@ class Compute:
         if sandbox is not None:
             await sandbox.stop(grace_s)
 
-    async def _find_again(self, row: tables.Instance) -> None:
+    async def _find_again(self, row: tables.Instance, restarted: bool) -> None:
         """Attach to an instance after a restart of the chamber, or say what became of it."""
         sandbox = await self._doors.sandboxes.attach(self._folder / row.id)
         if sandbox is not None:
             await self._serve(row, sandbox)
+        elif row.state == "running" and restarted:
+            # Why: nobody stopped it and it did not fail; AWS recovers an instance whose host went down, too.
+            await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=True))
         elif row.state == "running" and not row.rebooting:
             ended = self._doors.sandboxes.ended(self._folder / row.id) or Exit(
                 -9, detail="it was gone when the chamber came back"
