@@ -19,6 +19,12 @@ class Arn:
     def __str__(self) -> str:
         return f"arn:{self.partition}:{self.service}:{self.region}:{self.account}:{self.resource}"
 
+    @staticmethod
+    def service_in(text: str) -> str:
+        """The service that an ARN's text names, empty if it is no ARN: for those who need no more of it."""
+        parts = text.split(":", 5)
+        return parts[2] if len(parts) == 6 and parts[0] == "arn" else ""
+
     @classmethod
     def parse(cls, text: str) -> Arn:
         """Read an ARN.

@@ -32,7 +32,7 @@ class Decision:
     need: Need
     question: Question
     verdict: Verdict
-    told: Mapping[str, Any]
+    told: dict[str, Any]
 
 
 class AccessDeniedException(AccessDenied):
@@ -91,7 +91,7 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
             caller = _policies(call), subject(call.principal), global_context(call)
         decision = decide(call, need, *caller)
         decisions.append(decision)
-        call.segment.decisions.append(dict(decision.told))
+        call.segment.decisions.append(decision.told)
         if not decision.verdict.allowed:
             raise denial(call, service.name, decision)
     if not decisions and operation.needs not in _NEEDLESS:
@@ -167,7 +167,7 @@ def global_context(call: Call) -> dict[str, Value]:
     """
     who = call.principal
     keys: dict[str, Value] = {
-        "aws:currenttime": call.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "aws:currenttime": f"{call.now.isoformat()[:19]}Z",
         "aws:epochtime": str(int(call.now.timestamp())),
         "aws:requestedregion": call.region,
         "aws:securetransport": "true" if call.secure or call.headers is None else "false",
@@ -223,9 +223,8 @@ def _policies(call: Call) -> IdentityPolicies:
 
 def _facts(call: Call, need: Need) -> tuple[Facts | None, str]:
     """What the owner of the resource says, and the service's name in condition keys."""
-    try:
-        name = Arn.parse(need.resource).service
-    except ValueError:  # Why: "*", or an ARN that the operation itself will refuse
+    name = Arn.service_in(need.resource)
+    if not name:  # Why: "*", or an ARN that the operation itself will refuse
         return None, ""
     owner = call.doors.services.get(name)
     return (owner.facts(call.doors, need.resource) if owner is not None else None), name

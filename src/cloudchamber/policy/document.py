@@ -117,6 +117,18 @@ class Document:
     _relevant: dict[str, tuple[tuple[Statement, ...], tuple[Statement, ...]]] = field(
         default_factory=dict[str, "tuple[tuple[Statement, ...], tuple[Statement, ...]]"]
     )
+    _read: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+
+    def read_for(self, verb: str) -> frozenset[str]:
+        """The condition keys that the statements of `relevant` read."""
+        found = self._read.get(verb)
+        if found is None:
+            denies, allows = self.relevant(verb)
+            found = frozenset[str]().union(*(s.reads for s in (*denies, *allows)))
+            if len(self._read) >= _REMEMBERED_MAX:
+                self._read.clear()
+            self._read[verb] = found
+        return found
 
     def relevant(self, verb: str) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
         """Denies and allows whose action fits `verb` (in lower case)."""

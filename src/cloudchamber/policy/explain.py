@@ -95,11 +95,7 @@ def _place(statement: Statement) -> dict[str, Any]:
 
 def _consulted_context(question: Question, consulted: Iterable[Policy]) -> dict[str, Any]:
     """Values of the keys that statements for this action read; None for a key that the request does not have."""
-    keys: set[str] = set()
-    for one in consulted:
-        denies, allows = one.document.relevant(question.verb)
-        for statement in (*denies, *allows):
-            keys |= statement.reads
+    keys = set[str]().union(*[one.document.read_for(question.verb) for one in consulted])
     return {key: _shown(question.context.get(key)) for key in sorted(keys)}
 
 

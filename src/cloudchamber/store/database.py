@@ -230,6 +230,19 @@ class Database:
                 return [(None, error)]
             tx.execute("COMMIT")
             return [(result, None)]
+        try:
+            results: list[_Outcome] = [(change(tx), None) for change, _, _ in batch]
+        except BaseException:  # noqa: BLE001 - which one it belongs to is found out, below
+            self._roll_back()
+        else:
+            tx.execute("COMMIT")
+            return results
+        return self._try_each(batch)
+
+    def _try_each(self, batch: list[_Waiting]) -> list[_Outcome]:
+        """As `_try_commit`, for a batch of which a write has failed: each is kept or undone by itself."""
+        tx = self._writer
+        tx.execute("BEGIN IMMEDIATE")
         outcomes: list[_Outcome] = []
         for change, _, _ in batch:
             tx.execute("SAVEPOINT one")

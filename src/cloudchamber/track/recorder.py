@@ -147,7 +147,12 @@ class Recorder:
         batch = self._next()
         job = self._thread.submit(self._try, batch)
         self._running = batch, job
-        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._written_behind))
+
+        def tell(_: Future[sqlite3.Error | None]) -> None:
+            with contextlib.suppress(RuntimeError):  # Why: a loop that ended needs no word; `close` asks by itself
+                loop.call_soon_threadsafe(self._written_behind)
+
+        job.add_done_callback(tell)
 
     def _written_behind(self) -> None:
         self._settle()

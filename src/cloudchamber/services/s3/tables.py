@@ -205,10 +205,13 @@ def put_object(
     stored: Mapping[str, Any],
 ) -> None:
     """Write an object over `old`. The blob of `old` must be deleted after the commit."""
-    if old is not None and old.body is not None:
-        tx.execute("DELETE FROM s3_bodies WHERE id = ?", (old.body,))
-    body = None
-    if content.data:
+    body = old.body if old is not None else None
+    if body is not None and content.data:
+        tx.execute("UPDATE s3_bodies SET data = ? WHERE id = ?", (content.data, body))
+    elif body is not None:
+        tx.execute("DELETE FROM s3_bodies WHERE id = ?", (body,))
+        body = None
+    elif content.data:
         body = tx.execute("INSERT INTO s3_bodies (data) VALUES (?)", (content.data,)).lastrowid
     if content.nonce is not None:
         stored = {**stored, "nonce": content.nonce}
