@@ -49,6 +49,11 @@ class _Commands(click.Group):
             click.secho(f"cloudchamber: {error.code}: {error.message}", fg="red", err=True)
             if error.code.startswith("AccessDenied"):
                 click.echo("  next: 'cloudchamber tracks --all' shows the call and what IAM said", err=True)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            if ctx.invoked_subcommand == "up":
+                _say("no longer following; the chamber goes on. The same command follows again")
+            raise SystemExit(130) from None
         raise SystemExit(1)
 
 

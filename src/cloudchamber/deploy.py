@@ -111,7 +111,7 @@ def _begin(client: Client, name: str, url: str, given: Mapping[str, str], say: C
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()],
     }
-    status = _status(client, name)
+    status = _settled(client, name, say)
     if status in ("ROLLBACK_COMPLETE", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "ROLLBACK_FAILED"):
         say(f"the earlier try of stack {name} failed: deleting what is left of it")
         client.ask("cloudformation", "DeleteStack", StackName=name)
@@ -134,6 +134,18 @@ def _begin(client: Client, name: str, url: str, given: Mapping[str, str], say: C
             say("nothing changed")
             return ""
         raise
+
+
+def _settled(client: Client, name: str, say: Callable[[str], None]) -> str:
+    """The stack's status after what is under way (an `up` that was interrupted, say) has ended."""
+    status = _status(client, name)
+    ends = time.monotonic() + DEPLOY_WITHIN_S
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        say(f"stack {name} is {status}: waiting for that to end")
+        while status.endswith("_IN_PROGRESS") and time.monotonic() < ends:
+            time.sleep(0.1)
+            status = _status(client, name)
+    return status
 
 
 def _check_names(given: Mapping[str, str], declared: Set[str]) -> None:
