@@ -29,6 +29,9 @@ class Need:
     action: str
     resource: str
     context: Mapping[str, ContextValue] = field(default_factory=dict[str, ContextValue])
+    looked_up: tuple[str, Callable[[], Mapping[str, ContextValue]]] | None = None
+    """Keys that cost a look into the store: how they begin, in lower case, and what finds them. They are found only if
+    a policy that is asked reads such a key."""
 
 
 @dataclass(frozen=True, slots=True)

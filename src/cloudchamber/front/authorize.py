@@ -15,7 +15,7 @@ from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, eval
 from cloudchamber.policy.explain import encoded, explain, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.identity import Principal
@@ -120,6 +120,8 @@ def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, con
         return _unreadable(need, question, policies, error)
     if own is not None and _may_repair(call.principal, need, account):
         own = None
+    if need.looked_up is not None:
+        _look_up(question, keys, need.looked_up, (*policies.groups(), () if own is None else (own,)))
     trust = own is not None and own.kind == "trust"
     verdict = evaluate(question, policies, own, resource_must_allow=trust)
     itself = not verdict.explicit and who.kind == "service" and _acts_on_itself(who, need)
@@ -247,6 +249,20 @@ def _may_repair(who: Principal, need: Need, account: str) -> bool:
     Source: Amazon S3 API Reference, PutBucketPolicy.
     """
     return who.kind == "root" and who.account == account and need.action in _BUCKET_POLICY
+
+
+def _look_up(
+    question: Question,
+    keys: dict[str, Value],
+    wanted: tuple[str, Callable[[], Mapping[str, Value]]],
+    consulted: Iterable[tuple[Policy, ...]],
+) -> None:
+    """Fill in the keys that cost a look into the store, if a statement for the action reads one of them."""
+    beginning, find = wanted
+    read = [key for group in consulted for one in group for key in one.document.read_for(question.verb)]
+    if any(key.startswith(beginning) for key in read):
+        for name, value in find().items():
+            keys[name.lower()] = value
 
 
 def _acts_on_itself(who: Subject, need: Need) -> bool:

@@ -176,6 +176,21 @@ def test_conditions_on_prefixes_and_tags(s3, bucket, user):
     refused("AccessDenied", who.put_object, Bucket=bucket, Key="c", Body=b"")
 
 
+def test_tags_of_objects_count_in_a_bucket_policy_and_in_variables(s3, bucket, user):
+    arn = f"arn:aws:s3:::{bucket}"
+    for key, team in (("blue/1", "blue"), ("red/1", "red"), ("red/2", "blue")):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"", Tagging=f"team={team}")
+    who = user(allow("s3:GetObject", f"{arn}/${{s3:ExistingObjectTag/team}}/*"))
+    who.get_object(Bucket=bucket, Key="blue/1")
+    who.get_object(Bucket=bucket, Key="red/1")
+    refused("AccessDenied", who.get_object, Bucket=bucket, Key="red/2")
+    deny = allow("s3:GetObject", f"{arn}/*", Condition={"StringEquals": {"S3:existingobjecttag/team": "red"}})
+    deny |= {"Effect": "Deny", "Principal": "*"}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    who.get_object(Bucket=bucket, Key="blue/1")
+    refused("AccessDenied", who.get_object, Bucket=bucket, Key="red/1")
+
+
 def test_a_copy_needs_both_sides(s3, bucket, user):
     arn = f"arn:aws:s3:::{bucket}"
     s3.put_object(Bucket=bucket, Key="from/1", Body=b"x")

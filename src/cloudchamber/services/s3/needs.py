@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Request = Mapping[str, Any]
     Needs = Callable[[Call, Request], Iterable[Need]]
 
+_EXISTING = "s3:existingobjecttag/"
 _AUTH_TYPES = {"header": "REST-HEADER", "query": "REST-QUERY-STRING"}
 _HEADERS = {
     "ACL": "s3:x-amz-acl",
@@ -73,9 +74,14 @@ def on_object(action: str) -> Needs:
     """One action on an existing object, whose tags count."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        keys = context(call, request)
-        _existing(call, request["Bucket"], request["Key"], keys)
-        return (Need(action, object_arn(request["Bucket"], request["Key"]), keys),)
+        bucket, key = request["Bucket"], request["Key"]
+
+        def tags() -> Mapping[str, ContextValue]:
+            keys: dict[str, ContextValue] = {}
+            _existing(call, bucket, key, keys)
+            return keys
+
+        return (Need(action, object_arn(bucket, key), context(call, request), (_EXISTING, tags)),)
 
     return needs
 
