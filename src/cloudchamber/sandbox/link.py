@@ -30,6 +30,8 @@ class Link:
         self._end: list[Callable[[], Any]] = []
         self._missed: list[dict[str, Any]] = []
         self._closed = False
+        self._room: asyncio.Future[None] | None = None
+        self._taken = False
         self._loop.add_reader(connection.fileno(), self._readable)
 
     def on_event(self, hear: Callable[[dict[str, Any] | None], None]) -> None:
@@ -53,7 +55,9 @@ class Link:
 
     async def first(self) -> Answer:
         """The message that opens the conversation."""
-        return await asyncio.shield(self._first)
+        answer = await asyncio.shield(self._first)
+        self._taken = True
+        return answer
 
     async def tell(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send without waiting for an answer."""
@@ -79,6 +83,9 @@ class Link:
         try:
             await self.tell(message | {"id": request}, descriptors)
             answer, received = await waiting
+        except asyncio.CancelledError:
+            _close(waiting)
+            raise
         finally:
             self._waiting.pop(request, None)
         if "error" in answer:
@@ -86,12 +93,17 @@ class Link:
         return answer, received
 
     async def _writable(self) -> None:
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._socket.fileno(), lambda: ready.done() or ready.set_result(None))
-        try:
-            await ready
-        finally:
+        """Wait until more can be sent, or this end is closed; all who wait share one writer of the event loop."""
+        if self._room is None:
+            self._room = self._loop.create_future()
+            self._loop.add_writer(self._socket.fileno(), self._has_room)
+        await asyncio.shield(self._room)
+
+    def _has_room(self) -> None:
+        if self._room is not None:
             self._loop.remove_writer(self._socket.fileno())
+            self._room.set_result(None)
+            self._room = None
 
     def _readable(self) -> None:
         while not self._closed:
@@ -102,7 +114,7 @@ class Link:
             except OSError:
                 got = None
             if got is None:
-                self.close()
+                self._gone()
                 return
             self._hear(*got)
 
@@ -122,11 +134,19 @@ class Link:
                     self._missed.append(message)
 
     def close(self) -> None:
-        """Close this end; who waits gets a `ConnectionError`."""
+        """Close this end, and the descriptors of a first message that nobody took."""
+        self._gone()
+        if not self._taken:
+            self._taken = True
+            _close(self._first)
+
+    def _gone(self) -> None:
+        """The other side is gone, or shall be: who waits gets a `ConnectionError`, and what was said before still."""
         if self._closed:
             return
         self._closed = True
         self._loop.remove_reader(self._socket.fileno())
+        self._has_room()
         self._socket.close()
         gone = ConnectionResetError("the sandbox is gone")
         if not self._first.done():
@@ -139,3 +159,10 @@ class Link:
             self._event(None)
         for call in self._end:
             call()
+
+
+def _close(answer: asyncio.Future[Answer]) -> None:
+    """Close the descriptors of an answer that came and that nobody takes any more."""
+    if answer.done() and not answer.cancelled() and answer.exception() is None:
+        for descriptor in answer.result()[1]:
+            os.close(descriptor)

@@ -252,6 +252,9 @@ class LocalSandboxes:
         with _unnamed_file(json.dumps(to_json(spec)).encode()) as written:
             try:
                 await self._link.tell({"op": "launch", "warm": spec.warm}, (theirs.fileno(), written.fileno()))
+            except BaseException:
+                ours.close()
+                raise
             finally:
                 theirs.close()
         link = Link(ours)
