@@ -8,6 +8,7 @@ others; here a row waits for its own time, and payloads are read only when a run
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _RETRIES = 2
 _AGE_S = 21_600.0
 _BACKOFF_MAX_S = 300.0
 _LOOK_AGAIN_S = 5.0
+_PAUSE_S = 1.0
 _WAITING_MAX = 500_000
 """Events between the oldest and the newest that wait: a disk is not endless."""
 
@@ -144,11 +146,15 @@ class EventQueue:
     async def _work_for_ever(self) -> None:
         while True:
             self._wake.clear()
-            wait_s = self._start_due()
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_s)
-            except TimeoutError:
-                continue
+                wait_s = self._start_due()
+            except Exception:  # noqa: BLE001 - the pump must outlive trouble with the disk
+                _log.exception("waiting events could not be read")
+                wait_s = _LOOK_AGAIN_S
+            # Why: no wait_for, which loses a cancellation that comes together with the event (Python 3.11).
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
 
     def _start_due(self) -> float:
         """Start what may run, function by function in turn; seconds until something else may be due."""
@@ -190,6 +196,7 @@ class EventQueue:
                     await self._attempt(event, function)
         except Exception:  # noqa: BLE001 - the edge: the event stays, and is tried again after a while
             _log.exception("event %s could not be handled", event_id)
+            await asyncio.sleep(_PAUSE_S)  # the delay below is a write, which may fail as well
             await self._later(event_id, _LOOK_AGAIN_S, "throttles")
         finally:
             self._busy.pop(event_id, None)

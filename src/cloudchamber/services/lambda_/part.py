@@ -206,17 +206,17 @@ class LambdaPart:
             self._pools.reap()
             if self._doors.clock.monotonic() >= clean_at:
                 clean_at = self._doors.clock.monotonic() + _CLEAN_S
-                await self._clean()
+                try:
+                    await self._clean()
+                except Exception:  # noqa: BLE001 - idle environments must end all the same; tried again next time
+                    _log.exception("old packages could not be removed")
             await asyncio.sleep(_REAP_S)
 
     async def _clean(self) -> None:
         """Remove packages that nobody has any more."""
         wanted = {f.code_sha for f in await self._doors.database.query(tables.every)} | self._pools.code_in_use()
         before_s = self._doors.clock.now().timestamp() - _CLEAN_S
-        try:
-            await asyncio.to_thread(self.archives.forget_all_but, wanted, before_s)
-        except OSError:
-            _log.exception("old packages could not be removed")
+        await asyncio.to_thread(self.archives.forget_all_but, wanted, before_s)
 
 
 def _describe(segment: Segment, done: Outcome) -> None:

@@ -59,6 +59,7 @@ class RunLogs:
         self._doors = doors
         self._streams: set[Stream] = set()
         self._wake = asyncio.Event()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -67,9 +68,11 @@ class RunLogs:
 
     async def stop(self) -> None:
         """Send what is pending, then stop."""
+        # Why not cancel: what is being sent in that moment would be lost.
+        self._stopping = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
         await self._send_all()
 
     def put(self, stream: Stream, lines: list[str], moment_ms: int, trace: Trace | None) -> None:
@@ -85,7 +88,7 @@ class RunLogs:
         self._wake.set()
 
     async def _send_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             await self._wake.wait()
             await asyncio.sleep(_FLUSH_AFTER_S)
             self._wake.clear()

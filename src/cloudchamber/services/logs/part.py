@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,10 @@ class LogsPart:
                     more = await self.expire() == _AT_ONCE
             except Exception:  # noqa: BLE001 - the edge of a task: tried again next time
                 _log.exception("retention failed")
-            try:
-                await asyncio.wait_for(self._wake.wait(), _EVERY_S)
-            except TimeoutError:
-                continue
+            # Why: no wait_for, which loses a cancellation that comes together with the event (Python 3.11).
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def expire(self) -> int:

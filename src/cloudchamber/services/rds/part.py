@@ -322,10 +322,13 @@ class Databases:
         while True:
             await asyncio.sleep(_MAINTENANCE_EVERY_S)
             now = self._doors.clock.now()
-            for row in self._doors.database.read(tables.every):
-                if row.pending and row.status == "available" and in_window(row.maintenance_window, now):
-                    await self._changed(row, status="modifying")
-                    self.wake(row.resource_id)
+            try:
+                for row in self._doors.database.read(tables.every):
+                    if row.pending and row.status == "available" and in_window(row.maintenance_window, now):
+                        await self._changed(row, status="modifying")
+                        self.wake(row.resource_id)
+            except Exception:  # noqa: BLE001 - the edge of a task: an instance that is deleted meanwhile, a full disk
+                _log.exception("maintenance was left for the next look")
 
 
 def in_window(window: str, now: datetime) -> bool:
