@@ -151,11 +151,3 @@ def drop_capabilities() -> None:
     low, high = mask & 0xFFFFFFFF, mask >> 32
     header, data = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", low, low, 0, high, high, 0)
     check(libc().capset(header, data), "capset")
-
-
-def memory_file(content: bytes) -> int:
-    """A file without a name that holds these octets; its descriptor."""
-    descriptor = os.memfd_create("spec", os.MFD_CLOEXEC)
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor

@@ -85,11 +85,6 @@ class ServiceModel:
         """XML namespace of replies."""
         return self.metadata.get("xmlNamespace", "")
 
-    @cached_property
-    def signing_name(self) -> str:
-        """Service name in credential scopes."""
-        return self.metadata.get("signingName") or self.metadata["endpointPrefix"]
-
     def resolve(self, reference: Reference | None) -> Shape:
         """The shape that a reference names, with the traits that the reference itself carries on top."""
         if reference is None:

@@ -166,8 +166,3 @@ def writer(shape: Shape, default_time: str, times: Callable[[datetime], str] = i
         "string": str, "character": str, "boolean": truth, "integer": str, "long": str, "bigint": str,
         "short": str, "byte": str, "float": number, "double": number, "blob": base64_text,
     }[kind]  # fmt: skip
-
-
-def wrong_type(shape: Shape) -> str:
-    """How error messages call a scalar's type."""
-    return shape["type"]

@@ -70,7 +70,8 @@ def as_http(service: str, written: dict[str, Any]) -> tuple[HttpRequest, bytes]:
 
 
 def signing(service: str) -> str:
-    return whole(service).signing_name
+    metadata = whole(service).metadata
+    return metadata.get("signingName") or metadata["endpointPrefix"]
 
 
 def routed_of(service: str, request: HttpRequest, body: bytes) -> Routed:

@@ -48,12 +48,6 @@ class InvalidInput(ServiceError):
     status = 400
 
 
-class UnmodifiableEntity(ServiceError):
-    """Only the service that made the role may change it."""
-
-    code = "UnmodifiableEntity"
-    status = 400
-
 
 class InvalidClientTokenId(ServiceError):
     """The access key does not exist, or its token was changed. Source: Common Errors."""

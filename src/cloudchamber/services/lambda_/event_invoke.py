@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cloudchamber.services.lambda_.tables import Function
     from cloudchamber.store.database import Tx
 
-RETRIES = 2
 AGE_S = 21_600
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 

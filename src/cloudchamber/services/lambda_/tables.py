@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base import ids
 from cloudchamber.services.lambda_.errors import PreconditionFailedException, ResourceNotFoundException
 
 if TYPE_CHECKING:
@@ -146,8 +145,3 @@ def check_revision(function: Function, request: Mapping[str, Any]) -> None:
             "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
             "retrieve the latest Revision Id"
         )
-
-
-def revised(function: Function, modified: str) -> dict[str, Any]:
-    """The configuration with a new revision."""
-    return {**function.configuration, "RevisionId": ids.request_id(), "LastModified": modified}

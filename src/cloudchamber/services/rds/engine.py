@@ -39,10 +39,6 @@ class Engine(Protocol):
         """Make an empty cluster, synced to disk; does nothing if there is one."""
         ...
 
-    async def clone(self, source_id: str, resource_id: str) -> None:
-        """Make a cluster from a stopped one."""
-        ...
-
     async def start(self, resource_id: str, settings: Mapping[str, str]) -> None:
         """Start the server, or find it running; returns when it takes connections.
 

@@ -74,10 +74,3 @@ class OptionGroupNotFound(ServiceError):
 
     code = "OptionGroupNotFoundFault"
     status = 404
-
-
-class DBSnapshotNotFound(ServiceError):
-    """`DBSnapshotIdentifier` does not refer to an existing DB snapshot."""
-
-    code = "DBSnapshotNotFound"
-    status = 404

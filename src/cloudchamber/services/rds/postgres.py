@@ -116,12 +116,6 @@ class LocalPostgres:
             await asyncio.to_thread(self._copy, self._template, self._home(resource_id))
         self._begin_spare()
 
-    async def clone(self, source_id: str, resource_id: str) -> None:
-        """A copy of a stopped instance's cluster."""
-        if self.running(source_id):
-            raise EngineError(f"{source_id} runs; only a stopped cluster can be copied")
-        await asyncio.to_thread(self._copy, self._home(source_id), self._home(resource_id))
-
     async def start(self, resource_id: str, settings: Mapping[str, str]) -> None:
         """Start the server unless it runs, and wait until it takes connections."""
         await self._find()
@@ -348,7 +342,8 @@ class LocalPostgres:
         cancel = self.watch(resource_id, gone.set)
         try:
             os.kill(pid, number)
-            await asyncio.wait_for(gone.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await gone.wait()
         except ProcessLookupError:
             return True
         except TimeoutError:
