@@ -8,10 +8,14 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cloudchamber import client
 from cloudchamber.sandbox.modes import stronger
-from cloudchamber.settings import DEFAULT_PORT
+from cloudchamber.settings import from_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ROOM_WANTED = 2 * 1024**3
 
@@ -31,21 +35,49 @@ def examine(state: Path) -> list[Finding]:
     found = [_python(), _disk(state), _nft()]
     running = client.find(state)
     if running is None:
-        found.append(_port())
+        found.append(_port(from_environment(state=state).port))
         found.append(Finding("chamber", True, f"none runs on {state}", "cloudchamber start"))
-        return found
+        return [*found, *_sandbox(_tried())]
     about = running.about
     found.append(Finding("chamber", True, f"runs at {running.endpoint}, process {about['pid']}"))
+    found += _sandbox(about)
+    if about["root_key_given"]:
+        found.append(Finding("root key", False, "was given: a well-known key is root for every local process"))
+    return found
+
+
+def _sandbox(about: Mapping[str, Any]) -> list[Finding]:
     mode = about["sandbox_mode"]
     why, helps = stronger(mode, about.get("refused_modes", {}))
     detail = f"mode {mode}, limits by {about['limits_by']}"
     if why:
         detail += f"; EC2 instances need namespaces, and there are none: {why}"
-    found.append(Finding("sandbox", mode.startswith("ns-"), detail, helps))
-    found.extend(Finding("not blocked", False, line) for line in about["not_blocked"])
-    if about["root_key_given"]:
-        found.append(Finding("root key", False, "was given: a well-known key is root for every local process"))
-    return found
+    found = [Finding("sandbox", mode.startswith("ns-"), detail, helps)]
+    return found + [Finding("not blocked", False, line) for line in about["not_blocked"]]
+
+
+def _tried() -> dict[str, Any]:
+    """What a chamber would find here: the modes are really tried, in a folder that is removed."""
+    import asyncio
+    import tempfile
+
+    from cloudchamber.sandbox.spawner import open_sandboxes
+
+    async def tried() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="cloudchamber-") as folder:
+            sandboxes = open_sandboxes(Path(folder))
+            await sandboxes.start()
+            try:
+                return {
+                    "sandbox_mode": sandboxes.mode,
+                    "limits_by": sandboxes.limits_by,
+                    "refused_modes": dict(sandboxes.refused),
+                    "not_blocked": list(sandboxes.not_blocked),
+                }
+            finally:
+                await sandboxes.stop()
+
+    return asyncio.run(tried())
 
 
 def _python() -> Finding:
@@ -67,11 +99,11 @@ def _nft() -> Finding:
     )
 
 
-def _port() -> Finding:
+def _port(port: int) -> Finding:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", DEFAULT_PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError:
-            return Finding("port", False, f"{DEFAULT_PORT} is taken", "start with another --port")
-    return Finding("port", True, f"{DEFAULT_PORT} is free")
+            return Finding("port", False, f"{port} is taken", "start with another --port")
+    return Finding("port", True, f"{port} is free")
