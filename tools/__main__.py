@@ -9,7 +9,7 @@ import sys
 from tools import gen
 
 CHECKS = (
-    ("ruff", "check", "src", "tools", "tests"),
+    ("ruff", "check", "src", "tools", "tests", "examples"),
     ("lint-imports",),
     ("basedpyright",),
 )

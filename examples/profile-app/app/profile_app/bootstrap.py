@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Before the app serves: the database user exists, and the tables are up to date.
 
-The master user's password lies in Secrets Manager, where RDS rotates it. It is read here once, by the instance's role, to
-make a user without any password: `rds_iam` lets that user in by the role's token only.
+The master user's password lies in Secrets Manager, where RDS rotates it. It is read here once, by the instance's role,
+to make a user without any password: `rds_iam` lets that user in by the role's token only.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ SIDE_PX = 1024
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
-class BadPicture(Exception):
+class BadPicture(Exception):  # noqa: N818 - says what it is
     """The text is for the person who sent it."""
 
 

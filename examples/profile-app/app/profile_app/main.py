@@ -40,7 +40,7 @@ SIGNED_IN, FORM = "signed-in", "form"
 log = logging.getLogger(__name__)
 
 
-class Notice(Exception):
+class Notice(Exception):  # noqa: N818 - it is shown, not reported
     """A refusal with a text for the person; shown above the form that it came from."""
 
     def __init__(self, text: str, status: int = 400) -> None:
@@ -71,6 +71,7 @@ def visit(request: Request) -> Iterator[Visit]:
 
 
 Visiting = Annotated[Visit, Depends(visit)]
+Field = Annotated[str, Form()]
 
 
 def make_app(settings: Settings, engine: Engine, files: Files | None = None) -> FastAPI:
@@ -150,7 +151,7 @@ def render(request: Request, status: int, **values: Any) -> Response:
     return reply
 
 
-def sign_up(visit: Visiting, name: Annotated[str, Form()], password: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
+def sign_up(visit: Visiting, name: Field, password: Field, token: Field) -> Response:
     """Become a member."""
     check_form(visit.request, token)
     if not NAME.fullmatch(name):
@@ -166,7 +167,7 @@ def sign_up(visit: Visiting, name: Annotated[str, Form()], password: Annotated[s
     return welcome(visit, user)
 
 
-def sign_in(visit: Visiting, name: Annotated[str, Form()], password: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
+def sign_in(visit: Visiting, name: Field, password: Field, token: Field) -> Response:
     """Come back."""
     check_form(visit.request, token)
     user = visit.db.scalar(select(User).where(User.name == name[:40]))
@@ -185,7 +186,7 @@ def welcome(visit: Visit, user: User) -> Response:
     return reply
 
 
-def sign_out(visit: Visiting, token: Annotated[str, Form()]) -> Response:
+def sign_out(visit: Visiting, token: Field) -> Response:
     """Leave."""
     check_form(visit.request, token)
     security.sign_out(visit.db, visit.request.cookies.get(SIGNED_IN, ""))
@@ -195,7 +196,7 @@ def sign_out(visit: Visiting, token: Annotated[str, Form()]) -> Response:
     return reply
 
 
-def write_post(visit: Visiting, body: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
+def write_post(visit: Visiting, body: Field, token: Field) -> Response:
     """Say something."""
     check_form(visit.request, token)
     if not body.strip() or len(body) > POST_MAX:
@@ -205,7 +206,7 @@ def write_post(visit: Visiting, body: Annotated[str, Form()], token: Annotated[s
     return back_home()
 
 
-def upload_avatar(visit: Visiting, picture: UploadFile, token: Annotated[str, Form()]) -> Response:
+def upload_avatar(visit: Visiting, picture: UploadFile, token: Field) -> Response:
     """Store the picture in S3, then its key in the database: files there, the pointer here."""
     check_form(visit.request, token)
     user = visit.member()
@@ -252,7 +253,8 @@ def show_notice(request: Request, refusal: Exception) -> Response:
     """The page again, with what was wrong."""
     assert isinstance(refusal, Notice)
     with Session(request.app.state.engine) as db:
-        return page(Visit(request, db, security.who(db, request.cookies.get(SIGNED_IN, ""))), refusal.text, refusal.status)
+        visit = Visit(request, db, security.who(db, request.cookies.get(SIGNED_IN, "")))
+        return page(visit, refusal.text, refusal.status)
 
 
 def show_aws_error(request: Request, error: Exception) -> Response:
@@ -278,7 +280,9 @@ def back_home() -> RedirectResponse:
     return RedirectResponse("/", 303)
 
 
-def set_cookie(request: Request, reply: Response, name: str, value: str, same_site: Any, max_age: int | None = None) -> None:
+def set_cookie(
+    request: Request, reply: Response, name: str, value: str, same_site: Any, max_age: int | None = None
+) -> None:
     """A cookie that scripts cannot read; only over HTTPS where the person came by HTTPS."""
     reply.set_cookie(
         name, value, max_age=max_age, httponly=True, secure=request.url.scheme == "https", samesite=same_site
