@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING, TypeVar
 
+from cloudchamber.base import pages
 from cloudchamber.base.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ PAGE = 100
 
 def token_of(number: int) -> str:
     """A token for a position."""
-    return base64.urlsafe_b64encode(f"next:{number}".encode()).decode()
+    return pages.token(f"next:{number}")
 
 
 def position(token: str, start: int = 0) -> int:
@@ -30,11 +29,11 @@ def position(token: str, start: int = 0) -> int:
     if not token:
         return start
     try:
-        word, _, number = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
+        word, _, number = pages.after(token).partition(":")
         if word != "next" or not number.isdecimal() or len(number) > 18:
             raise ValueError
         return int(number)
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise ValidationError("Invalid NextToken") from None
 
 

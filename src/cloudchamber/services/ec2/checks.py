@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import fnmatch
 import functools
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from cloudchamber.base import pages
 from cloudchamber.services.ec2 import errors
 
 if TYPE_CHECKING:
@@ -130,8 +129,8 @@ def page(
     token = request.get("NextToken")
     if token:
         try:
-            last = base64.urlsafe_b64decode(token.encode()).decode()
-        except (binascii.Error, ValueError):
+            last = pages.after(token)
+        except ValueError:
             raise errors.InvalidNextToken("The token is invalid.") from None
         places = [n for n, row in enumerate(rows) if key(row) == last]
         if not places:
@@ -144,7 +143,7 @@ def page(
         )
     chosen = list(rows[start : start + size])
     more = start + size < len(rows)
-    return chosen, base64.urlsafe_b64encode(key(chosen[-1]).encode()).decode() if more else None
+    return chosen, pages.token(key(chosen[-1])) if more else None
 
 
 def with_token(response: dict[str, Any], token: str | None) -> dict[str, Any]:

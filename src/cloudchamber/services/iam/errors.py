@@ -48,7 +48,6 @@ class InvalidInput(ServiceError):
     status = 400
 
 
-
 class InvalidClientTokenId(ServiceError):
     """The access key does not exist, or its token was changed. Source: Common Errors."""
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from cloudchamber.base import pages
 from cloudchamber.base.errors import ValidationError
 
 Kind: TypeAlias = Literal["user", "group", "role", "instance-profile"]
@@ -67,12 +66,11 @@ def page(request: Mapping[str, Any], items: Sequence[T], key: Callable[[T], str]
     """
     if "Marker" in request:
         try:
-            after = base64.urlsafe_b64decode(request["Marker"].encode()).decode()
-        except (binascii.Error, ValueError) as error:
+            after = pages.after(request["Marker"])
+        except ValueError as error:
             raise ValidationError("Invalid Marker.") from error
         items = [item for item in items if key(item) > after]
     limit = int(request.get("MaxItems", PAGE))
     if len(items) <= limit:
         return items, {"IsTruncated": False}
-    marker = base64.urlsafe_b64encode(key(items[limit - 1]).encode()).decode()
-    return items[:limit], {"IsTruncated": True, "Marker": marker}
+    return items[:limit], {"IsTruncated": True, "Marker": pages.token(key(items[limit - 1]))}

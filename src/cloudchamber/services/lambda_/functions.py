@@ -7,7 +7,7 @@ import asyncio
 import base64
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base import ids
+from cloudchamber.base import ids, pages
 from cloudchamber.base.body import FileSlice
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
@@ -131,7 +131,7 @@ async def list_functions(call: Call, request: Mapping[str, Any]) -> dict[str, An
     )
     answer: dict[str, Any] = {"Functions": [_latest(f) if versions else configuration.shown(f) for f in found[:limit]]}
     if len(found) > limit:
-        answer["NextMarker"] = base64.urlsafe_b64encode(found[limit - 1].name.encode()).decode()
+        answer["NextMarker"] = pages.token(found[limit - 1].name)
     return answer
 
 
@@ -369,6 +369,6 @@ def _slice(piece: FileSlice, limit: int) -> bytes:
 
 def _unmark(marker: str) -> str:
     try:
-        return base64.urlsafe_b64decode(marker.encode()).decode()
+        return pages.after(marker)
     except ValueError as error:
         raise InvalidParameterValueException("Marker is not valid") from error

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import pages
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.logs import names, needs, pattern, tables
 from cloudchamber.services.logs.errors import InvalidParameterException
@@ -210,7 +211,7 @@ async def filter_log_events(call: Call, request: Mapping[str, Any]) -> dict[str,
     found, last = _matching(rows, wanted, limit)
     answer: dict[str, Any] = {"events": found, "searchedLogStreams": []}
     if last is not None and (len(rows) == _SCAN or last["id"] != rows[-1]["id"]):
-        answer["nextToken"] = names.seal(f"f/{last['timestamp']:032d}{last['id']:024d}")
+        answer["nextToken"] = pages.token(f"f/{last['timestamp']:032d}{last['id']:024d}")
     return answer
 
 

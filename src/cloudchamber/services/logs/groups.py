@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import pages
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.logs import names, needs, tables
 from cloudchamber.services.logs.errors import (
@@ -105,7 +106,7 @@ async def describe_log_groups(call: Call, request: Mapping[str, Any]) -> dict[st
     found = await call.doors.database.query(look)
     answer: dict[str, Any] = {"logGroups": [_shown(group) for group in found[:limit]]}
     if len(found) > limit:
-        answer["nextToken"] = names.seal(found[limit - 1].name)
+        answer["nextToken"] = pages.token(found[limit - 1].name)
     return answer
 
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
+from cloudchamber.base import pages
 from cloudchamber.base.arn import Arn
 from cloudchamber.services.logs.errors import InvalidParameterException
 
@@ -51,14 +51,9 @@ def identified(identifier: str) -> str:
         raise InvalidParameterException(f"{identifier[:200]!r} is not the ARN of a log group") from error
 
 
-def seal(text: str) -> str:
-    """A page token."""
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
 def unseal(token: str) -> str:
     """What a page token says."""
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return pages.after(token)
     except ValueError as error:
         raise InvalidParameterException("The specified nextToken is invalid.") from error

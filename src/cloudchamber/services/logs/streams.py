@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import pages
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.logs import names, needs, tables
 from cloudchamber.services.logs.errors import InvalidParameterException, ResourceAlreadyExistsException
@@ -82,17 +83,17 @@ async def describe_log_streams(call: Call, request: Mapping[str, Any]) -> dict[s
     found = await call.doors.database.query(look)
     answer: dict[str, Any] = {"logStreams": [_shown(group, stream) for stream in found[:limit]]}
     if len(found) > limit:
-        answer["nextToken"] = names.seal(str(start + limit))
+        answer["nextToken"] = pages.token(str(start + limit))
     return answer
 
 
 def _offset(request: Mapping[str, Any]) -> int:
     if not request.get("nextToken"):
         return 0
-    try:
-        return max(0, int(names.unseal(str(request["nextToken"]))))
-    except ValueError as error:
-        raise InvalidParameterException("The specified nextToken is invalid.") from error
+    number = names.unseal(str(request["nextToken"]))
+    if not number.isdecimal() or len(number) > 18:
+        raise InvalidParameterException("The specified nextToken is invalid.")
+    return int(number)
 
 
 def _shown(group: Group, stream: Stream) -> dict[str, Any]:

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import string
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base import ids
+from cloudchamber.base import ids, pages
 from cloudchamber.services.rds import names
 from cloudchamber.services.rds.errors import (
     DBParameterGroupNotFound,
@@ -190,8 +188,8 @@ def page(request: Mapping[str, Any]) -> tuple[str, int]:
     if not 20 <= size <= 100:
         raise InvalidParameterValue(f"Invalid value {size} for MaxRecords. Must be between 20 and 100")
     try:
-        return base64.urlsafe_b64decode(str(request.get("Marker", ""))).decode(), size
-    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return pages.after(str(request.get("Marker", ""))), size
+    except ValueError:
         raise InvalidParameterValue("The parameter Marker is invalid.") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import pages
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.rds import asked, names, needs
 from cloudchamber.services.rds.errors import DBParameterGroupNotFound, DBSubnetGroupNotFound, InvalidParameterValue
@@ -76,9 +77,7 @@ async def describe_orderable_db_instance_options(call: Call, request: Mapping[st
         ]
     }  # fmt: skip
     if len(classes) > size:
-        import base64
-
-        answer["Marker"] = base64.urlsafe_b64encode(classes[size - 1].encode()).decode()
+        answer["Marker"] = pages.token(classes[size - 1])
     return answer
 
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base import ids
+from cloudchamber.base import ids, pages
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.rds import asked, names, needs, places, states, tables, views
@@ -145,7 +144,7 @@ async def describe_db_instances(call: Call, request: Mapping[str, Any]) -> dict[
     kept = [row for row in rows if _matches(row, wanted)]
     answer: dict[str, Any] = {"DBInstances": [show(call, row) for row in kept[:size]]}
     if len(kept) > size:
-        answer["Marker"] = base64.urlsafe_b64encode(kept[size - 1].name.encode()).decode()
+        answer["Marker"] = pages.token(kept[size - 1].name)
     return answer
 
 
