@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cloudchamber import reading
+from cloudchamber import deploy, reading
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.cli import _with_endpoint, main
+from cloudchamber.cli import _folded, _with_endpoint, main
 from cloudchamber.client import Refused
 from cloudchamber.settings import from_environment, root_key, state_folder
 
@@ -66,6 +66,18 @@ def test_a_parameter_without_a_value_is_refused(tmp_path: Path) -> None:
     done = run("up", str(tmp_path), "-p", "Thumbnails")
     assert done.exit_code == 1
     assert "KEY=VALUE" in done.output
+
+
+def test_an_unknown_parameter_is_refused_before_anything_is_built() -> None:
+    with pytest.raises(ChamberError, match="no parameter Thumbnail$") as told:
+        deploy._check_names({"Thumbnail": "off"}, {"Thumbnails", "AppKey"})  # pyright: ignore[reportPrivateUsage]
+    assert told.value.hint == "it has AppKey, Thumbnails"
+
+
+def test_tracks_that_follow_each_other_and_are_alike_are_folded() -> None:
+    listed = [{"id": str(n), "title": title, "error": "", "who": ""} for n, title in enumerate("aabaa")]
+    assert [[t["id"] for t in alike] for alike in _folded(listed, False)] == [["0", "1"], ["2"], ["3", "4"]]
+    assert len(_folded(listed, True)) == 5
 
 
 def test_new_copies_the_example_and_never_into_something(tmp_path: Path) -> None:

@@ -120,8 +120,9 @@ def lines(segments: Sequence[Segment], width: int = 100) -> list[str]:
         pad = " " * (len(head) + 2)
         below = [f"as {short(segment.principal)}"] if segment.principal else []
         below += [decision_text(d) for d in segment.decisions]
-        if segment.error and segment.notes.get("message") and not _says_it(segment):
-            below.append(str(segment.notes["message"]))
+        told = segment.notes.get("message") or segment.notes.get("reason")
+        if segment.error and told and not _says_it(segment):
+            below.append(str(told))
         for text in below:
             out += textwrap.wrap(
                 _one_line(text), width, initial_indent=pad, subsequent_indent=pad + "  ", break_on_hyphens=False
