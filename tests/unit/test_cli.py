@@ -69,7 +69,7 @@ def test_a_parameter_without_a_value_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_parameter_is_refused_before_anything_is_built() -> None:
-    with pytest.raises(ChamberError, match="no parameter Thumbnail$") as told:
+    with pytest.raises(ChamberError, match=r"no parameter Thumbnail$") as told:
         deploy._check_names({"Thumbnail": "off"}, {"Thumbnails", "AppKey"})  # pyright: ignore[reportPrivateUsage]
     assert told.value.hint == "it has AppKey, Thumbnails"
 
