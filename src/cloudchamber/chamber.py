@@ -24,6 +24,7 @@ from cloudchamber.front.listener import Listener
 from cloudchamber.front.pipeline import Pipeline
 from cloudchamber.sandbox.spawner import open_sandboxes
 from cloudchamber.shell import ShellDoor
+from cloudchamber.store import private
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
 from cloudchamber.store.outbox import Outbox
@@ -161,14 +162,7 @@ class Chamber:
     def _console_token(self) -> str:
         """The console's token: made at first start, kept 0600."""
         path = self.settings.state / "console-token"
-        try:
-            return path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            token = ids.token()
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(token)
-            return token
+        return private.kept(path, lambda: ids.token().encode()).decode().strip()
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -196,7 +190,7 @@ class Chamber:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write whole or not at all, readable by the owner only."""
+    """Write whole or not at all, readable by the owner only; good for this run, so not synced as a key is."""
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

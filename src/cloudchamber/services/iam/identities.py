@@ -11,20 +11,19 @@ import base64
 import binascii
 import hmac
 import json
-import os
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.base.errors import ChamberError
 from cloudchamber.contract.identity import Credential, Principal
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, policy
 from cloudchamber.services.iam import tables
 from cloudchamber.services.iam.errors import ExpiredToken, InvalidClientTokenId
+from cloudchamber.store import private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from cloudchamber.base.clock import Clock
@@ -236,43 +235,17 @@ def identities(
     Keeps two files in `folder`, both 0600: ``session-key`` seals session tokens, ``root-credentials.json`` holds
     the root user's key pair, unless `root_key` gives one.
     """
-    master = bytes.fromhex(_kept(folder / "session-key", lambda: ids.hex_token(32)))
+    master = bytes.fromhex(private.kept(folder / "session-key", lambda: ids.hex_token(32).encode()).decode())
     if root_key is None:
-        text = _kept(
-            folder / "root-credentials.json",
-            lambda: json.dumps({"AccessKeyId": ids.access_key_id("AKIA"), "SecretAccessKey": ids.secret_key()}),
-        )
-        pair = json.loads(text)
+        pair = json.loads(private.kept(folder / "root-credentials.json", _new_pair))
         root_key = (pair["AccessKeyId"], pair["SecretAccessKey"])
     key_id, secret = root_key
     principal = Principal("root", account, f"arn:aws:iam::{account}:root", account, "", key_id)
     return IamIdentities(database, master, Credential(key_id, secret, principal))
 
 
-def _kept(path: Path, make: Callable[[], str]) -> str:
-    """The text of a private file, made at the first start; it appears whole or not at all."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise ChamberError(f"cannot read {path}: {error}", "check the owner of the state folder") from error
-    text = make()
-    fresh = path.with_name(path.name + ".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.fchmod(handle, 0o600)
-        os.write(handle, text.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    fresh.replace(path)
-    parent = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-    return text
+def _new_pair() -> bytes:
+    return json.dumps({"AccessKeyId": ids.access_key_id("AKIA"), "SecretAccessKey": ids.secret_key()}).encode()
 
 
 def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> IdentityPolicies:

@@ -8,10 +8,10 @@ the object's checksum is for. Source: NIST SP 800-38A, section 6.5.
 from __future__ import annotations
 
 import base64
-import os
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
+from cloudchamber.store import private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,23 +41,5 @@ class Keeper:
 
     def _load(self) -> bytes:
         if not self._key:
-            if not self._path.exists():
-                _write_new(self._path, bytes.fromhex(ids.hex_token(32)))
-            self._key = self._path.read_bytes()
+            self._key = private.kept(self._path, lambda: bytes.fromhex(ids.hex_token(32)))
         return self._key
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write whole and durable, or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

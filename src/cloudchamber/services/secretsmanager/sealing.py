@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ChamberError
+from cloudchamber.store import private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,28 +46,8 @@ class Seal:
 
     def _load(self) -> bytes:
         if not self._key:
-            if not self._path.exists():
-                self._make()
-            key = self._path.read_bytes()
+            key = private.kept(self._path, lambda: bytes.fromhex(ids.hex_token(_KEY_OCTETS)))
             if len(key) != _KEY_OCTETS:
                 raise ChamberError(f"{self._path} is no key", "restore it from a backup, or 'cloudchamber reset'")
             self._key = key
         return self._key
-
-    def _make(self) -> None:
-        """Write a new key durably: no secret may be acknowledged before the key is on disk."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        passing = self._path.with_name("key.new")
-        handle = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(handle, bytes.fromhex(ids.hex_token(_KEY_OCTETS)))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        passing.rename(self._path)
-        for folder in (self._path.parent, self._path.parent.parent):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
