@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from cloudchamber.store import private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +44,18 @@ class Authority:
         """Paths of a chain and its key for DNS names and IP addresses; kept, and renewed before it ends."""
         label = hashlib.sha256("\0".join(names).encode()).hexdigest()[:24]
         chain, key = self._folder / f"{label}.pem", self._folder / f"{label}.key"
-        if not (chain.exists() and key.exists() and self._fresh(chain)):
+        until = self._folder / f"{label}.until"
+        if not (chain.exists() and key.exists() and self._fresh(until)):
             self._make_leaf(names, chain, key)
+            private.write(until, (self._clock.now() + timedelta(days=_LEAF_DAYS)).isoformat().encode())
         return chain, key
 
-    def _fresh(self, path: Path) -> bool:
-        from cryptography import x509  # lazily: 24 ms that a start without TLS need not pay
-
-        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    def _fresh(self, until: Path) -> bool:
+        """Whether a certificate is good for a while; its end lies beside it: reading it would cost a start 30 ms."""
+        try:
+            ends = datetime.fromisoformat(until.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return False
         return ends - self._clock.now() > timedelta(days=_RENEW_DAYS)
 
     def _make_root(self) -> None:
@@ -79,8 +84,8 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write(self._key_path, _private_pem(key))
-        _write(self.certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+        private.write(self._key_path, _private_pem(key))
+        private.write(self.certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
 
     def _make_leaf(self, names: tuple[str, ...], chain: Path, key_path: Path) -> None:
         from cryptography import x509
@@ -109,8 +114,8 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
             .sign(signer, hashes.SHA256())
         )
-        _write(key_path, _private_pem(key))
-        _write(chain, certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem)
+        private.write(key_path, _private_pem(key))
+        private.write(chain, certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem)
 
 
 def _general_name(name: str) -> GeneralName:
@@ -128,14 +133,3 @@ def _private_pem(key: EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write whole or not at all, readable by the owner only."""
-    temporary = path.with_suffix(path.suffix + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
