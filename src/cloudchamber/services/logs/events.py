@@ -121,7 +121,7 @@ async def get_log_events(call: Call, request: Mapping[str, Any]) -> dict[str, An
     """
     group = read_group(call, request)
     stream = call.doors.database.read(lambda db: tables.get_stream(db, group, str(request["logStreamName"])))
-    limit = _limit(request)
+    limit = names.limit(request, _PAGE)
     forward, at = _position(request)
     start, end = int(request.get("startTime", 0)), int(request.get("endTime", _FOR_EVER_MS))
 
@@ -145,16 +145,6 @@ async def get_log_events(call: Call, request: Mapping[str, Any]) -> dict[str, An
         "nextForwardToken": f"f/{last[0]:032d}{last[1]:024d}",
         "nextBackwardToken": f"b/{first[0]:032d}{first[1]:024d}",
     }
-
-
-def _limit(request: Mapping[str, Any]) -> int:
-    limit = int(request.get("limit", _PAGE))
-    if not 1 <= limit <= _PAGE:
-        raise InvalidParameterException(
-            f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have "
-            f"value between 1 and {_PAGE}"
-        )
-    return limit
 
 
 def _position(request: Mapping[str, Any]) -> tuple[bool, tuple[int, int]]:
@@ -192,7 +182,7 @@ async def filter_log_events(call: Call, request: Mapping[str, Any]) -> dict[str,
         raise InvalidParameterException("logStreamNames and logStreamNamePrefix are mutually exclusive")
     if request.get("startFromHead") is False:
         raise InvalidParameterException("startFromHead false is not supported by this chamber yet")
-    limit, at = _limit(request), (0, 0)
+    limit, at = names.limit(request, _PAGE), (0, 0)
     if request.get("nextToken"):
         _, at = _position({"nextToken": names.unseal(str(request["nextToken"]))})
     start, end = int(request.get("startTime", 0)), int(request.get("endTime", _FOR_EVER_MS))

@@ -92,7 +92,7 @@ async def describe_log_groups(call: Call, request: Mapping[str, Any]) -> dict[st
     prefix, inside = str(request.get("logGroupNamePrefix", "")), str(request.get("logGroupNamePattern", ""))
     if prefix and inside:
         raise InvalidParameterException("LogGroup name prefix and LogGroup name pattern are mutually exclusive")
-    limit = _limit(request)
+    limit = names.limit(request, _PAGE)
     after = names.unseal(str(request["nextToken"])) if request.get("nextToken") else ""
 
     def look(db: Reader) -> list[Group]:
@@ -108,16 +108,6 @@ async def describe_log_groups(call: Call, request: Mapping[str, Any]) -> dict[st
     if len(found) > limit:
         answer["nextToken"] = pages.token(found[limit - 1].name)
     return answer
-
-
-def _limit(request: Mapping[str, Any]) -> int:
-    limit = int(request.get("limit", _PAGE))
-    if not 1 <= limit <= _PAGE:
-        raise InvalidParameterException(
-            f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have "
-            f"value between 1 and {_PAGE}"
-        )
-    return limit
 
 
 def _shown(group: Group) -> dict[str, Any]:

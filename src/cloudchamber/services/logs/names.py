@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import pages
 from cloudchamber.base.arn import Arn
 from cloudchamber.services.logs.errors import InvalidParameterException
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _GROUP = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}")
 _STREAM = re.compile(r"[^:*]{1,512}")
@@ -57,3 +61,18 @@ def unseal(token: str) -> str:
         return pages.after(token)
     except ValueError as error:
         raise InvalidParameterException("The specified nextToken is invalid.") from error
+
+
+def limit(request: Mapping[str, Any], most: int) -> int:
+    """How many a page may have.
+
+    Raises:
+        InvalidParameterException: not between 1 and `most`.
+    """
+    asked = int(request.get("limit", most))
+    if not 1 <= asked <= most:
+        raise InvalidParameterException(
+            f"1 validation error detected: Value '{asked}' at 'limit' failed to satisfy constraint: Member must have "
+            f"value between 1 and {most}"
+        )
+    return asked

@@ -67,7 +67,7 @@ async def describe_log_streams(call: Call, request: Mapping[str, Any]) -> dict[s
     if order == "LastEventTime" and prefix:
         raise InvalidParameterException("Cannot order by LastEventTime with a logStreamNamePrefix.")
     group = read_group(call, request)
-    limit = min(int(request.get("limit", _PAGE)), _PAGE)
+    limit = names.limit(request, _PAGE)
     start = _offset(request)
     column = "name" if order == "LogStreamName" else "coalesce(last_event, created)"
     direction = "DESC" if request.get("descending") else "ASC"
