@@ -25,7 +25,7 @@ from cloudchamber.wire.codec import parse, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
 from cloudchamber.wire.model import load
-from cloudchamber.wire.route import Offered, Routed, is_form, route
+from cloudchamber.wire.route import Offered, Routed, bucket_of_host, host_of, is_form, route
 from cloudchamber.wire.validate import check
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Pipeline:
 
     async def handle(self, request: HttpRequest, body: Incoming) -> HttpReply:
         """Answer one HTTP request. Never raises, except when the client is gone."""
-        if request.path.startswith("/_") and self.inside is not None:
+        if request.path.startswith("/_") and self.inside is not None and not _names_bucket(request):
             return await self.inside.handle(request, body)
         doors = self._doors
         request_id = ids.request_id()
@@ -306,6 +306,11 @@ def _told(error: ServiceError) -> str:
     """An error's message as tracks keep it: without the canonical request and its session token, without ciphertext."""
     text = error.message.partition("\n\n")[0].partition(". Encoded authorization failure message")[0]
     return text[:MESSAGE_MAX]
+
+
+def _names_bucket(request: HttpRequest) -> bool:
+    """Whether the host is a bucket's, whose keys may begin as our own paths do."""
+    return bool(bucket_of_host(host_of(request), signed_for_s3=True))
 
 
 def _limit(routed: Routed) -> int:

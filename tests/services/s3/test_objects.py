@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import http.client
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ import zlib
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 
 from tests.conftest import ROOT_KEY
@@ -291,3 +293,19 @@ def test_a_checksum_behind_the_body_is_compared_before_anything_is_seen(chamber,
     assert put_with_trailer(chamber, bucket, body, crc) == 200
     got = s3.get_object(Bucket=bucket, Key="trailer", ChecksumMode="ENABLED")
     assert (got["Body"].read(), got["ChecksumCRC32"], got.get("ContentEncoding")) == (body, crc, None)
+
+
+@pytest.mark.parametrize("key", ["_cloudchamber/index.html", "_localstack/health", "plain"])
+def test_a_bucket_in_the_host_may_have_keys_like_our_own_paths(chamber, s3, bucket, key):
+    s3.put_object(Bucket=bucket, Key=key, Body=b"mine")
+    port = chamber.endpoint.rpartition(":")[2]
+    config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    session = chamber.session()
+    local = session.client("s3", endpoint_url=f"http://localhost:{port}", config=config)
+    url = urllib.parse.urlsplit(local.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}))
+    assert url.hostname == f"{bucket}.localhost"
+    connection = http.client.HTTPConnection("127.0.0.1", int(port))
+    connection.request("GET", f"{url.path}?{url.query}", headers={"Host": url.netloc})
+    reply = connection.getresponse()
+    assert (reply.status, reply.read()) == (200, b"mine")
+    connection.close()
