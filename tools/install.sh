@@ -36,11 +36,11 @@ install_packages() {
   fi
 }
 
-# install_cloudchamber FOLDER REQUIREMENT: nothing to do when pyproject.toml is the one that was installed.
+# install_cloudchamber FOLDER REQUIREMENT: nothing to do when what it is made of is what was installed.
 install_cloudchamber() {
   environment="$1/.venv"
   stamp="$environment/installed"
-  want="$2 $(cksum <"$1/pyproject.toml")"
+  want="$2 $(cat "$1/pyproject.toml" "$1/tools/constraints.txt" | cksum)"
   case "$(cat "$stamp" 2>/dev/null)" in *"$want"*) return 0 ;; esac
   python=$(find_python)
   if [ ! -x "$environment/bin/python" ]; then
@@ -56,7 +56,7 @@ install_cloudchamber() {
   command -v nft >/dev/null 2>&1 || [ -x /usr/sbin/nft ] || install_packages nftables || true
   say "installing cloudchamber and what it needs (once)"
   log="$environment/install.log"
-  if ! "$environment/bin/python" -m pip install --disable-pip-version-check -e "$2" 2>&1 | tee "$log" |
+  if ! "$environment/bin/python" -m pip install --disable-pip-version-check -c "$1/tools/constraints.txt" -e "$2" 2>&1 | tee "$log" |
     sed -u -n 's/^Collecting \([^ (]*\).*/    fetching \1/p; s/^Installing collected packages.*/    installing/p' >&2 ||
     ! grep -q '^Successfully installed' "$log"; then
     tail -n 20 "$log" >&2
