@@ -55,10 +55,9 @@ def test_killed_from_outside_and_started_again(lab: Lab) -> None:
 
 
 def test_what_boots_an_instance_is_in_nobodys_environment(lab: Lab) -> None:
-    instance = lab.run("#!/bin/sh\nenv | grep -c CLOUDCHAMBER_; echo environment shown\n")
+    instance = lab.run("#!/bin/sh\necho \"of ours: $(env | grep -c CLOUDCHAMBER_) seen\"\n")
     lab.wait(instance)
-    console = lab.until_console(instance, "environment shown")
-    assert "\n0\nenvironment shown" in console
+    assert "of ours: 0 seen" in lab.until_console(instance, " seen")
     shown = lab.chamber.cli("shell", instance, "env").stdout
     assert "AWS_ENDPOINT_URL=" in shown
     assert "CLOUDCHAMBER_" not in shown
