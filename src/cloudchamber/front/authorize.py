@@ -117,7 +117,7 @@ def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, con
     try:
         own = _resource_policy(need, facts, owner)
     except PolicyError as error:
-        return _unreadable(need, question, policies, error)
+        return _unreadable(call.principal, need, question, policies, error)
     if own is not None and _may_repair(call.principal, need, account):
         own = None
     if need.looked_up is not None:
@@ -127,7 +127,7 @@ def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, con
     itself = not verdict.explicit and who.kind == "service" and _acts_on_itself(who, need)
     if itself and not verdict.allowed:
         verdict = Verdict(True, False, (), ())
-    told = explain(question, policies, own, verdict)
+    told = explain(question, policies, own, verdict) | _asked(call.principal, need, account)
     if verdict.allowed and not verdict.because:
         told["reason"] = "because a service needs nobody's leave for its own resources"
     return Decision(need, question, verdict, told)
@@ -270,7 +270,17 @@ def _acts_on_itself(who: Subject, need: Need) -> bool:
     return who.arn.partition(".")[0] == need.action.partition(":")[0]
 
 
-def _unreadable(need: Need, question: Question, policies: IdentityPolicies, error: PolicyError) -> Decision:
+def _asked(who: Principal, need: Need, account: str) -> dict[str, Any]:
+    """What a decision has to remember so that it can be taken again with other policies."""
+    entity = who.entity_arn or (who.arn if who.kind == "user" else "")
+    keys = {name.lower(): list(v) if isinstance(v, tuple) else v for name, v in need.context.items()}
+    return {"entity": entity, "account": account, "keys": keys}
+
+
+def _unreadable(
+    who: Principal, need: Need, question: Question, policies: IdentityPolicies, error: PolicyError
+) -> Decision:
     """A resource policy that cannot be read denies: what it forbids is unknown."""
     verdict = Verdict(False, True, ("resource",), ())
-    return Decision(need, question, verdict, explain(question, policies, None, verdict) | {"error": str(error)})
+    told = explain(question, policies, None, verdict) | _asked(who, need, question.resource_account)
+    return Decision(need, question, verdict, told | {"error": str(error)})
