@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from cloudchamber.policy.evaluate import IdentityPolicies
+    from cloudchamber.policy.evaluate import IdentityPolicies, Policy
 
 Kind = Literal["root", "user", "assumed-role", "federated-user", "service", "anonymous"]
 
@@ -39,6 +39,14 @@ class Principal:
     source_arn: str = ""
     """For a service: the resource on whose behalf it calls (``aws:SourceArn``)."""
     source_account: str = ""
+    transitive_tags: tuple[str, ...] = ()
+    """Keys of session tags that go on to the next role in a chain."""
+    mfa_at: datetime | None = None
+    """When a code of an MFA device was given for this session (``aws:MultiFactorAuthAge`` counts from there)."""
+    federated: str = ""
+    """``aws:FederatedProvider``: the OIDC or SAML provider that vouched for this session."""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
+    """The provider's claims as condition keys: ``token.actions.githubusercontent.com:sub``."""
 
     @property
     def name(self) -> str:
@@ -65,6 +73,19 @@ class Credential:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OrgPlace:
+    """Where an account stands in the organization.
+
+    `path` is ``aws:PrincipalOrgPaths``: ``o-a1b2c3d4e5/r-ab12/ou-ab12-11111111/``, with a slash behind it.
+    """
+
+    organization: str
+    path: str
+    management: bool
+    """Whether it is the management account, which no service or resource control policy limits."""
+
+
 class Identities(Protocol):
     """What the front asks the IAM service about callers. Provided by `services/iam`."""
 
@@ -78,6 +99,14 @@ class Identities(Protocol):
 
     def policies(self, principal: Principal) -> IdentityPolicies:
         """Every policy that applies to the caller by who it is; never stale."""
+        ...
+
+    def resource_controls(self, account: str) -> tuple[tuple[Policy, ...], ...] | None:
+        """Resource control policies over an account's resources, one tuple a level, the root first; None: no limit."""
+        ...
+
+    def organization(self, account: str) -> OrgPlace | None:
+        """Where an account stands in the organization; None if it is in none."""
         ...
 
     def issue(self, principal: Principal, now: datetime, lifetime_s: int) -> Credential:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.contract.identity import Credential, Principal
+from cloudchamber.contract.identity import Credential, OrgPlace, Principal
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, policy
 from cloudchamber.services.iam import tables
 from cloudchamber.services.iam.errors import ExpiredToken, InvalidClientTokenId
@@ -83,6 +83,14 @@ class IamIdentities:
             self._policies[key] = found
         return found
 
+    def resource_controls(self, account: str) -> tuple[tuple[Policy, ...], ...] | None:
+        """Resource control policies over an account's resources; see `Identities.resource_controls`."""
+        return None
+
+    def organization(self, account: str) -> OrgPlace | None:
+        """Where an account stands; see `Identities.organization`."""
+        return None
+
     def issue(self, principal: Principal, now: datetime, lifetime_s: int) -> Credential:
         """Temporary credentials; see `Identities.issue`."""
         key_id = ids.access_key_id("ASIA")
@@ -94,6 +102,12 @@ class IamIdentities:
             "entity_arn": principal.entity_arn, "session_policies": list(principal.session_policies),
             "tags": dict(principal.tags), "source_identity": principal.source_identity,
         }  # fmt: skip
+        rare = {
+            "transitive": list(principal.transitive_tags), "federated": principal.federated,
+            "mfa": int(principal.mfa_at.timestamp()) if principal.mfa_at is not None else None,
+            "extra": {key: list(values) for key, values in principal.extra.items()},
+        }  # fmt: skip
+        body |= {key: value for key, value in rare.items() if value}
         packed = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 9)
         seal = self._mac(b"session", packed)
         token = base64.b64encode(b"\x01" + seal + packed).decode()
@@ -217,6 +231,10 @@ class IamIdentities:
             body["kind"], body["account"], body["arn"], body["user_id"], body["entity_arn"], body["key"],
             tuple(body["session_policies"]), body["tags"], datetime.fromtimestamp(body["issued"], UTC),
             body["source_identity"],
+            transitive_tags=tuple(body.get("transitive", ())),
+            mfa_at=datetime.fromtimestamp(body["mfa"], UTC) if "mfa" in body else None,
+            federated=body.get("federated", ""),
+            extra={key: tuple(values) for key, values in body.get("extra", {}).items()},
         )  # fmt: skip
         secret = base64.b64encode(self._mac(b"secret", seal)).decode()[:40]
         expires = datetime.fromtimestamp(body["expires"], UTC)
