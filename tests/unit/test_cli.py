@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 
 from cloudchamber import deploy, reading
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.cli import _folded, _with_endpoint, main
+from cloudchamber.cli import main
+from cloudchamber.cli.looking import folded
+from cloudchamber.cli.using import with_endpoint
 from cloudchamber.client import Refused
 from cloudchamber.settings import from_environment, root_key, state_folder
 
@@ -76,8 +78,8 @@ def test_an_unknown_parameter_is_refused_before_anything_is_built() -> None:
 
 def test_tracks_that_follow_each_other_and_are_alike_are_folded() -> None:
     listed = [{"id": str(n), "title": title, "error": "", "who": ""} for n, title in enumerate("aabaa")]
-    assert [[t["id"] for t in alike] for alike in _folded(listed, False)] == [["0", "1"], ["2"], ["3", "4"]]
-    assert len(_folded(listed, True)) == 5
+    assert [[t["id"] for t in alike] for alike in folded(listed, False)] == [["0", "1"], ["2"], ["3", "4"]]
+    assert len(folded(listed, True)) == 5
 
 
 def test_new_copies_the_example_and_never_into_something(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_looking_imports_little() -> None:
     ],
 )
 def test_the_aws_command_is_told_the_endpoint_twice(command: str, sent: str) -> None:
-    assert _with_endpoint(command.split(), "http://e") == sent.split()
+    assert with_endpoint(command.split(), "http://e") == sent.split()
 
 
 @pytest.mark.parametrize("text", ["test", ":secret", "key:"])

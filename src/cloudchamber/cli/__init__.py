@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: the only package that prints.
+
+Importing a module of commands registers them: `@main.command()` (from `group`) makes one. A new module is imported and
+listed here; a new command gets its place in `group.ORDER`, as the help shows it.
+"""
+
+from __future__ import annotations
+
+from cloudchamber.cli import building, iam, looking, running, using
+from cloudchamber.cli.group import main
+
+__all__ = ["building", "iam", "looking", "main", "running", "using"]
