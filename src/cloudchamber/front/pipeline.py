@@ -12,15 +12,15 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloudchamber.base import ids
 from cloudchamber.base.body import Held, read_all
 from cloudchamber.base.errors import AccessDenied, InternalFailure, ServiceError
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.operation import Need, Operation
-from cloudchamber.front.authenticate import authenticate, body_first, wrap
+from cloudchamber.front.authenticate import Authenticated, authenticate, body_first, wrap
 from cloudchamber.front.authorize import authorize
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
-from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
+from cloudchamber.front.step import Step
+from cloudchamber.track.track import HEADER, Trace
 from cloudchamber.wire.codec import parse, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
@@ -42,7 +42,8 @@ FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
 LAMBDA_OCTETS_MAX = 72 * 1024 * 1024
 """A zip of 50 MB, in base64, with its JSON."""
-MESSAGE_MAX = 2000
+UNROUTED = Routed("front", "unrouted", "query")
+"""What a request is before anybody knows what it means."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,64 +91,36 @@ class Pipeline:
         if request.path.startswith("/_") and self.inside is not None and not _names_bucket(request):
             return await self.inside.handle(request, body)
         doors = self._doors
-        request_id = ids.request_id()
-        now = doors.clock.now()
-        trace = Trace.parse(request.headers.get("x-amzn-trace-id")) or Trace.begin(int(now.timestamp()))
-        segment = Segment(trace.track_id, segment_id(), trace.parent_id, "front", "unrouted", now.timestamp())
-        segment.request_id = request_id
-        routed = Routed("front", "unrouted", "query")
-        try:
-            form = await _whole(body, FORM_OCTETS_MAX) if is_form(request) else None
-            routed = route(request, form, self._offered)
-            segment.service, segment.name = routed.service, routed.operation
-            first = await _whole(body, _limit(routed)) if form is None and body_first(request, routed) else form
-            who = authenticate(request, routed, first, doors.identities, doors.region, now)
-            segment.principal = who.principal.name
-            if routed.error is not None:
-                raise routed.error
-            call = Call(
-                principal=who.principal,
-                account=who.principal.account if who.principal.kind != "anonymous" else doors.account,
-                region=who.region,
-                request_id=request_id,
-                now=now,
-                doors=doors,
-                segment=segment,
-                lineage=trace.lineage,
-                headers=request.headers,
-                peer=request.peer,
-                secure=request.scheme == "https",
-                signed_by=who.how,
-            )
-            checked = Held(first) if first is not None else wrap(body, who.payload)
-            whole = checked if streams(routed) else await _whole(checked, _limit(routed))
-            values = parse(routed, request, whole)
-            service = doors.services[routed.service]
-            operation = service.operations[routed.operation]
-            _decide(call, service, operation, values)
-            response = await operation.run(call, values)
-            reply = serialize(routed, request, response, request_id)
-            segment.status = reply.status
-        except BodyCut:
-            segment.error = "client disconnected"
-            raise
-        except ServiceError as error:
-            reply = self._fail(routed, request, segment, error)
-        except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
-            _log.exception("%s %s failed, request %s", segment.service, segment.name, request_id)
-            reply = self._fail(routed, request, segment, InternalFailure("We encountered an internal error."))
-        finally:
-            segment.ended = doors.clock.now().timestamp()
-            doors.recorder.record(segment)
-        reply.headers.append((HEADER, f"Root={segment.track_id}"))
+        routed = UNROUTED
+        with Step(doors, Trace.parse(request.headers.get("x-amzn-trace-id")), "front", "unrouted") as step:
+            try:
+                form = await _whole(body, FORM_OCTETS_MAX) if is_form(request) else None
+                routed = route(request, form, self._offered)
+                step.segment.service, step.segment.name = routed.service, routed.operation
+                first = await _whole(body, _limit(routed)) if form is None and body_first(request, routed) else form
+                who = authenticate(request, routed, first, doors.identities, doors.region, step.now)
+                if routed.error is not None:
+                    step.segment.principal = who.principal.name
+                    raise routed.error
+                call = _call(step, request, who)
+                checked = Held(first) if first is not None else wrap(body, who.payload)
+                whole = checked if streams(routed) else await _whole(checked, _limit(routed))
+                values = parse(routed, request, whole)
+                service = doors.services[routed.service]
+                operation = service.operations[routed.operation]
+                _decide(call, service, operation, values)
+                response = await operation.run(call, values)
+                reply = serialize(routed, request, response, call.request_id)
+                step.segment.status = reply.status
+            except ServiceError as error:
+                reply = _refusal(step, routed, request, error)
+            except BodyCut:
+                raise
+            except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
+                _log.exception("%s %s failed, request %s", routed.service, routed.operation, step.segment.request_id)
+                reply = _refusal(step, routed, request, InternalFailure("We encountered an internal error."))
+        reply.headers.append((HEADER, f"Root={step.segment.track_id}"))
         return reply
-
-    def _fail(self, routed: Routed, request: HttpRequest, segment: Segment, error: ServiceError) -> HttpReply:
-        segment.status, segment.error = error.status, error.code
-        segment.notes["message"] = _told(error)
-        if error.status >= 500:
-            _log.warning("%s %s answered %s: %s", segment.service, segment.name, error.code, error.message)
-        return fault(error, routed, request, segment.request_id)
 
     async def ask(
         self,
@@ -162,41 +135,18 @@ class Pipeline:
     ) -> Any:
         """Call an operation from inside: authorized, run and tracked, as `contract.call.Ask` says."""
         doors = self._doors
-        now = doors.clock.now()
-        trace = trace or Trace.begin(int(now.timestamp()))
-        segment = Segment(trace.track_id, segment_id(), trace.parent_id, service, operation, now.timestamp())
-        segment.request_id = ids.request_id()
-        segment.principal = principal.name
-        call = Call(
-            principal=principal,
-            account=doors.account if principal.kind in ("service", "anonymous") else principal.account,
-            region=region or doors.region,
-            request_id=segment.request_id,
-            now=now,
-            doors=doors,
-            segment=segment,
-            lineage=trace.lineage,
-        )
-        if within is not None:
-            call = replace(
-                call, headers=within.headers, peer=within.peer, secure=within.secure, signed_by=within.signed_by
-            )
-        try:
+        with Step(doors, trace, service, operation) as step:
+            account = doors.account if principal.kind in ("service", "anonymous") else principal.account
+            call = step.call(principal, account, region or doors.region)
+            if within is not None:
+                call = replace(
+                    call, headers=within.headers, peer=within.peer, secure=within.secure, signed_by=within.signed_by
+                )
             found, chosen = _offered(doors, service, operation)
             check(load(service).operations[operation], request)
             _decide(call, found, chosen, request)
             response = await chosen.run(call, request)
-            segment.status = 200
-        except ServiceError as error:
-            segment.status, segment.error = error.status, error.code
-            segment.notes["message"] = _told(error)
-            raise
-        except BaseException:
-            segment.status, segment.error = 500, "InternalFailure"
-            raise
-        finally:
-            segment.ended = doors.clock.now().timestamp()
-            doors.recorder.record(segment)
+            step.segment.status = 200
         return response
 
 
@@ -220,23 +170,6 @@ class Front:
             AccessDenied: IAM said no; the reason is on the track.
         """
         doors = self._doors
-        now = doors.clock.now()
-        trace = trace or Trace.begin(int(now.timestamp()))
-        segment = Segment(trace.track_id, segment_id(), trace.parent_id, service, name, now.timestamp())
-        segment.request_id = ids.request_id()
-        segment.principal = principal.name
-        segment.resource = need.resource
-        call = Call(
-            principal=principal,
-            account=principal.account,
-            region=doors.region,
-            request_id=segment.request_id,
-            now=now,
-            doors=doors,
-            segment=segment,
-            peer=peer,
-            secure=True,
-        )
 
         def needs(_call: Call, _request: object) -> tuple[Need, ...]:
             return (need,)
@@ -244,17 +177,39 @@ class Front:
         async def run(_call: Call, _request: object) -> None:
             return None
 
-        try:
+        with Step(doors, trace, service, name) as step:
+            step.segment.resource = need.resource
+            call = replace(step.call(principal, principal.account, doors.region), peer=peer, secure=True)
             _decide(call, doors.services[service], Operation(name, needs, run), {})
-            segment.status = 200
-        except ServiceError as error:
-            segment.status, segment.error = error.status, error.code
-            segment.notes["message"] = _told(error)
-            raise
-        finally:
-            segment.ended = doors.clock.now().timestamp()
-            doors.recorder.record(segment)
-        return segment.decisions[-1] if segment.decisions else {}
+            step.segment.status = 200
+        return step.segment.decisions[-1] if step.segment.decisions else {}
+
+
+def _call(step: Step, request: HttpRequest, who: Authenticated) -> Call:
+    """The call that an HTTP request means."""
+    step.segment.principal = who.principal.name
+    return Call(
+        principal=who.principal,
+        account=who.principal.account if who.principal.kind != "anonymous" else step.doors.account,
+        region=who.region,
+        request_id=step.segment.request_id,
+        now=step.now,
+        doors=step.doors,
+        segment=step.segment,
+        lineage=step.lineage,
+        headers=request.headers,
+        peer=request.peer,
+        secure=request.scheme == "https",
+        signed_by=who.how,
+    )
+
+
+def _refusal(step: Step, routed: Routed, request: HttpRequest, error: ServiceError) -> HttpReply:
+    """An error as the reply, on the track, and in the log if it is ours."""
+    step.failed(error)
+    if error.status >= 500:
+        _log.warning("%s %s answered %s: %s", routed.service, routed.operation, error.code, error.message)
+    return fault(error, routed, request, step.segment.request_id)
 
 
 def _offered(doors: Doors, service: str, operation: str) -> tuple[Service, AnyOperation]:
@@ -300,12 +255,6 @@ async def _whole(body: Body, limit: int) -> bytes:
         return await read_all(body, limit)
     except OverflowError:
         raise RequestEntityTooLarge("Request body is too large.") from None
-
-
-def _told(error: ServiceError) -> str:
-    """An error's message as tracks keep it: without the canonical request and its session token, without ciphertext."""
-    text = error.message.partition("\n\n")[0].partition(". Encoded authorization failure message")[0]
-    return text[:MESSAGE_MAX]
 
 
 def _names_bucket(request: HttpRequest) -> bool:
