@@ -23,19 +23,25 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cloudchamber.track import usage
 from cloudchamber.track.track import Segment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-_SCHEMA = """CREATE TABLE IF NOT EXISTS segments (
+    from cloudchamber.track.usage import LastUsed, Usage
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS segments (
   id TEXT PRIMARY KEY, track_id TEXT NOT NULL, request_id TEXT NOT NULL, started REAL NOT NULL, body TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_track ON segments (track_id, started);
 CREATE INDEX IF NOT EXISTS by_request ON segments (request_id);
 CREATE INDEX IF NOT EXISTS by_time ON segments (started, track_id);
 """
+    + usage.SCHEMA
+)
 KEPT_MAX = 200_000
 """Segments that are kept; older ones go."""
 PENDING_MAX = 20_000
@@ -96,9 +102,26 @@ class Recorder:
     def by_request(self, request_id: str) -> Segment | None:
         """The segment of one request (`x-amzn-RequestId`), or with that segment id."""
         self.flush()
+        if not request_id:  # Why: many steps are no request, and have none
+            return None
         found = self._select("SELECT body FROM segments WHERE request_id = ? LIMIT 1", (request_id,))
         found = found or self._select("SELECT body FROM segments WHERE id = ?", (request_id,))
         return found[0] if found else None
+
+    def usage(self, account: str, entity: str) -> list[Usage]:
+        """All that a user or role of an account asked of IAM, added up; `entity` is its ARN, path included."""
+        self.flush()
+        return usage.of_entity(self._reader, entity) if usage.account_of(entity) == account else []
+
+    def last_used(self, account: str, entity: str) -> list[LastUsed]:
+        """Each action that a user or role of an account asked for, with the last time."""
+        self.flush()
+        return usage.last_used(self._reader, entity) if usage.account_of(entity) == account else []
+
+    def last_denied(self) -> Segment | None:
+        """The latest step that IAM denied."""
+        self.flush()
+        return self.by_request(usage.last_denied(self._reader))
 
     def recent(self, limit: int = 50, before: float = 0.0) -> list[list[Segment]]:
         """The latest tracks, newest first by their latest segment, each with all its segments."""
@@ -197,6 +220,7 @@ class Recorder:
             rows = [(s.id, s.track_id, s.request_id, s.started, _json(s)) for s in batch[first : first + _ROWS]]
             places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
             self._db.execute(f"INSERT OR REPLACE INTO segments VALUES {places}", [v for row in rows for v in row])
+        usage.add(self._db, batch, _ROWS)
         self._written += len(batch)
         if self._written > KEPT_MAX // 50:
             self._written = 0
@@ -205,6 +229,7 @@ class Recorder:
                 "(SELECT started FROM segments ORDER BY started DESC LIMIT 1 OFFSET ?)",
                 (KEPT_MAX,),
             )
+            usage.trim(self._db)
         self._db.execute("COMMIT")
 
     def _select(self, sql: str, values: tuple[Any, ...]) -> list[Segment]:
