@@ -60,3 +60,94 @@ class ExpiredToken(ServiceError):
 
     code = "ExpiredToken"
     status = 403
+
+
+class InvalidAuthenticationCode(ServiceError):
+    """The codes of an MFA device did not match."""
+
+    code = "InvalidAuthenticationCode"
+    status = 403
+
+
+class PasswordPolicyViolation(ServiceError):
+    """The password does not meet the account's password policy."""
+
+    code = "PasswordPolicyViolation"
+    status = 400
+
+
+class InvalidUserType(ServiceError):
+    """The caller is no IAM user."""
+
+    code = "InvalidUserType"
+    status = 400
+
+
+class ReportNotPresent(ServiceError):
+    """There is no credential report."""
+
+    code = "ReportNotPresent"
+    status = 410
+
+
+class ReportExpired(ServiceError):
+    """The credential report is older than four hours."""
+
+    code = "ReportExpired"
+    status = 410
+
+
+class InvalidPublicKey(ServiceError):
+    """The text is no public key that IAM takes."""
+
+    code = "InvalidPublicKey"
+    status = 400
+
+
+class UnrecognizedPublicKeyEncoding(ServiceError):
+    """The public key is neither in the form of OpenSSH nor PEM."""
+
+    code = "UnrecognizedPublicKeyEncoding"
+    status = 400
+
+
+class DuplicateSSHPublicKey(ServiceError):
+    """The user has that key already."""
+
+    code = "DuplicateSSHPublicKey"
+    status = 400
+
+
+class MalformedCertificate(ServiceError):
+    """The text is no X.509 certificate in PEM."""
+
+    code = "MalformedCertificate"
+    status = 400
+
+
+class InvalidCertificate(ServiceError):
+    """The certificate cannot be used."""
+
+    code = "InvalidCertificate"
+    status = 400
+
+
+class DuplicateCertificate(ServiceError):
+    """The same certificate is in use already."""
+
+    code = "DuplicateCertificate"
+    status = 409
+
+
+class KeyPairMismatch(ServiceError):
+    """The private key does not belong to the certificate."""
+
+    code = "KeyPairMismatch"
+    status = 400
+
+
+class NotSupportedService(ServiceError):
+    """The service does not use service-specific credentials."""
+
+    code = "NotSupportedService"
+    status = 404
