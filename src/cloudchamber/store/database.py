@@ -61,6 +61,8 @@ class Database:
         self._wake = threading.Condition()
         self._committing = False
         self._closed = False
+        self.changes = 0
+        """Goes up with every commit, before the writer hears of it: while it stands still, so do all rows."""
         self._usual_s = 0.0
         self._thread = threading.Thread(target=self._commit_for_ever, name="committer", daemon=True)
         self._thread.start()
@@ -228,14 +230,14 @@ class Database:
             except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who gets it
                 self._roll_back()
                 return [(None, error)]
-            tx.execute("COMMIT")
+            self._publish(tx)
             return [(result, None)]
         try:
             results: list[_Outcome] = [(change(tx), None) for change, _, _ in batch]
         except BaseException:  # noqa: BLE001 - which one it belongs to is found out, below
             self._roll_back()
         else:
-            tx.execute("COMMIT")
+            self._publish(tx)
             return results
         return self._try_each(batch)
 
@@ -254,8 +256,14 @@ class Database:
                 tx.execute("ROLLBACK TO one")
                 outcomes.append((None, error))
             tx.execute("RELEASE one")
-        tx.execute("COMMIT")
+        self._publish(tx)
         return outcomes
+
+    def _publish(self, tx: Tx) -> None:
+        try:
+            tx.execute("COMMIT")
+        finally:  # Why: a commit that failed may have reached the disk for all that is known
+            self.changes += 1
 
     def _roll_back(self) -> None:
         try:
