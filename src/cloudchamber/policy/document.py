@@ -57,6 +57,19 @@ class Subject:
     account: str
     arn: str
     entity_arn: str = ""
+    provider: str = ""
+    """The identity provider that vouches for a federated caller."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether no identity policies can apply: a service, nobody, or somebody whom only a provider knows."""
+        kind = self.kind
+        return kind in ("service", "anonymous") or (kind == "federated-user" and ":federated-user/" not in self.arn)
+
+    @property
+    def service_linked(self) -> bool:
+        """Whether it is a session of a service-linked role, which no policy of the organization limits."""
+        return self.kind == "assumed-role" and ":role/aws-service-role/" in self.entity_arn
 
 
 @dataclass(slots=True)
@@ -300,7 +313,10 @@ def _named(source: object) -> tuple[Callable[[Subject], Reach], ...]:
 
 
 def _of(kind: str, name: str) -> Callable[[Subject], Reach]:
-    return lambda subject: Reach.EXACT if subject.kind == kind and subject.arn == name else Reach.NOT
+    def test(subject: Subject) -> Reach:
+        return Reach.EXACT if subject.kind == kind and name in (subject.arn, subject.provider) else Reach.NOT
+
+    return test
 
 
 def _aws(name: str) -> Callable[[Subject], Reach]:
@@ -310,7 +326,7 @@ def _aws(name: str) -> Callable[[Subject], Reach]:
     if account:
 
         def belongs(subject: Subject) -> Reach:
-            if subject.account != account or subject.kind in ("service", "anonymous"):
+            if subject.account != account or subject.alone:
                 return Reach.NOT
             return Reach.EXACT if subject.kind == "root" else Reach.ACCOUNT
 
@@ -319,7 +335,11 @@ def _aws(name: str) -> Callable[[Subject], Reach]:
     def test(subject: Subject) -> Reach:
         if subject.arn == name:
             return Reach.EXACT
-        return Reach.ROLE if subject.entity_arn == name else Reach.NOT
+        if subject.entity_arn != name:
+            return Reach.NOT
+        # Why: what a policy grants to a user it grants past the user's boundary, but a federated session of the user
+        # stays within its session policy.
+        return Reach.ANYONE if subject.kind == "federated-user" else Reach.ROLE
 
     return test
 

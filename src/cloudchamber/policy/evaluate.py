@@ -7,8 +7,8 @@ logic evaluates requests", and "Permissions boundaries" (what a resource-based p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudchamber.policy.document import Document, Question, Reach, Statement, Subject, document
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Kind: TypeAlias = 'Literal["identity", "resource", "trust", "boundary", "session", "scp", "rcp"]'
+Levels: TypeAlias = "tuple[tuple[Policy, ...], ...]"
+_REMEMBERED_MAX = 1024
 
-__all__ = ["Decided", "IdentityPolicies", "Kind", "Policy", "Question", "Subject", "Verdict", "evaluate", "policy"]
+__all__ = ["Decided", "IdentityPolicies", "Kind", "Plan", "Policy", "Question", "Subject", "Verdict", "evaluate",
+           "policy"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,17 @@ class Policy:
     name: str
     kind: Kind
     document: Document
+    arn: str = ""
+    """Of a policy that has one; AWS's error messages name it where it denies."""
 
 
-def policy(name: str, kind: Kind, text: str) -> Policy:
+def policy(name: str, kind: Kind, text: str, arn: str = "") -> Policy:
     """A policy from its JSON text.
 
     Raises:
         PolicyError: it is not a policy.
     """
-    return Policy(name, kind, document(text))
+    return Policy(name, kind, document(text), arn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,9 @@ class IdentityPolicies:
     identity: tuple[Policy, ...] = ()
     boundary: tuple[Policy, ...] | None = None
     session: tuple[Policy, ...] | None = None
-    scps: tuple[tuple[Policy, ...], ...] | None = None
-    rcps: tuple[tuple[Policy, ...], ...] | None = None
+    scps: Levels | None = None
+    rcps: Levels | None = None
+    _plans: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
 
     def groups(self) -> Iterable[tuple[Policy, ...]]:
         """All of them, kind by kind."""
@@ -58,6 +64,30 @@ class IdentityPolicies:
         yield self.session or ()
         yield from self.scps or ()
         yield from self.rcps or ()
+
+    def under(self, controls: Levels | None) -> IdentityPolicies:
+        """The same with the resource control policies of the resource's account."""
+        if controls is None:
+            return self
+        found: IdentityPolicies | None = self._plans.get(id(controls))
+        if found is None or found.rcps is not controls:
+            found = replace(self, rcps=controls)
+            self._remember(id(controls), found)
+        return found
+
+    def plan(self, verb: str, resource: Policy | None = None) -> Plan:
+        """What these policies, and a resource's own, say about one action (in lower case); made once, then kept."""
+        key = (verb, id(resource))
+        found: Plan | None = self._plans.get(key)
+        if found is None or found.resource is not resource:
+            found = Plan(self, resource, verb)
+            self._remember(key, found)
+        return found
+
+    def _remember(self, key: Any, made: Any) -> None:
+        if len(self._plans) >= _REMEMBERED_MAX:
+            self._plans.clear()
+        self._plans[key] = made
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,108 +110,109 @@ class Verdict:
     """The statements that deny, or that allow."""
 
 
+class Plan:
+    """The statements that matter for one action, kind by kind, and the condition keys that they read."""
+
+    __slots__ = ("_groups", "_own", "consulted", "decisions", "denies", "kind", "levels", "reads", "resource", "told")
+
+    def __init__(self, policies: IdentityPolicies, resource: Policy | None, verb: str) -> None:
+        self.resource = resource
+        """The resource's own policy."""
+        self.kind: Kind = resource.kind if resource is not None else "resource"
+        own = (resource,) if resource is not None else ()
+        self.consulted = tuple(one for group in (*policies.groups(), own) for one in group)
+        """Every policy, those without a statement about the action included."""
+        self.reads = tuple(sorted(frozenset[str]().union(*(one.document.read_for(verb) for one in self.consulted))))
+        """The condition keys that decide, in lower case: two questions alike in them have one answer."""
+        self.denies = _of(self.consulted, verb, 0)
+        self._groups: tuple[tuple[Kind, tuple[Decided, ...] | None], ...] = (
+            ("identity", _of(policies.identity, verb, 1)),
+            ("boundary", None if policies.boundary is None else _of(policies.boundary, verb, 1)),
+            ("session", None if policies.session is None else _of(policies.session, verb, 1)),
+        )
+        self.levels: tuple[tuple[Kind, tuple[Decided, ...]], ...] = (
+            *(("rcp", _of(level, verb, 1)) for level in policies.rcps or ()),
+            *(("scp", _of(level, verb, 1)) for level in policies.scps or ()),
+        )
+        self._own = _of(own, verb, 1)
+        self.decisions: dict[Any, Any] = {}
+        """What was decided before; kept by whoever asks, and gone with the policies."""
+        self.told: Any = None
+        """How the policies are told; kept by whoever tells."""
+
+    def decide(self, question: Question, *, resource_must_allow: bool = False) -> Verdict:
+        """Decide a question about this action; as `evaluate`."""
+        boundary = self._groups[1][1]
+        question.bounded = boundary is not None
+        denied = [d for d in self.denies if d.statement.holds(question)]
+        exempt = question.subject.service_linked
+        if denied and exempt:
+            denied = [d for d in denied if d.policy.kind not in ("scp", "rcp")]
+        if denied:
+            return Verdict(False, True, tuple(dict.fromkeys([d.policy.kind for d in denied])), tuple(denied))
+        allowing: list[Decided] = []
+        blocked: list[Kind] = []
+        reach = self._reach(question, allowing) if self._own else Reach.NOT
+        alone = question.subject.alone
+        for kind, level in self.levels:
+            if not exempt and not (alone and kind == "scp") and not _allowing(question, level, allowing):
+                blocked.append(kind)
+        abroad = bool(question.resource_account) and question.subject.account != question.resource_account
+        if not alone:
+            asked = _ALL if abroad else _LEFT_TO[reach]
+            for kind, group in self._groups:
+                if group is not None and kind in asked and not _allowing(question, group, allowing):
+                    blocked.append(kind)
+        if (abroad or alone or resource_must_allow) and not reach:
+            blocked.append(self.kind)
+        if blocked:
+            return Verdict(False, False, tuple(dict.fromkeys(blocked)), ())
+        return Verdict(True, False, (), tuple(allowing))
+
+    def _reach(self, question: Question, allowing: list[Decided]) -> Reach:
+        """The closest way in which the resource's policy allows the caller."""
+        best, granted = Reach.NOT, None
+        for decided in self._own:
+            statement = decided.statement
+            reach = statement.reach(question) if statement.reach is not None else Reach.NOT
+            if reach > best and statement.holds(question):
+                best, granted = reach, decided
+        if granted is not None:
+            allowing.append(granted)
+        return best
+
+
 def evaluate(
     question: Question, policies: IdentityPolicies, resource: Policy | None = None, *, resource_must_allow: bool = False
 ) -> Verdict:
     """Decide. `resource_must_allow`: nobody gets in without the resource's own policy (trust policies)."""
-    question.bounded = policies.boundary is not None
-    own = (resource,) if resource is not None else ()
-    denied = [d for group in (*policies.groups(), own) for d in _denying(question, group)]
-    if denied:
-        kinds: tuple[Kind, ...] = tuple(dict.fromkeys([d.policy.kind for d in denied]))
-        return Verdict(False, True, kinds, tuple(denied))
-    reach, granted = _reach(question, resource)
-    if question.subject.kind in ("service", "anonymous"):
-        levels = policies.rcps or ()
-        blocked: tuple[Kind, ...] = (_kind_of(resource),)
-        if reach:
-            blocked = _levels(question, levels, "rcp", [])
-        return Verdict(not blocked, False, blocked, (granted,) if granted and not blocked else ())
-    allowing = [granted] if granted else []
-    blocked = _blocked(question, policies, reach, resource, resource_must_allow, allowing)
-    return Verdict(not blocked, False, blocked, tuple(allowing) if not blocked else ())
-
-
-def _blocked(
-    question: Question,
-    policies: IdentityPolicies,
-    reach: Reach,
-    resource: Policy | None,
-    resource_must_allow: bool,
-    allowing: list[Decided],
-) -> tuple[Kind, ...]:
-    blocked: list[Kind] = []
-    limits: tuple[tuple[Kind, tuple[Policy, ...] | None], ...] = (
-        ("identity", policies.identity),
-        ("boundary", policies.boundary),
-        ("session", policies.session),
-    )
-    asked = _left_to(question, reach)
-    for kind, group in limits:
-        if kind in asked and group is not None and not _allowing(question, group, allowing):
-            blocked.append(kind)
-    blocked += _levels(question, policies.scps or (), "scp", allowing)
-    blocked += _levels(question, policies.rcps or (), "rcp", allowing)
-    abroad = bool(question.resource_account) and question.subject.account != question.resource_account
-    if (abroad or resource_must_allow) and not reach:
-        blocked.append(_kind_of(resource))
-    return tuple(blocked)
+    return policies.plan(question.verb, resource).decide(question, resource_must_allow=resource_must_allow)
 
 
 _ALL: tuple[Kind, ...] = ("identity", "boundary", "session")
-_BESIDE_ROLE: tuple[Kind, ...] = ("boundary", "session")
-_BESIDE_ANYONE: tuple[Kind, ...] = ("session",)
+_LEFT_TO: dict[Reach, tuple[Kind, ...]] = {
+    Reach.NOT: _ALL,
+    Reach.ACCOUNT: _ALL,
+    Reach.ROLE: ("boundary", "session"),
+    Reach.ANYONE: ("session",),
+    Reach.EXACT: (),
+}
+"""The kinds of the caller's own policies that must allow as well, within one account.
+
+A resource's policy in the caller's own account may grant by itself. Naming a user, or a role session, grants past
+boundary and session policies; naming the role leaves its sessions to both; naming everybody grants to the session
+itself, past the boundary, but what a session policy leaves out stays out. Across accounts all must allow.
+"""
 
 
-def _left_to(question: Question, reach: Reach) -> tuple[Kind, ...]:
-    """The kinds of the caller's own policies that must allow as well.
-
-    A resource's policy in the caller's own account may grant by itself. Naming a user, or a role session, grants
-    past boundary and session policies; naming the role leaves its sessions to both; naming everybody grants to the
-    session itself, past the boundary, but what a session policy leaves out stays out.
-    """
-    abroad = bool(question.resource_account) and question.subject.account != question.resource_account
-    if abroad or reach in (Reach.NOT, Reach.ACCOUNT):
-        return _ALL
-    if reach is Reach.EXACT:
-        return ()
-    return _BESIDE_ROLE if reach is Reach.ROLE else _BESIDE_ANYONE
+def _of(group: Iterable[Policy], verb: str, which: int) -> tuple[Decided, ...]:
+    """The statements of several policies about an action: 0 those that deny, 1 those that allow."""
+    return tuple(Decided(one, statement) for one in group for statement in one.document.relevant(verb)[which])
 
 
-def _kind_of(resource: Policy | None) -> Kind:
-    return resource.kind if resource is not None else "resource"
-
-
-def _denying(question: Question, group: tuple[Policy, ...]) -> list[Decided]:
-    return [
-        Decided(one, statement)
-        for one in group
-        for statement in one.document.relevant(question.verb)[0]
-        if statement.holds(question)
-    ]
-
-
-def _allowing(question: Question, group: tuple[Policy, ...], allowing: list[Decided]) -> bool:
-    for one in group:
-        for statement in one.document.relevant(question.verb)[1]:
-            if statement.holds(question):
-                allowing.append(Decided(one, statement))
-                return True
+def _allowing(question: Question, group: tuple[Decided, ...], allowing: list[Decided]) -> bool:
+    for decided in group:
+        if decided.statement.holds(question):
+            allowing.append(decided)
+            return True
     return False
-
-
-def _levels(
-    question: Question, levels: tuple[tuple[Policy, ...], ...], kind: Kind, allowing: list[Decided]
-) -> tuple[Kind, ...]:
-    return () if all(_allowing(question, level, allowing) for level in levels) else (kind,)
-
-
-def _reach(question: Question, resource: Policy | None) -> tuple[Reach, Decided | None]:
-    """The closest way in which the resource's policy allows the caller."""
-    best, granted = Reach.NOT, None
-    if resource is not None:
-        for statement in resource.document.relevant(question.verb)[1]:
-            reach = statement.reach(question) if statement.reach is not None else Reach.NOT
-            if reach > best and statement.holds(question):
-                best, granted = reach, Decided(resource, statement)
-    return best, granted
