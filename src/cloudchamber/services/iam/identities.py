@@ -44,7 +44,7 @@ class IamIdentities:
         self._database = database
         self._master = master
         self.root = root
-        self._state = -1
+        self._state = self._seen = -1
         self._policies: dict[tuple[str, tuple[str, ...]], IdentityPolicies] = {}
         self._credentials: dict[str, Credential] = {}
         self._sealed: dict[tuple[str, str], tuple[Credential, str]] = {}
@@ -171,7 +171,11 @@ class IamIdentities:
 
     def _refresh(self) -> None:
         """Forget everything if the tables changed: the count goes up in the very transaction that changes them."""
+        changes = self._database.changes
+        if changes == self._seen:
+            return
         state = self._database.peek(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])
+        self._seen = changes
         if state != self._state:
             self._state = state
             self._policies.clear()
@@ -277,7 +281,9 @@ def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> Identi
     if entity.boundary:
         # Why: a boundary whose policy is gone allows nothing; it must not vanish with it
         found = tables.managed(db, entity.boundary)
-        boundary = () if found is None else (policy(f"permissions boundary {found.arn}", "boundary", found.document),)
+        boundary = () if found is None else (
+            policy(f"permissions boundary {found.arn}", "boundary", found.document, found.arn),
+        )
     return IdentityPolicies(tuple(_of(db, owners)), boundary, limits)
 
 
@@ -288,4 +294,5 @@ def _of(db: Reader, owners: Iterable[Entity]) -> Iterable[Policy]:
         for attached in tables.attached(db, owner):
             found = tables.managed(db, attached)
             if found is not None:
-                yield policy(f"managed policy {attached} of {owner.kind} {owner.name}", "identity", found.document)
+                name = f"managed policy {attached} of {owner.kind} {owner.name}"
+                yield policy(name, "identity", found.document, found.arn)
