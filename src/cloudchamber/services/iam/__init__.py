@@ -4,7 +4,19 @@
 from __future__ import annotations
 
 from cloudchamber.contract.service import service
-from cloudchamber.services.iam import account, groups, inline, managed, profiles, roles, simulate, tags, users
+from cloudchamber.services.iam import (
+    account,
+    groups,
+    inline,
+    managed,
+    oidc,
+    profiles,
+    roles,
+    saml,
+    simulate,
+    tags,
+    users,
+)
 from cloudchamber.services.iam.facts import facts
 from cloudchamber.services.iam.identities import identities
 from cloudchamber.services.iam.resources import RESOURCES
@@ -20,6 +32,8 @@ SERVICE = service(
     tags,
     account,
     simulate,
+    oidc,
+    saml,
     resources=RESOURCES,
     facts=facts,
     identities=identities,

@@ -35,6 +35,8 @@ PolicySourceType = Literal["user", "group", "role", "aws-managed", "user-managed
 
 PolicyUsageType = Literal["PermissionsPolicy", "PermissionsBoundary"]
 
+assertionEncryptionModeType = Literal["Required", "Allowed"]
+
 policyScopeType = Literal["All", "AWS", "Local"]
 
 statusType = Literal["Active", "Inactive", "Expired"]
@@ -90,6 +92,11 @@ class AccessKeyMetadata(TypedDict):
     AccessKeyId: NotRequired[str]
     Status: NotRequired[statusType]
     CreateDate: NotRequired[datetime]
+
+
+class AddClientIDToOpenIDConnectProviderRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+    ClientID: str
 
 
 class AddRoleToInstanceProfileRequest(TypedDict):
@@ -160,6 +167,18 @@ class CreateInstanceProfileResponse(TypedDict):
     InstanceProfile: InstanceProfile
 
 
+class CreateOpenIDConnectProviderRequest(TypedDict):
+    Url: str
+    ClientIDList: NotRequired[list[str]]
+    ThumbprintList: NotRequired[list[str]]
+    Tags: NotRequired[list[Tag]]
+
+
+class CreateOpenIDConnectProviderResponse(TypedDict):
+    OpenIDConnectProviderArn: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
 class CreatePolicyRequest(TypedDict):
     PolicyName: str
     Path: NotRequired[str]
@@ -196,6 +215,19 @@ class CreateRoleResponse(TypedDict):
     Role: Role
 
 
+class CreateSAMLProviderRequest(TypedDict):
+    SAMLMetadataDocument: str
+    Name: str
+    Tags: NotRequired[list[Tag]]
+    AssertionEncryptionMode: NotRequired[assertionEncryptionModeType]
+    AddPrivateKey: NotRequired[str]
+
+
+class CreateSAMLProviderResponse(TypedDict):
+    SAMLProviderArn: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
 class CreateUserRequest(TypedDict):
     Path: NotRequired[str]
     UserName: str
@@ -225,6 +257,10 @@ class DeleteInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
 
 
+class DeleteOpenIDConnectProviderRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+
+
 class DeletePolicyRequest(TypedDict):
     PolicyArn: str
 
@@ -245,6 +281,10 @@ class DeleteRolePolicyRequest(TypedDict):
 
 class DeleteRoleRequest(TypedDict):
     RoleName: str
+
+
+class DeleteSAMLProviderRequest(TypedDict):
+    SAMLProviderArn: str
 
 
 class DeleteUserPermissionsBoundaryRequest(TypedDict):
@@ -323,6 +363,18 @@ class GetInstanceProfileResponse(TypedDict):
     InstanceProfile: InstanceProfile
 
 
+class GetOpenIDConnectProviderRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+
+
+class GetOpenIDConnectProviderResponse(TypedDict):
+    Url: NotRequired[str]
+    ClientIDList: NotRequired[list[str]]
+    ThumbprintList: NotRequired[list[str]]
+    CreateDate: NotRequired[datetime]
+    Tags: NotRequired[list[Tag]]
+
+
 class GetPolicyRequest(TypedDict):
     PolicyArn: str
 
@@ -357,6 +409,20 @@ class GetRoleRequest(TypedDict):
 
 class GetRoleResponse(TypedDict):
     Role: Role
+
+
+class GetSAMLProviderRequest(TypedDict):
+    SAMLProviderArn: str
+
+
+class GetSAMLProviderResponse(TypedDict):
+    SAMLProviderUUID: NotRequired[str]
+    SAMLMetadataDocument: NotRequired[str]
+    CreateDate: NotRequired[datetime]
+    ValidUntil: NotRequired[datetime]
+    Tags: NotRequired[list[Tag]]
+    AssertionEncryptionMode: NotRequired[assertionEncryptionModeType]
+    PrivateKeyList: NotRequired[list[SAMLPrivateKey]]
 
 
 class GetUserPolicyRequest(TypedDict):
@@ -553,6 +619,26 @@ class ListInstanceProfilesResponse(TypedDict):
     Marker: NotRequired[str]
 
 
+class ListOpenIDConnectProviderTagsRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListOpenIDConnectProviderTagsResponse(TypedDict):
+    Tags: list[Tag]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
+class ListOpenIDConnectProvidersRequest(TypedDict):
+    pass
+
+
+class ListOpenIDConnectProvidersResponse(TypedDict):
+    OpenIDConnectProviderList: NotRequired[list[OpenIDConnectProviderListEntry]]
+
+
 class ListPoliciesRequest(TypedDict):
     Scope: NotRequired[policyScopeType]
     OnlyAttached: NotRequired[bool]
@@ -628,6 +714,26 @@ class ListRolesResponse(TypedDict):
     Marker: NotRequired[str]
 
 
+class ListSAMLProviderTagsRequest(TypedDict):
+    SAMLProviderArn: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListSAMLProviderTagsResponse(TypedDict):
+    Tags: list[Tag]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
+class ListSAMLProvidersRequest(TypedDict):
+    pass
+
+
+class ListSAMLProvidersResponse(TypedDict):
+    SAMLProviderList: NotRequired[list[SAMLProviderListEntry]]
+
+
 class ListUserPoliciesRequest(TypedDict):
     UserName: str
     Marker: NotRequired[str]
@@ -662,6 +768,10 @@ class ListUsersResponse(TypedDict):
     Users: list[User]
     IsTruncated: NotRequired[bool]
     Marker: NotRequired[str]
+
+
+class OpenIDConnectProviderListEntry(TypedDict):
+    Arn: NotRequired[str]
 
 
 class OrderedOrganizationPolicyType(TypedDict):
@@ -752,6 +862,11 @@ class PutUserPolicyRequest(TypedDict):
     PolicyDocument: str
 
 
+class RemoveClientIDFromOpenIDConnectProviderRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+    ClientID: str
+
+
 class RemoveRoleFromInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
     RoleName: str
@@ -789,6 +904,17 @@ class Role(TypedDict):
 class RoleLastUsed(TypedDict):
     LastUsedDate: NotRequired[datetime]
     Region: NotRequired[str]
+
+
+class SAMLPrivateKey(TypedDict):
+    KeyId: NotRequired[str]
+    Timestamp: NotRequired[datetime]
+
+
+class SAMLProviderListEntry(TypedDict):
+    Arn: NotRequired[str]
+    ValidUntil: NotRequired[datetime]
+    CreateDate: NotRequired[datetime]
 
 
 class SetDefaultPolicyVersionRequest(TypedDict):
@@ -855,6 +981,11 @@ class TagInstanceProfileRequest(TypedDict):
     Tags: list[Tag]
 
 
+class TagOpenIDConnectProviderRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+    Tags: list[Tag]
+
+
 class TagPolicyRequest(TypedDict):
     PolicyArn: str
     Tags: list[Tag]
@@ -862,6 +993,11 @@ class TagPolicyRequest(TypedDict):
 
 class TagRoleRequest(TypedDict):
     RoleName: str
+    Tags: list[Tag]
+
+
+class TagSAMLProviderRequest(TypedDict):
+    SAMLProviderArn: str
     Tags: list[Tag]
 
 
@@ -875,6 +1011,11 @@ class UntagInstanceProfileRequest(TypedDict):
     TagKeys: list[str]
 
 
+class UntagOpenIDConnectProviderRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+    TagKeys: list[str]
+
+
 class UntagPolicyRequest(TypedDict):
     PolicyArn: str
     TagKeys: list[str]
@@ -882,6 +1023,11 @@ class UntagPolicyRequest(TypedDict):
 
 class UntagRoleRequest(TypedDict):
     RoleName: str
+    TagKeys: list[str]
+
+
+class UntagSAMLProviderRequest(TypedDict):
+    SAMLProviderArn: str
     TagKeys: list[str]
 
 
@@ -907,6 +1053,11 @@ class UpdateGroupRequest(TypedDict):
     NewGroupName: NotRequired[str]
 
 
+class UpdateOpenIDConnectProviderThumbprintRequest(TypedDict):
+    OpenIDConnectProviderArn: str
+    ThumbprintList: list[str]
+
+
 class UpdateRoleDescriptionRequest(TypedDict):
     RoleName: str
     Description: str
@@ -924,6 +1075,18 @@ class UpdateRoleRequest(TypedDict):
 
 class UpdateRoleResponse(TypedDict):
     pass
+
+
+class UpdateSAMLProviderRequest(TypedDict):
+    SAMLMetadataDocument: NotRequired[str]
+    SAMLProviderArn: str
+    AssertionEncryptionMode: NotRequired[assertionEncryptionModeType]
+    AddPrivateKey: NotRequired[str]
+    RemovePrivateKey: NotRequired[str]
+
+
+class UpdateSAMLProviderResponse(TypedDict):
+    SAMLProviderArn: NotRequired[str]
 
 
 class UpdateUserRequest(TypedDict):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudchamber.contract.operation import Facts
 from cloudchamber.services.iam import tables
+from cloudchamber.services.iam.providers import oidc_provider, saml_provider
 
 if TYPE_CHECKING:
     from cloudchamber.contract.call import Doors
@@ -21,10 +22,14 @@ def facts(doors: Doors, arn: str) -> Facts | None:
         if entity is not None:
             name = f"trust policy of role {entity.name}" if entity.trust else ""
             return Facts(entity.account, entity.trust, name, tables.tags(db, arn))
+        if "-provider/" in arn:
+            account = arn.split(":", 5)[4]
+            known = oidc_provider(db, account, arn) or saml_provider(db, account, arn)
+            return Facts(account, tags=tables.tags(db, arn)) if known is not None else None
         policy = tables.managed(db, arn) if ":policy/" in arn else None
         if policy is None:
             return None
-        # Why: AWS's own policies are every account's, not another account's
-        return Facts(doors.account if policy.account == "aws" else policy.account, tags=tables.tags(db, arn))
+        # Why: AWS's own policies belong to no account, so to none but the caller's
+        return Facts(policy.account, tags=tables.tags(db, arn)) if policy.account != "aws" else None
 
     return doors.database.read(look)

@@ -87,6 +87,18 @@ def create_policy(call: Call, request: Request) -> Iterable[Need]:
         yield Need("iam:TagPolicy", where, tag_keys(request))
 
 
+def provider(action: str, member: str) -> Needs:
+    """On an identity provider, whose ARN a member of the request is."""
+    return lambda call, request: (Need(f"iam:{action}", request[member], tag_keys(request)),)
+
+
+def provider_create(kind: str, where: str, request: Request) -> Iterable[Need]:
+    """On the identity provider that is to be made; `kind` as operations name it: ``SAMLProvider``."""
+    yield Need(f"iam:Create{kind}", where, tag_keys(request))
+    if request.get("Tags"):
+        yield Need(f"iam:Tag{kind}", where, tag_keys(request))
+
+
 def tag_keys(request: Request) -> dict[str, ContextValue]:
     """Condition keys of the tags in a request."""
     context: dict[str, ContextValue] = {}
