@@ -113,6 +113,10 @@ class Call:
     secure: bool = False
     signed_by: str = ""
     """How the request was signed: ``header``, ``query``, ```` for in-process."""
+    algorithm: str = ""
+    """``AWS4-HMAC-SHA256``, or ``AWS`` for Signature Version 2; empty if there is no signature."""
+    signed_at: datetime | None = None
+    """When the signature says it was made; None where it does not say."""
 
     @property
     def trace(self) -> Trace:

@@ -54,6 +54,10 @@ class Authenticated:
     """``header``, ``query``, or empty for an unsigned request."""
     credential: Credential | None = None
     payload: PayloadRule = NO_RULE
+    algorithm: str = ""
+    """``AWS4-HMAC-SHA256``, or ``AWS`` for Signature Version 2; empty for an unsigned request."""
+    signed_at: datetime | None = None
+    """When the signature says it was made; None where it does not say."""
 
 
 def body_first(request: HttpRequest, routed: Routed) -> bool:
@@ -140,7 +144,7 @@ def by_header(
     credential = credential_of(claim.access_key_id, request.headers.get("x-amz-security-token"), identities, now, words)
     verify(request, claim, timestamp, payload, credential, words)
     rule = payload_rule(request, payload, claim, timestamp, credential) if words is S3 else NO_RULE
-    return Authenticated(credential.principal, claim.region, "header", credential, rule)
+    return Authenticated(credential.principal, claim.region, "header", credential, rule, sigv4.ALGORITHM, signed)
 
 
 def by_query(
@@ -190,7 +194,7 @@ def by_query(
             if signed_payload
             else unsigned_rule(request)
         )
-    return Authenticated(credential.principal, claim.region, "query", credential, rule)
+    return Authenticated(credential.principal, claim.region, "query", credential, rule, sigv4.ALGORITHM, signed)
 
 
 def check_expiry(text: str, signed: datetime, now: datetime, malformed: type[ServiceError], words: Words) -> None:
@@ -376,7 +380,7 @@ def by_query_v2(
     token = query.get("x-amz-security-token", "")
     credential = credential_of(query["AWSAccessKeyId"], token, identities, now, S3)
     verify_v2(request, routed, query["Expires"], query["Signature"], credential)
-    return Authenticated(credential.principal, region, "query", credential, unsigned_rule(request))
+    return Authenticated(credential.principal, region, "query", credential, unsigned_rule(request), sigv2.ALGORITHM)
 
 
 def by_header_v2(
@@ -400,7 +404,7 @@ def by_header_v2(
         raise say.skewed(S3, signed, now)
     credential = credential_of(key_id, headers.get("x-amz-security-token"), identities, now, S3)
     verify_v2(request, routed, "" if "x-amz-date" in headers else date, signature, credential)
-    return Authenticated(credential.principal, region, "header", credential, unsigned_rule(request))
+    return Authenticated(credential.principal, region, "header", credential, unsigned_rule(request), sigv2.ALGORITHM, signed)
 
 
 def verify_v2(request: HttpRequest, routed: Routed, date: str, signature: str, credential: Credential) -> None:

@@ -140,7 +140,13 @@ class Pipeline:
             call = step.call(principal, account, region or doors.region)
             if within is not None:
                 call = replace(
-                    call, headers=within.headers, peer=within.peer, secure=within.secure, signed_by=within.signed_by
+                    call,
+                    headers=within.headers,
+                    peer=within.peer,
+                    secure=within.secure,
+                    signed_by=within.signed_by,
+                    algorithm=within.algorithm,
+                    signed_at=within.signed_at,
                 )
             found, chosen = _offered(doors, service, operation)
             check(load(service).operations[operation], request)
@@ -201,6 +207,8 @@ def _call(step: Step, request: HttpRequest, who: Authenticated) -> Call:
         peer=request.peer,
         secure=request.scheme == "https",
         signed_by=who.how,
+        algorithm=who.algorithm,
+        signed_at=who.signed_at,
     )
 
 

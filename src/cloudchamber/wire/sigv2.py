@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from cloudchamber.wire.http import Headers
 
+ALGORITHM = "AWS"
+"""What its Authorization header begins with, and what policies call it (`s3:signatureversion`)."""
 SUBRESOURCES = frozenset(
     (
         "accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "encryption", "inventory", "lifecycle",
