@@ -404,7 +404,8 @@ def by_header_v2(
         raise say.skewed(S3, signed, now)
     credential = credential_of(key_id, headers.get("x-amz-security-token"), identities, now, S3)
     verify_v2(request, routed, "" if "x-amz-date" in headers else date, signature, credential)
-    return Authenticated(credential.principal, region, "header", credential, unsigned_rule(request), sigv2.ALGORITHM, signed)
+    rule = unsigned_rule(request)
+    return Authenticated(credential.principal, region, "header", credential, rule, sigv2.ALGORITHM, signed)
 
 
 def verify_v2(request: HttpRequest, routed: Routed, date: str, signature: str, credential: Credential) -> None:
