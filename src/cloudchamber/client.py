@@ -85,6 +85,14 @@ class Client:
         asked = {"service": service, "operation": operation, "request": request}
         return self._send("api/ask", json.dumps(asked, default=_octets).encode())
 
+    def post(self, path: str, value: Any) -> Any:
+        """Hand over what only the command line may set: accounts, the organization.
+
+        Raises:
+            Refused: it is not right.
+        """
+        return self._send(path, json.dumps(value).encode())
+
     def put_object(self, bucket: str, key: str, path: Path) -> None:
         """Store a file as an object, as the account's root.
 

@@ -40,6 +40,11 @@ def secret_key() -> str:
     return secrets.token_urlsafe(30)
 
 
+def account_id() -> str:
+    """Number of an account: 12 digits, the first one no 0, so that it cannot be misread as a shorter number."""
+    return str(100_000_000_000 + secrets.randbelow(900_000_000_000))
+
+
 def letters(count: int) -> str:
     """Small letters and digits, for suffixes such as CloudFormation's."""
     return "".join(secrets.choice(_LOWER) for _ in range(count))

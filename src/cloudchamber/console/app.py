@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from cloudchamber.base.body import Held, read_all, read_reply
 from cloudchamber.base.clock import iso
 from cloudchamber.base.errors import ServiceError
+from cloudchamber.console import accounts
 from cloudchamber.contract.identity import Principal
 from cloudchamber.front.incoming import BodyCut
 from cloudchamber.track.track import Segment, Trace, segment_id
@@ -110,6 +111,9 @@ class Console:
                 return HttpReply(200, headers, self._follow())
             case ["api", "ask"] if request.method == "POST":
                 return await self._ask(body)
+            case ["api", "accounts", *rest] if len(rest) < 2:
+                given = body if request.method == "POST" else None
+                return _json(await accounts.answer(self._doors.identities.accounts, "".join(rest), given))
             case ["api", "objects", bucket, *key] if request.method == "POST":
                 # Why not by `ask`: an archive of 100 MB as JSON would be in memory four times.
                 stored = {"Bucket": bucket, "Key": "/".join(key), "Body": body}

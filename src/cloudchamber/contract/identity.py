@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from cloudchamber.contract.accounts import Accounts, OidcProvider, OrgPlace
     from cloudchamber.policy.evaluate import IdentityPolicies, Policy
 
 Kind = Literal["root", "user", "assumed-role", "federated-user", "service", "anonymous"]
@@ -73,21 +74,13 @@ class Credential:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrgPlace:
-    """Where an account stands in the organization.
-
-    `path` is ``aws:PrincipalOrgPaths``: ``o-a1b2c3d4e5/r-ab12/ou-ab12-11111111/``, with a slash behind it.
-    """
-
-    organization: str
-    path: str
-    management: bool
-    """Whether it is the management account, which no service or resource control policy limits."""
-
-
 class Identities(Protocol):
     """What the front asks the IAM service about callers. Provided by `services/iam`."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts of the chamber, and their organization."""
+        ...
 
     def credential(self, access_key_id: str, session_token: str, now: datetime) -> Credential:
         """The key and its owner.
@@ -130,7 +123,19 @@ class Identities(Protocol):
         ...
 
     def owner(self, access_key_id: str) -> str | None:
-        """The account of a long-term access key; None if it is unknown."""
+        """The account of an access key; None if it is unknown."""
+        ...
+
+    def canonical_id(self, account: str) -> str:
+        """An account's canonical user id."""
+        ...
+
+    def oidc_provider(self, account: str, issuer: str) -> OidcProvider | None:
+        """The OpenID Connect provider of an account for an issuer (without ``https://``); None if there is none."""
+        ...
+
+    def issuer_keys(self, issuer: str) -> str | None:
+        """The JWKS that is kept here for an issuer (without ``https://``); None if its keys are to be fetched."""
         ...
 
     def seal(self, words: str) -> str:

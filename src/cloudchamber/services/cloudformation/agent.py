@@ -68,7 +68,7 @@ class Caller:
                     "RoleSessionName": "AWSCloudFormation",
                     "DurationSeconds": _ROLE_SESSION_S,
                 },
-                principal=service_principal(CALLER, self._doors.account, self._stack_id),
+                principal=service_principal(CALLER, self._stack_id.split(":")[4], self._stack_id),
                 trace=self._trace,
                 region=self._region,
             )

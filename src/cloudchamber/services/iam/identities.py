@@ -12,13 +12,16 @@ import binascii
 import hmac
 import json
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.contract.identity import Credential, OrgPlace, Principal
+from cloudchamber.contract.accounts import OidcProvider, canonical_id
+from cloudchamber.contract.identity import Credential, Principal
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, policy
-from cloudchamber.services.iam import tables
+from cloudchamber.services.iam import providers, tables
+from cloudchamber.services.iam.accounts import IamAccounts, kept_keys
 from cloudchamber.services.iam.errors import ExpiredToken, InvalidClientTokenId
 from cloudchamber.store import private
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudchamber.base.clock import Clock
+    from cloudchamber.contract.accounts import OrgPlace
+    from cloudchamber.services.iam.organization import Organization
     from cloudchamber.services.iam.tables import Entity
     from cloudchamber.store.database import Database, Reader
 
@@ -34,21 +39,26 @@ _CACHED_MAX = 4096
 _UNKNOWN = "The security token included in the request is invalid."
 _EXPIRED = "The security token included in the request is expired"
 _TOKEN_MAX = 16_384
+_SERVICE_LINKED = ":role/aws-service-role/"
+"""In the ARN of a role that no service control policy limits."""
 _ROOT_POLICY = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
 
 
 class IamIdentities:
     """`contract.identity.Identities`, over IAM's tables. Its caches hold for one state of the tables only."""
 
-    def __init__(self, database: Database, master: bytes, root: Credential) -> None:
+    def __init__(self, database: Database, master: bytes, root: Credential, accounts: IamAccounts) -> None:
+        self.accounts = accounts
         self._database = database
         self._master = master
         self.root = root
         self._state = self._seen = -1
-        self._policies: dict[tuple[str, tuple[str, ...]], IdentityPolicies] = {}
+        self._policies: dict[tuple[str, str, tuple[str, ...]], IdentityPolicies] = {}
+        self._organization: Organization | None = None
+        self._controls: dict[str, tuple[tuple[Policy, ...], ...] | None] = {}
         self._credentials: dict[str, Credential] = {}
         self._sealed: dict[tuple[str, str], tuple[Credential, str]] = {}
-        self._everything = IdentityPolicies((policy("root user of the account", "identity", _ROOT_POLICY),))
+        self._everything = (policy("root user of the account", "identity", _ROOT_POLICY),)
 
     def credential(self, access_key_id: str, session_token: str, now: datetime) -> Credential:
         """The key and its owner; see `Identities.credential`."""
@@ -69,27 +79,47 @@ class IamIdentities:
 
     def policies(self, principal: Principal) -> IdentityPolicies:
         """Every policy that applies by who the caller is; see `Identities.policies`."""
-        if principal.kind == "root":
-            return self._everything
         if principal.kind in ("service", "anonymous"):
             return IdentityPolicies()
         self._refresh()
-        key = (principal.entity_arn or principal.arn, principal.session_policies)
+        key = (principal.kind, principal.entity_arn or principal.arn, principal.session_policies)
         found = self._policies.get(key)
         if found is None:
-            found = self._database.read(lambda db: policies_of(db, *key))
+            found = self._found(principal)
             if len(self._policies) >= _CACHED_MAX:
                 self._policies.clear()
             self._policies[key] = found
         return found
 
+    def _found(self, principal: Principal) -> IdentityPolicies:
+        """The caller's policies, with what the organization sets over its account."""
+        if principal.kind == "federated-user" and not principal.entity_arn:
+            return IdentityPolicies()  # Why: whom another provider vouches for is nobody of ours yet
+        if principal.kind == "root" or principal.entity_arn.endswith(":root"):
+            found = IdentityPolicies(self._everything, session=_limits(principal.session_policies))
+        else:
+            key = (principal.entity_arn or principal.arn, principal.session_policies)
+            found = self._database.read(lambda db: policies_of(db, *key))
+        if principal.kind == "federated-user" and not principal.session_policies:
+            # Why: without a session policy, what it may do is only what a resource's own policy allows it
+            found = replace(found, identity=())
+        if self._organization is None or _SERVICE_LINKED in principal.entity_arn:
+            return found
+        return replace(found, scps=self._organization.limits(principal.account, "SERVICE_CONTROL_POLICY"))
+
     def resource_controls(self, account: str) -> tuple[tuple[Policy, ...], ...] | None:
         """Resource control policies over an account's resources; see `Identities.resource_controls`."""
-        return None
+        self._refresh()
+        if self._organization is None:
+            return None
+        if account not in self._controls:
+            self._controls[account] = self._organization.limits(account, "RESOURCE_CONTROL_POLICY")
+        return self._controls[account]
 
     def organization(self, account: str) -> OrgPlace | None:
         """Where an account stands; see `Identities.organization`."""
-        return None
+        self._refresh()
+        return self._organization.place(account) if self._organization is not None else None
 
     def issue(self, principal: Principal, now: datetime, lifetime_s: int) -> Credential:
         """Temporary credentials; see `Identities.issue`."""
@@ -149,10 +179,23 @@ class IamIdentities:
         """The account of a long-term key; None if it is unknown."""
         if access_key_id == self.root.access_key_id:
             return self.root.principal.account
-        row = self._database.read(
-            lambda db: db.execute("SELECT account FROM iam_keys WHERE id = ?", (access_key_id,)).fetchone()
-        )
+        found = "SELECT account FROM iam_keys WHERE id = ?1 UNION SELECT id FROM iam_accounts WHERE root_key = ?1"
+        row = self._database.read(lambda db: db.execute(found, (access_key_id,)).fetchone())
         return row[0] if row is not None else None
+
+    def canonical_id(self, account: str) -> str:
+        """An account's canonical user id; see `Identities.canonical_id`."""
+        return canonical_id(account)
+
+    def oidc_provider(self, account: str, issuer: str) -> OidcProvider | None:
+        """An account's provider for an issuer; see `Identities.oidc_provider`."""
+        arn = f"arn:aws:iam::{account}:oidc-provider/{issuer}"
+        found = self._database.read(lambda db: providers.oidc_provider(db, account, arn))
+        return OidcProvider(found.arn, found.name, found.client_ids) if found is not None else None
+
+    def issuer_keys(self, issuer: str) -> str | None:
+        """The JWKS kept for an issuer; see `Identities.issuer_keys`."""
+        return self._database.read(lambda db: kept_keys(db, issuer))
 
     def seal(self, words: str) -> str:
         """Words that a client may keep but not change; see `Identities.seal`."""
@@ -175,17 +218,22 @@ class IamIdentities:
         if changes == self._seen:
             return
         state = self._database.peek(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])
-        self._seen = changes
+        if not self._database.reading:
+            self._seen = changes
         if state != self._state:
             self._state = state
             self._policies.clear()
             self._credentials.clear()
             self._sealed.clear()
+            self._controls.clear()
+            self._organization = self._database.read(self.accounts.organization)
 
     def _long_term(self, access_key_id: str) -> Credential:
         def look(db: Reader) -> Credential:
             row = db.execute("SELECT * FROM iam_keys WHERE id = ?", (access_key_id,)).fetchone()
-            if row is None or row["status"] != "Active":
+            if row is None:
+                return _root_of(db, access_key_id)
+            if row["status"] != "Active":
                 raise InvalidClientTokenId(_UNKNOWN)
             user = tables.get(db, row["account"], "user", row["user"])
             principal = Principal(
@@ -261,9 +309,24 @@ def identities(
     if root_key is None:
         pair = json.loads(private.kept(folder / "root-credentials.json", _new_pair))
         root_key = (pair["AccessKeyId"], pair["SecretAccessKey"])
-    key_id, secret = root_key
+    return IamIdentities(database, master, _root(account, *root_key), IamAccounts(database, account, clock))
+
+
+def _root(account: str, key_id: str, secret: str) -> Credential:
     principal = Principal("root", account, f"arn:aws:iam::{account}:root", account, "", key_id)
-    return IamIdentities(database, master, Credential(key_id, secret, principal))
+    return Credential(key_id, secret, principal)
+
+
+def _root_of(db: Reader, access_key_id: str) -> Credential:
+    """The root user of another account than the first, by its key.
+
+    Raises:
+        InvalidClientTokenId: nobody has that key.
+    """
+    row = db.execute("SELECT id, root_secret FROM iam_accounts WHERE root_key = ?", (access_key_id,)).fetchone()
+    if row is None:
+        raise InvalidClientTokenId(_UNKNOWN)
+    return _root(row["id"], access_key_id, row["root_secret"])
 
 
 def _new_pair() -> bytes:
@@ -272,7 +335,7 @@ def _new_pair() -> bytes:
 
 def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> IdentityPolicies:
     """The policies of a user, group or role; an entity that is gone has none, and so nothing is allowed."""
-    limits = tuple(policy(f"session policy {i + 1}", "session", text) for i, text in enumerate(session)) or None
+    limits = _limits(session)
     entity = tables.by_arn(db, entity_arn)
     if entity is None:
         return IdentityPolicies(session=limits)
@@ -285,6 +348,10 @@ def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> Identi
             policy(f"permissions boundary {found.arn}", "boundary", found.document, found.arn),
         )
     return IdentityPolicies(tuple(_of(db, owners)), boundary, limits)
+
+
+def _limits(session: tuple[str, ...]) -> tuple[Policy, ...] | None:
+    return tuple(policy(f"session policy {i + 1}", "session", text) for i, text in enumerate(session)) or None
 
 
 def _of(db: Reader, owners: Iterable[Entity]) -> Iterable[Policy]:

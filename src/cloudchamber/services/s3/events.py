@@ -74,6 +74,7 @@ def emit_matching(
         arn = configuration["LambdaFunctionArn"]
         payload = {
             "function_arn": arn,
+            "account": bucket.account,
             "bucket_arn": bucket_arn(bucket.name),
             "region": bucket.region,
             "trace": call.trace.header(),

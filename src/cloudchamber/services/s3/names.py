@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
+from cloudchamber.contract.accounts import canonical_id as canonical_id
 from cloudchamber.services.s3.errors import (
     InvalidArgument,
     InvalidBucketName,
@@ -66,11 +66,6 @@ def split_arn(arn: str) -> tuple[str, str]:
     """Bucket and key (empty for a bucket's own ARN)."""
     bucket, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
     return bucket, key
-
-
-def canonical_id(account: str) -> str:
-    """The account's canonical user id: 64 hexadecimal digits."""
-    return hashlib.sha256(f"canonical user of {account}".encode()).hexdigest()
 
 
 def quoted(etag: str) -> str:

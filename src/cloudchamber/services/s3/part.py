@@ -64,7 +64,8 @@ class S3Part:
     async def _deliver(self, message: Message) -> None:
         """Hand one event to its function, as S3 does: asynchronously, so that Lambda retries what fails there."""
         payload = message.payload
-        principal = service_principal("s3.amazonaws.com", self._doors.account, payload["bucket_arn"])
+        account = payload.get("account", self._doors.account)  # Why: messages of older versions did not say
+        principal = service_principal("s3.amazonaws.com", account, payload["bucket_arn"])
         request = {
             "FunctionName": payload["function_arn"],
             "InvocationType": "Event",
