@@ -51,7 +51,7 @@ def find(call: Call, secret_id: str, *, deleted: bool = False) -> tables.Secret:
         ResourceNotFoundException: there is none. InvalidRequestException: it is deleted, and `deleted` is not set.
     """
     found = call.doors.database.read(lambda db: tables.find(db, call.account, call.region, secret_id))
-    if found is None or 0 < found.purge_at <= call.now.timestamp() or found.account != call.account:
+    if found is None or 0 < found.purge_at <= call.now.timestamp():
         raise ResourceNotFoundException("Secrets Manager can't find the specified secret.")
     if found.purge_at and not deleted:
         raise InvalidRequestException(
