@@ -12,15 +12,17 @@ from cloudchamber.base.errors import AccessDenied
 from cloudchamber.contract.operation import each_by_itself, nothing
 from cloudchamber.policy.document import PolicyError, Question, Subject
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, evaluate, policy
-from cloudchamber.policy.explain import encoded, explain, reason
+from cloudchamber.policy.explain import encoded, explain, granted, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.identity import Principal
-    from cloudchamber.contract.operation import AnyOperation, Facts, Need
+    from cloudchamber.contract.operation import AnyOperation, Need
     from cloudchamber.contract.service import Service
+    from cloudchamber.policy.evaluate import Levels, Plan
+    from cloudchamber.store.database import Database
 
 Value = str | tuple[str, ...]
 
@@ -75,59 +77,198 @@ _TYPES = {
 _NEEDLESS = (nothing, each_by_itself)
 _NOBODY = IdentityPolicies()
 _BUCKET_POLICY = frozenset(("s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"))
+_CONTROLLED = frozenset(
+    ("s3", "sts", "kms", "sqs", "secretsmanager", "ecr", "aoss", "dynamodb", "cognito-identity", "cognito-idp", "logs")
+)
+"""Services whose resources resource control policies limit.
+
+Source: AWS Organizations User Guide, "Resource control policies (RCPs)", list of AWS services that support RCPs.
+"""
+_REMEMBERED_MAX = 4096
 
 
-def authorize(call: Call, service: Service, operation: AnyOperation, request: Any) -> list[Decision]:
-    """Decide every need of a request, in order.
+@dataclass(frozen=True, slots=True)
+class _Resource:
+    """What is known of a need's resource."""
+
+    owner: str
+    """Name of its service, as condition keys have it."""
+    account: str
+    """Account that owns it; empty for what has no facts: then it is the caller's."""
+    own: Policy | None
+    tags: Mapping[str, str]
+    error: PolicyError | None = None
+    """Its policy cannot be read."""
+
+
+class _Memory:
+    """What was read of resources and callers. It holds for one state of the database."""
+
+    __slots__ = ("callers", "changes", "database", "resources")
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.changes = -1
+        self.resources: dict[tuple[str, bool], _Resource] = {}
+        self.callers: dict[int, tuple[Principal, Subject, dict[str, Value]]] = {}
+
+    def resource(self, call: Call, need: Need) -> _Resource:
+        """What the resource's owner says of it, read again after any commit."""
+        changes = self.database.changes
+        if changes != self.changes or self.database.reading:
+            self.resources.clear()
+            self.changes = changes
+        # Why: a trust policy counts for STS only
+        key = (need.resource, need.action.startswith("sts:"))
+        found = self.resources.get(key)
+        if found is None:
+            found = _resource(call, *key)
+            if len(self.resources) >= _REMEMBERED_MAX:
+                self.resources.clear()
+            self.resources[key] = found
+        return found
+
+    def caller(self, call: Call) -> tuple[Principal, Subject, dict[str, Value]]:
+        """The caller as policies see it, and the condition keys that follow from it alone."""
+        who = call.principal
+        found = self.callers.get(id(who))
+        if found is None or found[0] is not who:
+            found = who, subject(who), _of_caller(who)
+            if len(self.callers) >= _REMEMBERED_MAX:
+                self.callers.clear()
+            self.callers[id(who)] = found
+        return found
+
+
+_memory: _Memory | None = None
+
+
+def _memory_of(call: Call) -> _Memory:
+    """The memory of this chamber; one is enough, since a process has one chamber."""
+    global _memory
+    memory = _memory
+    if memory is None or memory.database is not call.doors.database:
+        _memory = memory = _Memory(call.doors.database)
+    return memory
+
+
+def authorize(call: Call, service: Service, operation: AnyOperation, request: Any) -> None:
+    """Decide every need of a request, in order; what was decided lies on the call's segment.
 
     Raises:
         AccessDenied: the first need that is not allowed, as its service words it; or the request needs nothing at all
             and its operation is none of those that say so.
     """
-    decisions: list[Decision] = []
-    caller: tuple[IdentityPolicies, Subject, dict[str, Value]] | None = None
+    decisions = call.segment.decisions
+    memory: _Memory | None = None
+    policies = _NOBODY
     for need in operation.needs(call, request):
-        if caller is None:
-            caller = _policies(call), subject(call.principal), global_context(call)
-        decision = decide(call, need, *caller)
-        decisions.append(decision)
-        call.segment.decisions.append(decision.told)
+        if memory is None:
+            memory = _memory_of(call)
+            policies = _policies(call)
+        told = _known(call, need, memory, policies)
+        if told is not None:
+            decisions.append(told)
+            continue
+        decision = decide(call, need)
+        decisions.append(decision.told)
         if not decision.verdict.allowed:
             raise denial(call, service.name, decision)
-    if not decisions and operation.needs not in _NEEDLESS:
+    if memory is None and operation.needs not in _NEEDLESS:
         # Why: a request that maps to no action was decided by nobody; that must not count as a yes.
         kind = _ERRORS.get(service.name, AccessDenied)
         raise kind(f"User: {call.principal.arn} is not authorized to perform: {service.name}:{operation.name}")
-    return decisions
 
 
-def decide(call: Call, need: Need, policies: IdentityPolicies, who: Subject, context: Mapping[str, Value]) -> Decision:
+def _known(call: Call, need: Need, memory: _Memory, policies: IdentityPolicies) -> dict[str, Any] | None:
+    """A yes, told: remembered if policies, resource, caller and every key that they read are as before.
+
+    None: it is no yes, or one that takes a longer look; `decide` has the whole answer.
+    """
+    resource = memory.resource(call, need)
+    account = resource.account or call.account
+    principal, who, of_caller = memory.caller(call)
+    if resource.error is not None or (principal.kind == "root" and need.action in _BUCKET_POLICY):
+        return None
+    policies = policies.under(_controls(call, need, account))
+    plan = policies.plan(need.action.lower(), resource.own)
+    given = {name.lower(): value for name, value in need.context.items()}
+    context: dict[str, Value] = {}
+    if plan.reads:
+        _read(call, need, plan, resource, account, of_caller, given, context)
+    key = (principal.arn, need.resource, account, *context.items())
+    base: dict[str, Any] | None = plan.decisions.get(key)
+    if base is None:
+        question = Question(who, need.action, need.resource, context, account)
+        verdict = plan.decide(question, resource_must_allow=plan.kind == "trust")
+        if not verdict.allowed:
+            return None
+        base = granted(question, plan, verdict) | _asked(principal, account, {})
+        if len(plan.decisions) >= _REMEMBERED_MAX:
+            plan.decisions.clear()
+        plan.decisions[key] = base
+    return {**base, "keys": _shown(given)} if given else base
+
+
+def _read(
+    call: Call,
+    need: Need,
+    plan: Plan,
+    resource: _Resource,
+    account: str,
+    of_caller: Mapping[str, Value],
+    given: dict[str, Value],
+    context: dict[str, Value],
+) -> None:
+    """Fill `context` with the values of the keys that a plan reads; the most special source wins."""
+    found: Mapping[str, Value] = {}
+    if need.looked_up is not None and any(key.startswith(need.looked_up[0]) for key in plan.reads):
+        found = {name.lower(): value for name, value in need.looked_up[1]().items()}
+    tags = _resource_keys(resource, account)
+    of_call: Mapping[str, Value] | None = None
+    for key in plan.reads:
+        for source in (found, given, tags, of_caller):
+            value = source.get(key)
+            if value is not None:
+                break
+        else:
+            if key not in _OF_CALL:
+                continue
+            if of_call is None:
+                of_call = _of_call(call, account)
+            value = of_call.get(key)
+            if value is None:
+                continue
+        context[key] = value
+
+
+def decide(call: Call, need: Need) -> Decision:
     """Decide one need; never raises for a refusal."""
-    facts, owner = _facts(call, need)
-    account = facts.account if facts is not None else call.account
-    keys = dict(context)
-    keys["aws:resourceaccount"] = account
-    if facts is not None:
-        for name, value in facts.tags.items():
-            keys[f"aws:resourcetag/{name.lower()}"] = value
-            keys[f"{owner}:resourcetag/{name.lower()}"] = value
-    for name, value in need.context.items():
-        keys[name.lower()] = value
+    memory = _memory_of(call)
+    resource = memory.resource(call, need)
+    account = resource.account or call.account
+    principal, who, of_caller = memory.caller(call)
+    policies = _policies(call).under(_controls(call, need, account))
+    keys = _of_call(call, account) | of_caller | _resource_keys(resource, account)
+    keys |= {name.lower(): value for name, value in need.context.items()}
     question = Question(who, need.action, need.resource, keys, account)
-    try:
-        own = _resource_policy(need, facts, owner)
-    except PolicyError as error:
-        return _unreadable(call.principal, need, question, policies, error)
-    if own is not None and _may_repair(call.principal, need, account):
+    asked = _asked(principal, account, need.context)
+    if resource.error is not None:  # Why: what a policy forbids that cannot be read is unknown
+        verdict = Verdict(False, True, ("resource",), ())
+        return Decision(need, question, verdict, explain(question, policies, None, verdict) | asked
+                        | {"error": str(resource.error)})  # fmt: skip
+    own = resource.own
+    if own is not None and _may_repair(principal, need, account):
         own = None
     if need.looked_up is not None:
-        _look_up(question, keys, need.looked_up, (*policies.groups(), () if own is None else (own,)))
-    trust = own is not None and own.kind == "trust"
-    verdict = evaluate(question, policies, own, resource_must_allow=trust)
+        beginning, find = need.looked_up
+        if any(key.startswith(beginning) for key in policies.plan(question.verb, own).reads):
+            keys.update({name.lower(): value for name, value in find().items()})
+    verdict = evaluate(question, policies, own, resource_must_allow=own is not None and own.kind == "trust")
     itself = not verdict.explicit and who.kind == "service" and _acts_on_itself(who, need)
     if itself and not verdict.allowed:
         verdict = Verdict(True, False, (), ())
-    told = explain(question, policies, own, verdict) | _asked(call.principal, need, account)
+    told = explain(question, policies, own, verdict) | asked
     if verdict.allowed and not verdict.because:
         told["reason"] = "because a service needs nobody's leave for its own resources"
     return Decision(need, question, verdict, told)
@@ -158,24 +299,29 @@ def denial(call: Call, service: str, decision: Decision) -> AccessDenied:
 
 def subject(principal: Principal) -> Subject:
     """The caller as the policy language sees it."""
-    role = principal.entity_arn if principal.kind == "assumed-role" else ""
-    return Subject(principal.kind, principal.account, principal.arn, role)
+    role = principal.entity_arn if principal.kind in ("assumed-role", "federated-user") else ""
+    provider = principal.federated if principal.kind == "federated-user" else ""
+    return Subject(principal.kind, principal.account, principal.arn, role, provider)
 
 
-def global_context(call: Call) -> dict[str, Value]:
-    """AWS's global condition keys, in lower case, of one call.
+_OF_CALL = frozenset(
+    ("aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:sourceip", "aws:useragent",
+     "aws:referer", "aws:multifactorauthage", "aws:principalorgid", "aws:principalorgpaths", "aws:resourceorgid",
+     "aws:resourceorgpaths", "aws:sourceorgid", "aws:sourceorgpaths")
+)  # fmt: skip
+"""The keys of `_of_call`."""
+
+
+def _of_call(call: Call, account: str) -> dict[str, Value]:
+    """AWS's global condition keys, in lower case, that may be others at the next call. `account`: the resource's.
 
     Source: IAM User Guide, "AWS global condition context keys".
     """
-    who = call.principal
     keys: dict[str, Value] = {
         "aws:currenttime": f"{call.now.isoformat()[:19]}Z",
         "aws:epochtime": str(int(call.now.timestamp())),
         "aws:requestedregion": call.region,
         "aws:securetransport": "true" if call.secure or call.headers is None else "false",
-        "aws:principaltype": _TYPES[who.kind],
-        "aws:principalisawsservice": "true" if who.kind == "service" else "false",
-        "aws:viaawsservice": "true" if who.via else "false",
     }
     if call.headers is not None:
         keys["aws:sourceip"] = call.peer
@@ -183,6 +329,24 @@ def global_context(call: Call) -> dict[str, Value]:
             value = call.headers.get(header)
             if value:
                 keys[key] = value
+    if call.principal.mfa_at is not None:
+        keys["aws:multifactorauthage"] = str(int((call.now - call.principal.mfa_at).total_seconds()))
+    who = call.principal
+    of_caller = who.account if who.kind not in ("service", "anonymous") else ""
+    for name, owner in (("principal", of_caller), ("resource", account), ("source", who.source_account)):
+        place = call.doors.identities.organization(owner) if owner else None
+        if place is not None:
+            keys[f"aws:{name}orgid"], keys[f"aws:{name}orgpaths"] = place.organization, (place.path,)
+    return keys
+
+
+def _of_caller(who: Principal) -> dict[str, Value]:
+    """Those that follow from the caller alone."""
+    keys: dict[str, Value] = {
+        "aws:principaltype": _TYPES[who.kind],
+        "aws:principalisawsservice": "true" if who.kind == "service" else "false",
+        "aws:viaawsservice": "true" if who.via else "false",
+    }
     if who.via:
         keys["aws:calledvia"] = who.via
         keys["aws:calledviafirst"], keys["aws:calledvialast"] = who.via[0], who.via[-1]
@@ -212,9 +376,22 @@ def _of_identity(who: Principal, keys: dict[str, Value]) -> None:
         keys[f"aws:principaltag/{name.lower()}"] = value
     if who.issued_at is not None:
         keys["aws:tokenissuetime"] = who.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        keys["aws:multifactorauthpresent"] = "false"
+        keys["aws:multifactorauthpresent"] = "false" if who.mfa_at is None else "true"
     if who.source_identity:
         keys["aws:sourceidentity"] = who.source_identity
+    if who.federated:
+        keys["aws:federatedprovider"] = who.federated
+    for name, values in who.extra.items():
+        keys[name.lower()] = values[0] if len(values) == 1 else values
+
+
+def _resource_keys(resource: _Resource, account: str) -> dict[str, Value]:
+    """Those that follow from the resource."""
+    keys: dict[str, Value] = {"aws:resourceaccount": account}
+    for name, value in resource.tags.items():
+        keys[f"aws:resourcetag/{name.lower()}"] = value
+        keys[f"{resource.owner}:resourcetag/{name.lower()}"] = value
+    return keys
 
 
 def _policies(call: Call) -> IdentityPolicies:
@@ -223,24 +400,27 @@ def _policies(call: Call) -> IdentityPolicies:
     return call.doors.identities.policies(call.principal)
 
 
-def _facts(call: Call, need: Need) -> tuple[Facts | None, str]:
-    """What the owner of the resource says, and the service's name in condition keys."""
-    name = Arn.service_in(need.resource)
-    if not name:  # Why: "*", or an ARN that the operation itself will refuse
-        return None, ""
-    owner = call.doors.services.get(name)
-    return (owner.facts(call.doors, need.resource) if owner is not None else None), name
+def _controls(call: Call, need: Need, account: str) -> Levels | None:
+    """The resource control policies of the resource's account, if they reach the service."""
+    controls = call.doors.identities.resource_controls(account)
+    return controls if controls is not None and need.action.partition(":")[0] in _CONTROLLED else None
 
 
-def _resource_policy(need: Need, facts: Facts | None, owner: str) -> Policy | None:
-    """The resource's own policy; a role's trust policy counts for STS only."""
-    if facts is None or not facts.policy:
-        return None
-    if owner == "iam":
-        if not need.action.startswith("sts:"):
-            return None
-        return policy(facts.policy_name, "trust", facts.policy)
-    return policy(facts.policy_name or f"policy of {need.resource}", "resource", facts.policy)
+def _resource(call: Call, arn: str, for_sts: bool) -> _Resource:
+    """What the owner of the resource says."""
+    owner = Arn.service_in(arn)
+    service = call.doors.services.get(owner) if owner else None
+    facts = service.facts(call.doors, arn) if service is not None else None
+    if facts is None:  # Why: "*", or what the operation itself will refuse
+        return _Resource(owner, "", None, {})
+    own: Policy | None = None
+    if facts.policy and (owner != "iam" or for_sts):
+        name = facts.policy_name or f"policy of {arn}"
+        try:
+            own = policy(name, "trust" if owner == "iam" else "resource", facts.policy)
+        except PolicyError as error:
+            return _Resource(owner, facts.account, None, facts.tags, error)
+    return _Resource(owner, facts.account, own, facts.tags)
 
 
 def _may_repair(who: Principal, need: Need, account: str) -> bool:
@@ -251,36 +431,16 @@ def _may_repair(who: Principal, need: Need, account: str) -> bool:
     return who.kind == "root" and who.account == account and need.action in _BUCKET_POLICY
 
 
-def _look_up(
-    question: Question,
-    keys: dict[str, Value],
-    wanted: tuple[str, Callable[[], Mapping[str, Value]]],
-    consulted: Iterable[tuple[Policy, ...]],
-) -> None:
-    """Fill in the keys that cost a look into the store, if a statement for the action reads one of them."""
-    beginning, find = wanted
-    read = [key for group in consulted for one in group for key in one.document.read_for(question.verb)]
-    if any(key.startswith(beginning) for key in read):
-        for name, value in find().items():
-            keys[name.lower()] = value
-
-
 def _acts_on_itself(who: Subject, need: Need) -> bool:
     """A service needs nobody's leave for its own resources."""
     return who.arn.partition(".")[0] == need.action.partition(":")[0]
 
 
-def _asked(who: Principal, need: Need, account: str) -> dict[str, Any]:
+def _asked(who: Principal, account: str, keys: Mapping[str, Value]) -> dict[str, Any]:
     """What a decision has to remember so that it can be taken again with other policies."""
     entity = who.entity_arn or (who.arn if who.kind == "user" else "")
-    keys = {name.lower(): list(v) if isinstance(v, tuple) else v for name, v in need.context.items()}
-    return {"entity": entity, "account": account, "keys": keys}
+    return {"entity": entity, "account": account, "keys": _shown({k.lower(): v for k, v in keys.items()})}
 
 
-def _unreadable(
-    who: Principal, need: Need, question: Question, policies: IdentityPolicies, error: PolicyError
-) -> Decision:
-    """A resource policy that cannot be read denies: what it forbids is unknown."""
-    verdict = Verdict(False, True, ("resource",), ())
-    told = explain(question, policies, None, verdict) | _asked(who, need, question.resource_account)
-    return Decision(need, question, verdict, told | {"error": str(error)})
+def _shown(keys: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in keys.items()}

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
+from cloudchamber.policy import positions
 from cloudchamber.policy.document import Reach, strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cloudchamber.policy.document import Question, Statement
-    from cloudchamber.policy.evaluate import Decided, IdentityPolicies, Kind, Policy, Verdict
+    from cloudchamber.policy.evaluate import Decided, IdentityPolicies, Kind, Plan, Policy, Verdict
 
 _KINDS: dict[Kind, str] = {
     "identity": "identity-based policy",
@@ -25,6 +28,11 @@ _KINDS: dict[Kind, str] = {
 }
 
 
+_NAMED: frozenset[Kind] = frozenset(("identity", "boundary", "session", "scp", "rcp"))
+"""Kinds whose ARN AWS's message names. Source: AWS Security Blog, "Enhanced access denied error messages with policy
+ARNs"."""
+
+
 def reason(question: Question, verdict: Verdict) -> str:
     """Why not, in AWS's words. Source: IAM User Guide, "Troubleshoot access denied error messages"."""
     kind = verdict.blocked_by[0] if verdict.blocked_by else "identity"
@@ -33,31 +41,96 @@ def reason(question: Question, verdict: Verdict) -> str:
         return f"because no {name} allows the {question.action} action"
     if kind == "trust":
         return "with an explicit deny in the role trust policy"
-    return f"with an explicit deny in {'an' if kind == 'identity' else 'a'} {name}"
+    text = f"with an explicit deny in {'an' if kind == 'identity' else 'a'} {name}"
+    arn = next((d.policy.arn for d in verdict.because if d.policy.kind == kind), "")
+    return f"{text}: {arn}" if arn and kind in _NAMED and _at_home(question) else text
+
+
+def _at_home(question: Question) -> bool:
+    """Whether caller and resource are of one account or one organization: only then is a policy's ARN told."""
+    if question.resource_account in ("", question.subject.account):
+        return True
+    organization = question.context.get("aws:principalorgid")
+    return organization is not None and organization == question.context.get("aws:resourceorgid")
+
+
+def granted(question: Question, plan: Plan, verdict: Verdict) -> dict[str, Any]:
+    """A yes as JSON-able values: who asked what, the keys that were read, and the statements that let it."""
+    if plan.told is None:
+        plan.told = [{"name": one.name, "kind": one.kind} for one in plan.consulted]
+    context = question.context
+    return {
+        "allowed": True,
+        "principal": question.subject.arn,
+        "action": question.action,
+        "resource": question.resource,
+        "context": {key: _shown(context.get(key)) for key in plan.reads},
+        "policies": plan.told,
+        "because": [_decided(d) for d in verdict.because],
+    }
 
 
 def explain(
     question: Question, policies: IdentityPolicies, resource: Policy | None, verdict: Verdict
 ) -> dict[str, Any]:
-    """The decision as JSON-able values; a refusal has `reason`, `nearest` and `allow_with` as well."""
-    groups = [*policies.groups(), (resource,) if resource is not None else ()]
-    consulted = [one for group in groups for one in group]
-    told: dict[str, Any] = {
-        "allowed": verdict.allowed,
-        "principal": question.subject.arn,
-        "action": question.action,
-        "resource": question.resource,
-        "context": _consulted_context(question, consulted),
-        "policies": [{"name": one.name, "kind": one.kind} for one in consulted],
-        "because": [_decided(d) for d in verdict.because],
-    }
-    if not verdict.allowed:
-        told["blocked_by"] = list(verdict.blocked_by)
-        told["reason"] = reason(question, verdict)
-        if not verdict.explicit:
-            told["nearest"] = _nearest(question, consulted, verdict)
-            told["allow_with"] = [_remedy(question, kind) for kind in verdict.blocked_by]
+    """The decision as JSON-able values; a refusal has `reason`, `kinds`, `nearest` and `allow_with` as well."""
+    plan = policies.plan(question.verb, resource)
+    told = granted(question, plan, verdict) | {"allowed": verdict.allowed}
+    if verdict.allowed:
+        return told
+    told["blocked_by"] = list(verdict.blocked_by)
+    told["reason"] = reason(question, verdict)
+    told["kinds"] = _kinds(question, policies, resource, verdict)
+    if verdict.explicit:
+        told["denied_by"] = [_denial(question, d) for d in verdict.because]
+    else:
+        told["nearest"] = _nearest(question, plan.consulted, verdict)
+        told["allow_with"] = [_remedy(question, kind) for kind in verdict.blocked_by]
     return told
+
+
+def _kinds(
+    question: Question, policies: IdentityPolicies, resource: Policy | None, verdict: Verdict
+) -> list[dict[str, Any]]:
+    """What each kind of policy says by itself: the statement that denies or allows, or that none does."""
+    groups: dict[Kind, tuple[Policy, ...]] = {"identity": policies.identity}
+    limits = (("boundary", policies.boundary), ("session", policies.session))
+    groups |= {kind: group for kind, group in limits if group is not None}
+    for kind, levels in (("scp", policies.scps), ("rcp", policies.rcps)):
+        if levels is not None:
+            groups[kind] = tuple(one for level in levels for one in level)
+    if resource is not None:
+        groups[resource.kind] = (resource,)
+    if question.subject.alone:
+        groups.pop("identity")
+    found: list[dict[str, Any]] = []
+    for kind, group in groups.items():
+        says: dict[str, Any] = {"kind": kind, "says": "nothing allows it"}
+        for which, word in ((0, "denies"), (1, "allows")):
+            hit = next(
+                ((one, s) for one in group for s in one.document.relevant(question.verb)[which] if s.holds(question)),
+                None,
+            )
+            if hit is not None:
+                says |= {"says": word, "policy": hit[0].name} | _place(hit[0], hit[1])
+                break
+        if kind in verdict.blocked_by and says["says"] == "allows":
+            # Why: of several levels of an organization each must allow, and one does not
+            says = {"kind": kind, "says": "one level of the organization does not allow it"}
+        found.append(says)
+    return found
+
+
+def _denial(question: Question, decided: Decided) -> dict[str, Any]:
+    """A statement that denies, as it stands, and how to read it."""
+    statement = decided.statement
+    action = "NotAction" if "NotAction" in statement.source else "Action"
+    text = f"{_called(decided.policy, statement)} denies it: {action} {_list(statement.source.get(action))} covers "
+    text += f"{question.action}"
+    held = [f"{c.operator} {c.key} {_list(list(c.values))} ({_has(question, c.key)})" for c in statement.conditions]
+    if held:
+        text += f", and its condition holds: {' and '.join(held)}"
+    return _decided(decided) | {"source": dict(statement.source), "sentence": text}
 
 
 def encoded(question: Question, verdict: Verdict, user_id: str) -> dict[str, Any]:
@@ -86,21 +159,43 @@ def encoded(question: Question, verdict: Verdict, user_id: str) -> dict[str, Any
 
 
 def _decided(decided: Decided) -> dict[str, Any]:
-    return {"policy": decided.policy.name, "kind": decided.policy.kind} | _place(decided.statement)
+    return {"policy": decided.policy.name, "kind": decided.policy.kind} | _place(decided.policy, decided.statement)
 
 
-def _place(statement: Statement) -> dict[str, Any]:
-    return {"statement": statement.index, "sid": statement.sid, "effect": statement.effect}
+def _place(one: Policy, statement: Statement) -> dict[str, Any]:
+    """A statement by its position: its index, and where it begins in the document's text."""
+    span = _spans(one.document.text)[statement.index]
+    return {
+        "statement": statement.index,
+        "sid": statement.sid,
+        "effect": statement.effect,
+        "line": span.start_line,
+        "column": span.start_column,
+    }
 
 
-def _consulted_context(question: Question, consulted: Iterable[Policy]) -> dict[str, Any]:
-    """Values of the keys that statements for this action read; None for a key that the request does not have."""
-    keys = set[str]().union(*[one.document.read_for(question.verb) for one in consulted])
-    return {key: _shown(question.context.get(key)) for key in sorted(keys)}
+_spans = lru_cache(1024)(positions.statements)
 
 
 def _shown(value: str | tuple[str, ...] | None) -> str | list[str] | None:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _called(one: Policy, statement: Statement) -> str:
+    """``Statement 1 (Uploads) of managed policy X``, counted from 1 as people do."""
+    sid = f" ({statement.sid})" if statement.sid else ""
+    return f"Statement {statement.index + 1}{sid} of {one.name}"
+
+
+def _list(values: Any) -> str:
+    if isinstance(values, list):
+        return " or ".join(str(v) for v in cast("list[Any]", values))
+    return values if isinstance(values, str) else json.dumps(values)
+
+
+def _has(question: Question, key: str) -> str:
+    value = question.context.get(key.lower())
+    return f"the request has {_list(_shown(value))}" if value is not None else "the request has no such key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +207,18 @@ class Mismatch:
     has: Any
     fits: float
     """How near it came, 0 to 4: elements that fit, then the share of conditions that hold."""
+
+    @property
+    def sentence(self) -> str:
+        """What the element wants and what the request has, to be read."""
+        wants = _list(self.wants)
+        if self.element.startswith("Not"):
+            return f"its {self.element} leaves out {wants}, and the request is for {self.has}"
+        if not self.element.startswith("Condition "):
+            asks = "comes from" if self.element == "Principal" else "is for"
+            return f"its {self.element} is {wants}, and the request {asks} {self.has}"
+        has = "has no such key" if self.has is None else f"has {_list(self.has)}"
+        return f"its {self.element} wants {wants}, and the request {has}"
 
 
 def mismatch(question: Question, statement: Statement) -> Mismatch | None:
@@ -161,8 +268,9 @@ def _nearest(question: Question, consulted: Iterable[Policy], verdict: Verdict) 
     if best is None:
         return None
     _, one, statement, missed = best
-    where = {"policy": one.name, "kind": one.kind} | _place(statement)
-    return where | {"element": missed.element, "wants": missed.wants, "has": missed.has}
+    where = {"policy": one.name, "kind": one.kind} | _place(one, statement)
+    text = f"{_called(one, statement)} does not match: {missed.sentence}"
+    return where | {"element": missed.element, "wants": missed.wants, "has": missed.has, "sentence": text}
 
 
 def _remedy(question: Question, kind: Kind) -> dict[str, Any]:

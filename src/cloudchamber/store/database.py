@@ -107,6 +107,11 @@ class Database:
             return self._look_apart(look)
         return look(self._reader)
 
+    @property
+    def reading(self) -> bool:
+        """Whether this is inside a `read`, whose snapshot may be older than `changes` says."""
+        return self._reader.in_transaction
+
     async def query(self, look: Callable[[Reader], T]) -> T:
         """Run `look` on a thread of its own, over one consistent snapshot: for what takes milliseconds."""
         return await asyncio.to_thread(self._look_apart, look)

@@ -70,6 +70,12 @@ class OneKey:
     def policies(self, principal: Principal) -> IdentityPolicies:
         return IdentityPolicies()
 
+    def resource_controls(self, account: str) -> None:
+        return None
+
+    def organization(self, account: str) -> None:
+        return None
+
 
 class Clock:
     def now(self) -> datetime:
@@ -110,7 +116,7 @@ def pipeline(kept: Kept) -> Pipeline:
         "sts": Service("sts", MappingProxyType({"GetCallerIdentity": get_caller_identity})),
     }
     made = Pipeline()
-    rest: Any = SimpleNamespace()
+    rest: Any = SimpleNamespace(changes=0, reading=False)
     doors = Doors(
         account="000000000000", region="us-east-1", endpoint="http://127.0.0.1:4566", folder=rest, clock=Clock(),
         database=rest, outbox=rest, recorder=kept, sandboxes=rest, authority=rest, identities=OneKey(),  # type: ignore[arg-type]
