@@ -18,6 +18,7 @@ from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.operation import Need, Operation
 from cloudchamber.front.authenticate import Authenticated, authenticate, body_first, wrap
 from cloudchamber.front.authorize import authorize
+from cloudchamber.front.form import POST_OBJECT, answer, by_form, read_form
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
 from cloudchamber.front.step import Step
 from cloudchamber.track.track import HEADER, Trace
@@ -98,12 +99,18 @@ class Pipeline:
                 routed = route(request, form, self._offered)
                 step.segment.service, step.segment.name = routed.service, routed.operation
                 first = await _whole(body, _limit(routed)) if form is None and body_first(request, routed) else form
-                who = authenticate(request, routed, first, doors.identities, doors.region, step.now)
+                posted = await read_form(request, routed, body) if routed.operation == POST_OBJECT else None
+                if posted is None:
+                    who = authenticate(request, routed, first, doors.identities, doors.region, step.now)
+                else:
+                    who = by_form(posted, doors.identities, doors.region, step.now)
+                    request, routed = posted.request, posted.routed
                 if routed.error is not None:
                     step.segment.principal = who.principal.name
                     raise routed.error
                 call = _call(step, request, who)
-                checked = Held(first) if first is not None else wrap(body, who.payload)
+                came = posted.file if posted is not None else body
+                checked = Held(first) if first is not None else wrap(came, who.payload)
                 whole = checked if streams(routed) else await _whole(checked, _limit(routed))
                 values = parse(routed, request, whole)
                 service = doors.services[routed.service]
@@ -111,6 +118,7 @@ class Pipeline:
                 _decide(call, service, operation, values)
                 response = await operation.run(call, values)
                 reply = serialize(routed, request, response, call.request_id)
+                reply = reply if posted is None else answer(posted, reply)
                 step.segment.status = reply.status
             except ServiceError as error:
                 reply = _refusal(step, routed, request, error)
@@ -136,7 +144,7 @@ class Pipeline:
         """Call an operation from inside: authorized, run and tracked, as `contract.call.Ask` says."""
         doors = self._doors
         with Step(doors, trace, service, operation) as step:
-            account = doors.account if principal.kind in ("service", "anonymous") else principal.account
+            account = principal.account if principal.kind != "anonymous" else doors.account
             call = step.call(principal, account, region or doors.region)
             if within is not None:
                 call = replace(
@@ -193,7 +201,9 @@ class Front:
 
 def _call(step: Step, request: HttpRequest, who: Authenticated) -> Call:
     """The call that an HTTP request means."""
-    step.segment.principal = who.principal.name
+    key = who.principal.access_key_id
+    step.segment.principal, step.segment.region = who.principal.name, who.region
+    step.segment.access_key = "" if key.startswith("ASIA") else key
     return Call(
         principal=who.principal,
         account=who.principal.account if who.principal.kind != "anonymous" else step.doors.account,

@@ -318,10 +318,54 @@ class InvalidToken(ServiceError):
     status = 400
 
 
+class EntityTooLarge(ServiceError):
+    """S3: the file of a form is longer than its policy allows."""
+
+    code = "EntityTooLarge"
+    status = 400
+
+
+class EntityTooSmall(ServiceError):
+    """S3: the file of a form is shorter than its policy demands."""
+
+    code = "EntityTooSmall"
+    status = 400
+
+
+class InvalidPolicyDocument(ServiceError):
+    """S3: the policy of a form has a wrong form."""
+
+    code = "InvalidPolicyDocument"
+    status = 400
+
+
+class MalformedPOSTRequest(ServiceError):
+    """S3: the body is no multipart/form-data."""
+
+    code = "MalformedPOSTRequest"
+    status = 400
+
+
+class MaxPostPreDataLengthExceeded(ServiceError):
+    """S3: the fields before the file are too long."""
+
+    code = "MaxPostPreDataLengthExceeded"
+    status = 400
+
+
+class PreconditionFailed(ServiceError):
+    """S3: what the request presumes does not hold."""
+
+    code = "PreconditionFailed"
+    status = 412
+
+
 __all__ = [
     "AuthFailure",
     "AuthorizationHeaderMalformed",
     "AuthorizationQueryParametersError",
+    "EntityTooLarge",
+    "EntityTooSmall",
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteBody",
@@ -333,6 +377,7 @@ __all__ = [
     "InvalidClientTokenId",
     "InvalidParameterException",
     "InvalidParameterValue",
+    "InvalidPolicyDocument",
     "InvalidRequest",
     "InvalidSignatureException",
     "InvalidToken",
@@ -342,9 +387,11 @@ __all__ = [
     "JsonMissingAuthenticationTokenException",
     "JsonUnrecognizedClientException",
     "MalformedInput",
+    "MalformedPOSTRequest",
     "MalformedQueryString",
     "MalformedTrailerError",
     "MalformedXML",
+    "MaxPostPreDataLengthExceeded",
     "MethodNotAllowed",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
@@ -352,6 +399,7 @@ __all__ = [
     "MissingParameter",
     "MissingRequestBodyError",
     "OperationNotImplemented",
+    "PreconditionFailed",
     "RequestExpired",
     "RequestTimeTooSkewed",
     "RestUnknownOperation",

@@ -77,8 +77,7 @@ class Table:
         """The operation at a path of the model (``/{Bucket}``)."""
         known = self._exact.get((method, path), ())
         if method == "POST" and path == "/{Bucket}" and not query:
-            form = headers.get("content-type").lower().startswith("multipart/form-data")
-            return self._service.operations["PostObject"] if form else None
+            return self._service.operations["PostObject"]
         incomplete: Candidate | None = None
         for one in known:
             if (one.flags and not query) or one.operation.name == "PostObject" or not one.flagged(query):

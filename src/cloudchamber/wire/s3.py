@@ -48,6 +48,11 @@ ROOTS = {
     "ListBucketInventoryConfigurations": "ListInventoryConfigurationsResult",
     "ListBucketMetricsConfigurations": "ListMetricsConfigurationsResult",
 }
+FORM_AUTH = (
+    "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature", "x-amz-security-token",
+    "x-amz-content-sha256", "x-amz-copy-source", "x-amz-decoded-", "x-amz-trailer", "x-amz-acl", "x-amz-tagging",
+)  # fmt: skip
+"""Fields of a form that say nothing of its object."""
 PAYLOAD_TYPES = {"GetBucketPolicy": "application/json"}
 
 _ENCODED = {

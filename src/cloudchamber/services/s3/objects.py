@@ -80,7 +80,7 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
         received.checksum,
         tags,
         stored,
-        "ObjectCreated:Put",
+        "ObjectCreated:Post" if call.segment.name == "PostObject" else "ObjectCreated:Put",
         request,
     )
     await publish(call, made)
@@ -252,7 +252,7 @@ async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
     return response
 
 
-@operation("GetObjectAttributes", needs=needs.on_object("s3:GetObject"))
+@operation("GetObjectAttributes", needs=needs.on_object("s3:GetObject", "s3:GetObjectAttributes"))
 async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
     """Chosen attributes of an object. Source: Amazon S3 API Reference, GetObjectAttributes."""
     found = await _find(call, request, body=False)
