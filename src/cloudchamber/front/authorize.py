@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.base.errors import AccessDenied
@@ -15,16 +15,17 @@ from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, eval
 from cloudchamber.policy.explain import encoded, explain, granted, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.contract.identity import Principal
+    from cloudchamber.contract.identity import OrgPlace, Principal
     from cloudchamber.contract.operation import AnyOperation, Need
     from cloudchamber.contract.service import Service
     from cloudchamber.policy.evaluate import Levels, Plan
     from cloudchamber.store.database import Database
 
 Value = str | tuple[str, ...]
+Find: TypeAlias = "Callable[[Call, str], Value | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +86,18 @@ _CONTROLLED = frozenset(
 Source: AWS Organizations User Guide, "Resource control policies (RCPs)", list of AWS services that support RCPs.
 """
 _REMEMBERED_MAX = 4096
+_OF_S3 = "arn:aws:s3:::"
 
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
     """What is known of a need's resource."""
 
-    owner: str
-    """Name of its service, as condition keys have it."""
     account: str
     """Account that owns it; empty for what has no facts: then it is the caller's."""
     own: Policy | None
-    tags: Mapping[str, str]
+    keys: Mapping[str, Value]
+    """Condition keys that follow from it."""
     error: PolicyError | None = None
     """Its policy cannot be read."""
 
@@ -118,8 +119,10 @@ class _Memory:
         if changes != self.changes or self.database.reading:
             self.resources.clear()
             self.changes = changes
-        # Why: a trust policy counts for STS only
-        key = (need.resource, need.action.startswith("sts:"))
+        arn = need.resource
+        if arn.startswith(_OF_S3):  # Why: an object's owner and policy are its bucket's
+            arn = arn.partition("/")[0]
+        key = (arn, need.action.startswith("sts:"))  # Why: a trust policy counts for STS only
         found = self.resources.get(key)
         if found is None:
             found = _resource(call, *key)
@@ -217,28 +220,26 @@ def _read(
     resource: _Resource,
     account: str,
     of_caller: Mapping[str, Value],
-    given: dict[str, Value],
+    given: Mapping[str, Value],
     context: dict[str, Value],
 ) -> None:
     """Fill `context` with the values of the keys that a plan reads; the most special source wins."""
-    found: Mapping[str, Value] = {}
     if need.looked_up is not None and any(key.startswith(need.looked_up[0]) for key in plan.reads):
-        found = {name.lower(): value for name, value in need.looked_up[1]().items()}
-    tags = _resource_keys(resource, account)
-    of_call: Mapping[str, Value] | None = None
+        given = given | {name.lower(): value for name, value in need.looked_up[1]().items()}
+    tags = resource.keys
     for key in plan.reads:
-        for source in (found, given, tags, of_caller):
-            value = source.get(key)
-            if value is not None:
-                break
-        else:
-            if key not in _OF_CALL:
-                continue
-            if of_call is None:
-                of_call = _of_call(call, account)
-            value = of_call.get(key)
+        value = given.get(key)
+        if value is None:
+            value = tags.get(key)
             if value is None:
-                continue
+                value = of_caller.get(key)
+                if value is None:
+                    if key == "aws:resourceaccount":
+                        value = account
+                    elif key in _OF_CALL:
+                        value = _OF_CALL[key](call, account)
+                    if value is None:
+                        continue
         context[key] = value
 
 
@@ -249,7 +250,8 @@ def decide(call: Call, need: Need) -> Decision:
     account = resource.account or call.account
     principal, who, of_caller = memory.caller(call)
     policies = _policies(call).under(_controls(call, need, account))
-    keys = _of_call(call, account) | of_caller | _resource_keys(resource, account)
+    keys: dict[str, Value] = _of_call(call, account) | of_caller
+    keys |= {"aws:resourceaccount": account, **resource.keys}
     keys |= {name.lower(): value for name, value in need.context.items()}
     question = Question(who, need.action, need.resource, keys, account)
     asked = _asked(principal, account, need.context)
@@ -304,40 +306,78 @@ def subject(principal: Principal) -> Subject:
     return Subject(principal.kind, principal.account, principal.arn, role, provider)
 
 
-_OF_CALL = frozenset(
-    ("aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:sourceip", "aws:useragent",
-     "aws:referer", "aws:multifactorauthage", "aws:principalorgid", "aws:principalorgpaths", "aws:resourceorgid",
-     "aws:resourceorgpaths", "aws:sourceorgid", "aws:sourceorgpaths")
-)  # fmt: skip
-"""The keys of `_of_call`."""
+def _time(call: Call, account: str) -> str:
+    return f"{call.now.isoformat()[:19]}Z"
+
+
+def _epoch(call: Call, account: str) -> str:
+    return str(int(call.now.timestamp()))
+
+
+def _region(call: Call, account: str) -> str:
+    return call.region
+
+
+def _secure(call: Call, account: str) -> str:
+    return "true" if call.secure or call.headers is None else "false"
+
+
+def _address(call: Call, account: str) -> str | None:
+    return call.peer if call.headers is not None else None
+
+
+def _header(name: str) -> Callable[[Call, str], str | None]:
+    return lambda call, account: (call.headers.get(name) or None) if call.headers is not None else None
+
+
+def _mfa_age(call: Call, account: str) -> str | None:
+    given = call.principal.mfa_at
+    return str(int((call.now - given).total_seconds())) if given is not None else None
+
+
+def _of_place(
+    whose: Callable[[Call, str], str], what: Callable[[OrgPlace], Value]
+) -> Callable[[Call, str], Value | None]:
+    def find(call: Call, account: str) -> Value | None:
+        owner = whose(call, account)
+        place = call.doors.identities.organization(owner) if owner else None
+        return what(place) if place is not None else None
+
+    return find
+
+
+def _callers_account(call: Call, account: str) -> str:
+    return call.principal.account if call.principal.kind not in ("service", "anonymous") else ""
+
+
+_PLACES: tuple[tuple[str, Callable[[Call, str], str]], ...] = (
+    ("principal", _callers_account),
+    ("resource", lambda call, account: account),
+    ("source", lambda call, account: call.principal.source_account),
+)
+_OF_CALL: Mapping[str, Find] = {
+    "aws:currenttime": _time,
+    "aws:epochtime": _epoch,
+    "aws:requestedregion": _region,
+    "aws:securetransport": _secure,
+    "aws:sourceip": _address,
+    "aws:useragent": _header("user-agent"),
+    "aws:referer": _header("referer"),
+    "aws:multifactorauthage": _mfa_age,
+    **{f"aws:{name}orgid": _of_place(whose, lambda place: place.organization) for name, whose in _PLACES},
+    **{f"aws:{name}orgpaths": _of_place(whose, lambda place: (place.path,)) for name, whose in _PLACES},
+}
+"""AWS's global condition keys, in lower case, that may have another value at the next call: each is found when a policy
+reads it. They are given the call and the account of the resource.
+
+Source: IAM User Guide, "AWS global condition context keys".
+"""
 
 
 def _of_call(call: Call, account: str) -> dict[str, Value]:
-    """AWS's global condition keys, in lower case, that may be others at the next call. `account`: the resource's.
-
-    Source: IAM User Guide, "AWS global condition context keys".
-    """
-    keys: dict[str, Value] = {
-        "aws:currenttime": f"{call.now.isoformat()[:19]}Z",
-        "aws:epochtime": str(int(call.now.timestamp())),
-        "aws:requestedregion": call.region,
-        "aws:securetransport": "true" if call.secure or call.headers is None else "false",
-    }
-    if call.headers is not None:
-        keys["aws:sourceip"] = call.peer
-        for key, header in (("aws:useragent", "user-agent"), ("aws:referer", "referer")):
-            value = call.headers.get(header)
-            if value:
-                keys[key] = value
-    if call.principal.mfa_at is not None:
-        keys["aws:multifactorauthage"] = str(int((call.now - call.principal.mfa_at).total_seconds()))
-    who = call.principal
-    of_caller = who.account if who.kind not in ("service", "anonymous") else ""
-    for name, owner in (("principal", of_caller), ("resource", account), ("source", who.source_account)):
-        place = call.doors.identities.organization(owner) if owner else None
-        if place is not None:
-            keys[f"aws:{name}orgid"], keys[f"aws:{name}orgpaths"] = place.organization, (place.path,)
-    return keys
+    """All of them."""
+    found = {key: find(call, account) for key, find in _OF_CALL.items()}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _of_caller(who: Principal) -> dict[str, Value]:
@@ -385,12 +425,12 @@ def _of_identity(who: Principal, keys: dict[str, Value]) -> None:
         keys[name.lower()] = values[0] if len(values) == 1 else values
 
 
-def _resource_keys(resource: _Resource, account: str) -> dict[str, Value]:
-    """Those that follow from the resource."""
-    keys: dict[str, Value] = {"aws:resourceaccount": account}
-    for name, value in resource.tags.items():
+def _tags(owner: str, tags: Mapping[str, str]) -> dict[str, Value]:
+    """The keys that a resource's tags make."""
+    keys: dict[str, Value] = {}
+    for name, value in tags.items():
         keys[f"aws:resourcetag/{name.lower()}"] = value
-        keys[f"{resource.owner}:resourcetag/{name.lower()}"] = value
+        keys[f"{owner}:resourcetag/{name.lower()}"] = value
     return keys
 
 
@@ -412,15 +452,15 @@ def _resource(call: Call, arn: str, for_sts: bool) -> _Resource:
     service = call.doors.services.get(owner) if owner else None
     facts = service.facts(call.doors, arn) if service is not None else None
     if facts is None:  # Why: "*", or what the operation itself will refuse
-        return _Resource(owner, "", None, {})
+        return _Resource("", None, {})
     own: Policy | None = None
     if facts.policy and (owner != "iam" or for_sts):
         name = facts.policy_name or f"policy of {arn}"
         try:
             own = policy(name, "trust" if owner == "iam" else "resource", facts.policy)
         except PolicyError as error:
-            return _Resource(owner, facts.account, None, facts.tags, error)
-    return _Resource(owner, facts.account, own, facts.tags)
+            return _Resource(facts.account, None, _tags(owner, facts.tags), error)
+    return _Resource(facts.account, own, _tags(owner, facts.tags))
 
 
 def _may_repair(who: Principal, need: Need, account: str) -> bool:
