@@ -463,6 +463,30 @@ def _resource(call: Call, arn: str, for_sts: bool) -> _Resource:
     return _Resource(facts.account, own, _tags(owner, facts.tags))
 
 
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """What a decision about a need consults, without the request: for questions about what might be."""
+
+    subject: Subject
+    policies: IdentityPolicies
+    own: Policy | None
+    """The resource's own policy."""
+    account: str
+    """Of the resource; empty if nobody here knows it."""
+    keys: dict[str, Value]
+    """The condition keys that follow from caller and resource alone."""
+
+
+def consulted(call: Call, need: Need) -> Consulted:
+    """The caller, the policies and the keys that `decide` would take for a need."""
+    resource = _memory_of(call).resource(call, need)
+    account = resource.account or call.account
+    place = {key: value for key, value in _of_call(call, account).items() if "org" in key}
+    keys = place | _of_caller(call.principal) | {"aws:resourceaccount": account, **resource.keys}
+    policies = _policies(call).under(_controls(call, need, account))
+    return Consulted(subject(call.principal), policies, resource.own, resource.account, keys)
+
+
 def _may_repair(who: Principal, need: Need, account: str) -> bool:
     """The root user may always read, replace and remove a bucket policy of its account.
 
