@@ -37,7 +37,7 @@ class Step:
 
     def call(self, principal: Principal, account: str, region: str) -> Call:
         """The call that comes from inside, in this step."""
-        self.segment.principal = principal.name
+        self.segment.principal, self.segment.region = principal.name, region
         return Call(
             principal=principal,
             account=account,

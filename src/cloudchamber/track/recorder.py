@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from cloudchamber.track.usage import LastUsed, Usage
+    from cloudchamber.track.usage import LastUsed, Seen, Usage
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS segments (
@@ -117,6 +117,11 @@ class Recorder:
         """Each action that a user or role of an account asked for, with the last time."""
         self.flush()
         return usage.last_used(self._reader, entity) if usage.account_of(entity) == account else []
+
+    def seen(self, who: str) -> Seen | None:
+        """When a long-term key (its id), or a user or role (its ARN), last asked for anything."""
+        self.flush()
+        return usage.seen(self._reader, who)
 
     def last_denied(self) -> Segment | None:
         """The latest step that IAM denied."""

@@ -78,6 +78,9 @@ class Segment:
     principal: str = ""
     resource: str = ""
     request_id: str = ""
+    access_key: str = ""
+    """Id of the long-term key that signed; empty for sessions and for calls from inside."""
+    region: str = ""
     decisions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 

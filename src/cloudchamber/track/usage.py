@@ -25,6 +25,9 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS usage (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS usage_of_action ON usage (entity, action, last);
 CREATE INDEX IF NOT EXISTS usage_denied ON usage (last) WHERE allowed = 0;
+CREATE TABLE IF NOT EXISTS seen (
+  who TEXT PRIMARY KEY, last REAL NOT NULL, service TEXT NOT NULL, region TEXT NOT NULL
+) WITHOUT ROWID;
 """
 ACTION_ROWS_MAX = 1000
 """Rows of one action of one entity, so that a busy action never drives out a rare one; the oldest go."""
@@ -71,8 +74,45 @@ class LastUsed:
     """Of that resource, empty where its ARN names none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When a long-term key, or a user or role, last asked for anything; `last` is POSIX seconds."""
+
+    last: float
+    service: str
+    region: str
+
+
+def seen(db: sqlite3.Connection, who: str) -> Seen | None:
+    """The last time of a key (by its id) or of a user or role (by its ARN); None if it never asked."""
+    row = db.execute("SELECT last, service, region FROM seen WHERE who = ?", (who,)).fetchone()
+    return Seen(*row) if row is not None else None
+
+
+def _see(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) -> None:
+    """Keep the last time of each key and entity of some segments."""
+    latest: dict[str, tuple[float, str, str]] = {}
+    for segment in batch:
+        told = {str(one["entity"]) for one in segment.decisions if one.get("entity")}
+        for name in (told | {segment.access_key}) - {""}:
+            who = name.encode("utf-8", "replace").decode()
+            time = segment.started, segment.service, segment.region
+            latest[who] = max(latest.get(who, time), time)
+    rows = [(who, *values) for who, values in latest.items()]
+    for begin in range(0, len(rows), rows_at_once):
+        some = rows[begin : begin + rows_at_once]
+        places = ", ".join(["(?, ?, ?, ?)"] * len(some))
+        db.execute(
+            f"INSERT INTO seen VALUES {places} ON CONFLICT DO UPDATE SET last = excluded.last, "
+            "service = excluded.service, region = excluded.region WHERE excluded.last >= last",
+            [value for row in some for value in row],
+        )
+
+
 def add(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) -> None:
     """Add the decisions of some segments, within the caller's transaction."""
+    batch = list(batch)
+    _see(db, batch, rows_at_once)
     summed: dict[tuple[Any, ...], list[Any]] = {}
     for segment in batch:
         for told in segment.decisions:
@@ -131,6 +171,7 @@ def trim(db: sqlite3.Connection) -> None:
             "DELETE FROM usage WHERE last < (SELECT last FROM usage ORDER BY last DESC LIMIT 1 OFFSET ?)",
             (ROWS_MAX - 1,),
         )
+    db.execute("DELETE FROM seen WHERE last < (SELECT last FROM seen ORDER BY last DESC LIMIT 1 OFFSET ?)", (ROWS_MAX,))
 
 
 def of_entity(db: sqlite3.Connection, entity: str) -> list[Usage]:

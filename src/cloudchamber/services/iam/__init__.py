@@ -6,16 +6,25 @@ from __future__ import annotations
 from cloudchamber.contract.service import service
 from cloudchamber.services.iam import (
     account,
+    devices,
     groups,
     inline,
+    logins,
     managed,
     oidc,
     profiles,
     roles,
     saml,
+    server_certificates,
+    service_credentials,
+    signing,
     simulate,
+    ssh_keys,
     tags,
     users,
+)
+from cloudchamber.services.iam import (
+    linked as linked,
 )
 from cloudchamber.services.iam.facts import facts
 from cloudchamber.services.iam.identities import identities
@@ -34,6 +43,13 @@ SERVICE = service(
     simulate,
     oidc,
     saml,
+    linked,
+    devices,
+    logins,
+    server_certificates,
+    service_credentials,
+    signing,
+    ssh_keys,
     resources=RESOURCES,
     facts=facts,
     identities=identities,

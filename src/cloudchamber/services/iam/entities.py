@@ -6,14 +6,12 @@ Not operations: the operations of each noun call these inside their one write.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.iam import documents, tables
 from cloudchamber.services.iam.errors import DeleteConflict, EntityAlreadyExists
-from cloudchamber.services.iam.names import WORDS, Kind, arn, path_of
+from cloudchamber.services.iam.names import WORDS, Kind, arn, check_name, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
     from cloudchamber.services.iam.tables import Entity
     from cloudchamber.store.database import Reader, Tx
 
-_NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
+_OF_USERS = ("iam_keys", "iam_logins", "iam_old_passwords", "iam_mfa", "iam_credentials")
+"""Tables with a user's name."""
 _NAME_MAX: Mapping[Kind, int] = {"user": 64, "group": 128, "role": 64, "instance-profile": 128}
 
 
@@ -36,11 +35,7 @@ def create(tx: Tx, call: Call, kind: Kind, request: Mapping[str, Any], **columns
     words = WORDS[kind]
     member = f"{words.title}Name"
     name: str = request[member]
-    if not _NAME.fullmatch(name) or len(name) > _NAME_MAX[kind]:
-        raise ValidationError(
-            f"The specified value for {member[0].lower() + member[1:]} is invalid. It must contain only alphanumeric "
-            "characters and/or the following: +=,.@_-"
-        )
+    check_name(member[0].lower() + member[1:], name, _NAME_MAX[kind])
     if tables.find(tx, call.account, kind, name) is not None:
         called = words.called[0].upper() + words.called[1:]
         middle = " " if kind == "instance-profile" else " with name "
@@ -117,7 +112,8 @@ def move(tx: Tx, found: Entity, name: str, path: str) -> None:
     tx.execute("UPDATE iam_tags SET arn = ? WHERE arn = ?", (new, found.arn))
     _rewrite_trust(tx, found.account, found.arn, new)
     if found.kind == "user":
-        tx.execute("UPDATE iam_keys SET user = ? WHERE account = ? AND user = ?", (name, found.account, found.name))
+        for table in _OF_USERS:
+            tx.execute(f"UPDATE {table} SET user = ? WHERE account = ? AND user = ?", (name, found.account, found.name))
         column = "member"
     else:
         column = "collection"

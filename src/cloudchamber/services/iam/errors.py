@@ -76,6 +76,13 @@ class PasswordPolicyViolation(ServiceError):
     status = 400
 
 
+class EntityTemporarilyUnmodifiable(ServiceError):
+    """It is being changed at this moment."""
+
+    code = "EntityTemporarilyUnmodifiable"
+    status = 409
+
+
 class InvalidUserType(ServiceError):
     """The caller is no IAM user."""
 
@@ -151,3 +158,17 @@ class NotSupportedService(ServiceError):
 
     code = "NotSupportedService"
     status = 404
+
+
+class UnmodifiableEntity(ServiceError):
+    """Only the service that the role belongs to can change it."""
+
+    code = "UnmodifiableEntity"
+    status = 400
+
+
+class PolicyNotAttachable(ServiceError):
+    """The policy is for service-linked roles only."""
+
+    code = "PolicyNotAttachable"
+    status = 400

@@ -20,7 +20,7 @@ from cloudchamber.base import ids
 from cloudchamber.contract.accounts import OidcProvider, canonical_id
 from cloudchamber.contract.identity import Credential, Principal
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, policy
-from cloudchamber.services.iam import providers, tables
+from cloudchamber.services.iam import passwords, providers, tables
 from cloudchamber.services.iam.accounts import IamAccounts, kept_keys
 from cloudchamber.services.iam.errors import ExpiredToken, InvalidClientTokenId
 from cloudchamber.store import private
@@ -347,7 +347,10 @@ def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> Identi
         boundary = () if found is None else (
             policy(f"permissions boundary {found.arn}", "boundary", found.document, found.arn),
         )
-    return IdentityPolicies(tuple(_of(db, owners)), boundary, limits)
+    own = tuple(_of(db, owners))
+    if entity.kind == "user" and (by_account := passwords.granted(db, entity.arn, entity.account)) is not None:
+        own = (*own, by_account)
+    return IdentityPolicies(own, boundary, limits)
 
 
 def _limits(session: tuple[str, ...]) -> tuple[Policy, ...] | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -15,6 +16,7 @@ T = TypeVar("T")
 
 AWS_MANAGED = "arn:aws:iam::aws:policy/"
 PAGE = 100
+_NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,28 @@ def path_of(request: Mapping[str, Any]) -> str:
     """The path that a request gives, or ``/``.
 
     Raises:
-        ValidationError: it does not begin and end with a slash.
+        ValidationError: it does not begin and end with a slash, or has two in a row.
     """
     path: str = request.get("Path", "/")
-    if not (path.startswith("/") and path.endswith("/")) or len(path) > 512:
+    if not (path.startswith("/") and path.endswith("/")) or "//" in path or len(path) > 512:
         raise ValidationError(
             "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric "
             "characters and/or / characters."
         )
     return path
+
+
+def check_name(member: str, name: str, longest: int) -> None:
+    """Hold a name against IAM's letters; `member` as messages write it.
+
+    Raises:
+        ValidationError: it has others, or is too long.
+    """
+    if not _NAME.fullmatch(name) or len(name) > longest:
+        raise ValidationError(
+            f"The specified value for {member} is invalid. It must contain only alphanumeric characters and/or the "
+            "following: +=,.@_-"
+        )
 
 
 def page(request: Mapping[str, Any], items: Sequence[T], key: Callable[[T], str]) -> tuple[Sequence[T], dict[str, Any]]:

@@ -15,11 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
+from cloudchamber.policy.evaluate import policy
 from cloudchamber.services.iam.errors import PasswordPolicyViolation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cloudchamber.policy.evaluate import Policy
     from cloudchamber.store.database import Reader
 
 _COST, _BLOCK, _LANES = 2**14, 8, 1
@@ -110,7 +112,8 @@ def check(own: Rules | None, account: str, password: str) -> None:
 def hashed(password: str) -> str:
     """What is kept of a password. Takes about 50 ms: not for the event loop."""
     salt = bytes.fromhex(ids.hex_token(16))
-    return f"scrypt${_COST}${base64.b64encode(salt).decode()}${base64.b64encode(_scrypt(password, salt, _COST)).decode()}"
+    digest = _scrypt(password, salt, _COST)
+    return f"scrypt${_COST}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def matches(password: str, kept: str) -> bool:
@@ -120,6 +123,20 @@ def matches(password: str, kept: str) -> bool:
 
 
 def _scrypt(password: str, salt: bytes, cost: int) -> bytes:
-    return hashlib.scrypt(
-        password.encode(), salt=salt, n=cost, r=_BLOCK, p=_LANES, maxmem=64 * 1024 * 1024, dklen=32
-    )
+    return hashlib.scrypt(password.encode(), salt=salt, n=cost, r=_BLOCK, p=_LANES, maxmem=64 * 1024 * 1024, dklen=32)
+
+
+def granted(db: Reader, user_arn: str, account: str) -> Policy | None:
+    """What the account's password policy itself allows a user: to change the own password, if it says so.
+
+    Source: IAM User Guide, "Permit IAM users to change their own passwords".
+    """
+    own = rules(db, account)
+    if own is None or not own.AllowUsersToChangePassword:
+        return None
+    statement = [
+        {"Effect": "Allow", "Action": "iam:ChangePassword", "Resource": user_arn},
+        {"Effect": "Allow", "Action": "iam:GetAccountPasswordPolicy", "Resource": "*"},
+    ]
+    text = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    return policy("password policy of the account", "identity", text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import entities, needs, tables
+from cloudchamber.services.iam import credentials, entities, needs, tables
 from cloudchamber.services.iam.errors import DeleteConflict, LimitExceeded, NoSuchEntity
 from cloudchamber.services.iam.names import page, path_of
 
@@ -86,8 +86,7 @@ async def delete_user(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
         found = tables.get(tx, call.account, "user", request["UserName"])
         if tables.collections(tx, "group", found):
             raise DeleteConflict("Cannot delete entity, must remove users from group first.")
-        if _keys(tx, call.account, found.name):
-            raise DeleteConflict("Cannot delete entity, must delete access keys first.")
+        credentials.refuse_if_any(tx, found)
         entities.delete(tx, found)
 
     await call.doors.database.write(change)
