@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a tool: ``python -m tools gen``, ``python -m tools check``, ``python -m tools test``."""
+"""Run a tool: ``python -m tools gen``, ``check``, ``test``, ``bench policy``, ``differential``."""
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
-from tools import gen
+from tools import gen, gen_policies
 
 CHECKS = (
     ("ruff", "check", "src", "tools", "tests", "examples"),
@@ -29,10 +31,16 @@ def main() -> int:
     name, *rest = sys.argv[1:] or [""]
     if name == "gen":
         return gen.main(rest)
+    if name == "policies":
+        return gen_policies.main(rest)
     if name == "check":
         return check()
     if name == "test":
         return subprocess.run([sys.executable, "-m", "pytest", *rest], check=False).returncode
+    if name == "bench" and rest and (Path(__file__).parent / f"bench_{rest[0]}.py").exists():
+        return importlib.import_module(f"tools.bench_{rest[0]}").main()
+    if name == "differential":
+        return importlib.import_module("tools.differential").main(rest)
     print(__doc__, file=sys.stderr)
     return 2
 

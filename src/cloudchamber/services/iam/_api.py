@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 AttachmentType = Literal["user", "group", "role"]
 
@@ -23,6 +23,8 @@ ContextKeyTypeEnum = Literal[
     "dateList",
 ]
 
+DeletionTaskStatusType = Literal["SUCCEEDED", "IN_PROGRESS", "FAILED", "NOT_STARTED"]
+
 EntityType = Literal["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
 
 PermissionsBoundaryAttachmentType = Literal["PermissionsBoundaryPolicy"]
@@ -36,6 +38,10 @@ PolicySourceType = Literal["user", "group", "role", "aws-managed", "user-managed
 PolicyUsageType = Literal["PermissionsPolicy", "PermissionsBoundary"]
 
 assertionEncryptionModeType = Literal["Required", "Allowed"]
+
+assignmentStatusType = Literal["Assigned", "Unassigned", "Any"]
+
+encodingType = Literal["SSH", "PEM"]
 
 policyScopeType = Literal["All", "AWS", "Local"]
 
@@ -134,6 +140,11 @@ class AttachedPolicy(TypedDict):
     PolicyArn: NotRequired[str]
 
 
+class ChangePasswordRequest(TypedDict):
+    OldPassword: str
+    NewPassword: str
+
+
 class ContextEntry(TypedDict):
     ContextKeyName: NotRequired[str]
     ContextKeyValues: NotRequired[list[str]]
@@ -165,6 +176,16 @@ class CreateInstanceProfileRequest(TypedDict):
 
 class CreateInstanceProfileResponse(TypedDict):
     InstanceProfile: InstanceProfile
+
+
+class CreateLoginProfileRequest(TypedDict):
+    UserName: NotRequired[str]
+    Password: NotRequired[str]
+    PasswordResetRequired: NotRequired[bool]
+
+
+class CreateLoginProfileResponse(TypedDict):
+    LoginProfile: LoginProfile
 
 
 class CreateOpenIDConnectProviderRequest(TypedDict):
@@ -228,6 +249,26 @@ class CreateSAMLProviderResponse(TypedDict):
     Tags: NotRequired[list[Tag]]
 
 
+class CreateServiceLinkedRoleRequest(TypedDict):
+    AWSServiceName: str
+    Description: NotRequired[str]
+    CustomSuffix: NotRequired[str]
+
+
+class CreateServiceLinkedRoleResponse(TypedDict):
+    Role: NotRequired[Role]
+
+
+class CreateServiceSpecificCredentialRequest(TypedDict):
+    UserName: str
+    ServiceName: str
+    CredentialAgeDays: NotRequired[int]
+
+
+class CreateServiceSpecificCredentialResponse(TypedDict):
+    ServiceSpecificCredential: NotRequired[ServiceSpecificCredential]
+
+
 class CreateUserRequest(TypedDict):
     Path: NotRequired[str]
     UserName: str
@@ -237,6 +278,21 @@ class CreateUserRequest(TypedDict):
 
 class CreateUserResponse(TypedDict):
     User: NotRequired[User]
+
+
+class CreateVirtualMFADeviceRequest(TypedDict):
+    Path: NotRequired[str]
+    VirtualMFADeviceName: str
+    Tags: NotRequired[list[Tag]]
+
+
+class CreateVirtualMFADeviceResponse(TypedDict):
+    VirtualMFADevice: VirtualMFADevice
+
+
+class DeactivateMFADeviceRequest(TypedDict):
+    UserName: NotRequired[str]
+    SerialNumber: str
 
 
 class DeleteAccessKeyRequest(TypedDict):
@@ -255,6 +311,10 @@ class DeleteGroupRequest(TypedDict):
 
 class DeleteInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
+
+
+class DeleteLoginProfileRequest(TypedDict):
+    UserName: NotRequired[str]
 
 
 class DeleteOpenIDConnectProviderRequest(TypedDict):
@@ -287,6 +347,33 @@ class DeleteSAMLProviderRequest(TypedDict):
     SAMLProviderArn: str
 
 
+class DeleteSSHPublicKeyRequest(TypedDict):
+    UserName: str
+    SSHPublicKeyId: str
+
+
+class DeleteServerCertificateRequest(TypedDict):
+    ServerCertificateName: str
+
+
+class DeleteServiceLinkedRoleRequest(TypedDict):
+    RoleName: str
+
+
+class DeleteServiceLinkedRoleResponse(TypedDict):
+    DeletionTaskId: str
+
+
+class DeleteServiceSpecificCredentialRequest(TypedDict):
+    UserName: NotRequired[str]
+    ServiceSpecificCredentialId: str
+
+
+class DeleteSigningCertificateRequest(TypedDict):
+    UserName: NotRequired[str]
+    CertificateId: str
+
+
 class DeleteUserPermissionsBoundaryRequest(TypedDict):
     UserName: str
 
@@ -298,6 +385,15 @@ class DeleteUserPolicyRequest(TypedDict):
 
 class DeleteUserRequest(TypedDict):
     UserName: str
+
+
+class DeleteVirtualMFADeviceRequest(TypedDict):
+    SerialNumber: str
+
+
+class DeletionTaskFailureReasonType(TypedDict):
+    Reason: NotRequired[str]
+    RoleUsageList: NotRequired[list[RoleUsageType]]
 
 
 class DetachGroupPolicyRequest(TypedDict):
@@ -315,6 +411,13 @@ class DetachUserPolicyRequest(TypedDict):
     PolicyArn: str
 
 
+class EnableMFADeviceRequest(TypedDict):
+    UserName: str
+    SerialNumber: str
+    AuthenticationCode1: str
+    AuthenticationCode2: str
+
+
 class EvaluationResult(TypedDict):
     EvalActionName: str
     EvalResourceName: NotRequired[str]
@@ -325,6 +428,10 @@ class EvaluationResult(TypedDict):
     PermissionsBoundaryDecisionDetail: NotRequired[PermissionsBoundaryDecisionDetail]
     EvalDecisionDetails: NotRequired[dict[str, PolicyEvaluationDecisionType]]
     ResourceSpecificResults: NotRequired[list[ResourceSpecificResult]]
+
+
+class GetAccountPasswordPolicyResponse(TypedDict):
+    PasswordPolicy: PasswordPolicy
 
 
 class GetAccountSummaryResponse(TypedDict):
@@ -361,6 +468,26 @@ class GetInstanceProfileRequest(TypedDict):
 
 class GetInstanceProfileResponse(TypedDict):
     InstanceProfile: InstanceProfile
+
+
+class GetLoginProfileRequest(TypedDict):
+    UserName: NotRequired[str]
+
+
+class GetLoginProfileResponse(TypedDict):
+    LoginProfile: LoginProfile
+
+
+class GetMFADeviceRequest(TypedDict):
+    SerialNumber: str
+    UserName: NotRequired[str]
+
+
+class GetMFADeviceResponse(TypedDict):
+    UserName: NotRequired[str]
+    SerialNumber: str
+    EnableDate: NotRequired[datetime]
+    Certifications: NotRequired[dict[str, str]]
 
 
 class GetOpenIDConnectProviderRequest(TypedDict):
@@ -423,6 +550,33 @@ class GetSAMLProviderResponse(TypedDict):
     Tags: NotRequired[list[Tag]]
     AssertionEncryptionMode: NotRequired[assertionEncryptionModeType]
     PrivateKeyList: NotRequired[list[SAMLPrivateKey]]
+
+
+class GetSSHPublicKeyRequest(TypedDict):
+    UserName: str
+    SSHPublicKeyId: str
+    Encoding: encodingType
+
+
+class GetSSHPublicKeyResponse(TypedDict):
+    SSHPublicKey: NotRequired[SSHPublicKey]
+
+
+class GetServerCertificateRequest(TypedDict):
+    ServerCertificateName: str
+
+
+class GetServerCertificateResponse(TypedDict):
+    ServerCertificate: ServerCertificate
+
+
+class GetServiceLinkedRoleDeletionStatusRequest(TypedDict):
+    DeletionTaskId: str
+
+
+class GetServiceLinkedRoleDeletionStatusResponse(TypedDict):
+    Status: DeletionTaskStatusType
+    Reason: NotRequired[DeletionTaskFailureReasonType]
 
 
 class GetUserPolicyRequest(TypedDict):
@@ -619,6 +773,18 @@ class ListInstanceProfilesResponse(TypedDict):
     Marker: NotRequired[str]
 
 
+class ListMFADevicesRequest(TypedDict):
+    UserName: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListMFADevicesResponse(TypedDict):
+    MFADevices: list[MFADevice]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
 class ListOpenIDConnectProviderTagsRequest(TypedDict):
     OpenIDConnectProviderArn: str
     Marker: NotRequired[str]
@@ -734,6 +900,56 @@ class ListSAMLProvidersResponse(TypedDict):
     SAMLProviderList: NotRequired[list[SAMLProviderListEntry]]
 
 
+class ListSSHPublicKeysRequest(TypedDict):
+    UserName: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListSSHPublicKeysResponse(TypedDict):
+    SSHPublicKeys: NotRequired[list[SSHPublicKeyMetadata]]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
+class ListServerCertificatesRequest(TypedDict):
+    PathPrefix: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListServerCertificatesResponse(TypedDict):
+    ServerCertificateMetadataList: list[ServerCertificateMetadata]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
+class ListServiceSpecificCredentialsRequest(TypedDict):
+    UserName: NotRequired[str]
+    ServiceName: NotRequired[str]
+    AllUsers: NotRequired[bool]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListServiceSpecificCredentialsResponse(TypedDict):
+    ServiceSpecificCredentials: NotRequired[list[ServiceSpecificCredentialMetadata]]
+    Marker: NotRequired[str]
+    IsTruncated: NotRequired[bool]
+
+
+class ListSigningCertificatesRequest(TypedDict):
+    UserName: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListSigningCertificatesResponse(TypedDict):
+    Certificates: list[SigningCertificate]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
 class ListUserPoliciesRequest(TypedDict):
     UserName: str
     Marker: NotRequired[str]
@@ -770,6 +986,30 @@ class ListUsersResponse(TypedDict):
     Marker: NotRequired[str]
 
 
+class ListVirtualMFADevicesRequest(TypedDict):
+    AssignmentStatus: NotRequired[assignmentStatusType]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListVirtualMFADevicesResponse(TypedDict):
+    VirtualMFADevices: list[VirtualMFADevice]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
+class LoginProfile(TypedDict):
+    UserName: str
+    CreateDate: datetime
+    PasswordResetRequired: NotRequired[bool]
+
+
+class MFADevice(TypedDict):
+    UserName: str
+    SerialNumber: str
+    EnableDate: datetime
+
+
 class OpenIDConnectProviderListEntry(TypedDict):
     Arn: NotRequired[str]
 
@@ -780,6 +1020,19 @@ class OrderedOrganizationPolicyType(TypedDict):
 
 class OrganizationsDecisionDetail(TypedDict):
     AllowedByOrganizations: NotRequired[bool]
+
+
+class PasswordPolicy(TypedDict):
+    MinimumPasswordLength: NotRequired[int]
+    RequireSymbols: NotRequired[bool]
+    RequireNumbers: NotRequired[bool]
+    RequireUppercaseCharacters: NotRequired[bool]
+    RequireLowercaseCharacters: NotRequired[bool]
+    AllowUsersToChangePassword: NotRequired[bool]
+    ExpirePasswords: NotRequired[bool]
+    MaxPasswordAge: NotRequired[int]
+    PasswordReusePrevention: NotRequired[int]
+    HardExpiry: NotRequired[bool]
 
 
 class PermissionsBoundaryDecisionDetail(TypedDict):
@@ -877,6 +1130,15 @@ class RemoveUserFromGroupRequest(TypedDict):
     UserName: str
 
 
+class ResetServiceSpecificCredentialRequest(TypedDict):
+    UserName: NotRequired[str]
+    ServiceSpecificCredentialId: str
+
+
+class ResetServiceSpecificCredentialResponse(TypedDict):
+    ServiceSpecificCredential: NotRequired[ServiceSpecificCredential]
+
+
 class ResourceSpecificResult(TypedDict):
     EvalResourceName: str
     EvalResourceDecision: PolicyEvaluationDecisionType
@@ -884,6 +1146,13 @@ class ResourceSpecificResult(TypedDict):
     MissingContextValues: NotRequired[list[str]]
     EvalDecisionDetails: NotRequired[dict[str, PolicyEvaluationDecisionType]]
     PermissionsBoundaryDecisionDetail: NotRequired[PermissionsBoundaryDecisionDetail]
+
+
+class ResyncMFADeviceRequest(TypedDict):
+    UserName: str
+    SerialNumber: str
+    AuthenticationCode1: str
+    AuthenticationCode2: str
 
 
 class Role(TypedDict):
@@ -906,6 +1175,11 @@ class RoleLastUsed(TypedDict):
     Region: NotRequired[str]
 
 
+class RoleUsageType(TypedDict):
+    Region: NotRequired[str]
+    Resources: NotRequired[list[str]]
+
+
 class SAMLPrivateKey(TypedDict):
     KeyId: NotRequired[str]
     Timestamp: NotRequired[datetime]
@@ -917,9 +1191,73 @@ class SAMLProviderListEntry(TypedDict):
     CreateDate: NotRequired[datetime]
 
 
+class SSHPublicKey(TypedDict):
+    UserName: str
+    SSHPublicKeyId: str
+    Fingerprint: str
+    SSHPublicKeyBody: str
+    Status: statusType
+    UploadDate: NotRequired[datetime]
+
+
+class SSHPublicKeyMetadata(TypedDict):
+    UserName: str
+    SSHPublicKeyId: str
+    Status: statusType
+    UploadDate: datetime
+
+
+class ServerCertificate(TypedDict):
+    ServerCertificateMetadata: ServerCertificateMetadata
+    CertificateBody: str
+    CertificateChain: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class ServerCertificateMetadata(TypedDict):
+    Path: str
+    ServerCertificateName: str
+    ServerCertificateId: str
+    Arn: str
+    UploadDate: NotRequired[datetime]
+    Expiration: NotRequired[datetime]
+
+
+class ServiceSpecificCredential(TypedDict):
+    CreateDate: datetime
+    ExpirationDate: NotRequired[datetime]
+    ServiceName: str
+    ServiceUserName: NotRequired[str]
+    ServicePassword: NotRequired[str]
+    ServiceCredentialAlias: NotRequired[str]
+    ServiceCredentialSecret: NotRequired[str]
+    ServiceSpecificCredentialId: str
+    UserName: str
+    Status: statusType
+
+
+class ServiceSpecificCredentialMetadata(TypedDict):
+    UserName: str
+    Status: statusType
+    ServiceUserName: NotRequired[str]
+    ServiceCredentialAlias: NotRequired[str]
+    CreateDate: datetime
+    ExpirationDate: NotRequired[datetime]
+    ServiceSpecificCredentialId: str
+    ServiceName: str
+
+
 class SetDefaultPolicyVersionRequest(TypedDict):
     PolicyArn: str
     VersionId: str
+
+
+class SigningCertificate(TypedDict):
+    UserName: str
+    CertificateId: str
+    CertificateBody: str
+    Status: statusType
+    UploadDate: NotRequired[datetime]
 
 
 class SimulateCustomPolicyRequest(TypedDict):
@@ -1042,6 +1380,18 @@ class UpdateAccessKeyRequest(TypedDict):
     Status: statusType
 
 
+class UpdateAccountPasswordPolicyRequest(TypedDict):
+    MinimumPasswordLength: NotRequired[int]
+    RequireSymbols: NotRequired[bool]
+    RequireNumbers: NotRequired[bool]
+    RequireUppercaseCharacters: NotRequired[bool]
+    RequireLowercaseCharacters: NotRequired[bool]
+    AllowUsersToChangePassword: NotRequired[bool]
+    MaxPasswordAge: NotRequired[int]
+    PasswordReusePrevention: NotRequired[int]
+    HardExpiry: NotRequired[bool]
+
+
 class UpdateAssumeRolePolicyRequest(TypedDict):
     RoleName: str
     PolicyDocument: str
@@ -1051,6 +1401,12 @@ class UpdateGroupRequest(TypedDict):
     GroupName: str
     NewPath: NotRequired[str]
     NewGroupName: NotRequired[str]
+
+
+class UpdateLoginProfileRequest(TypedDict):
+    UserName: str
+    Password: NotRequired[str]
+    PasswordResetRequired: NotRequired[bool]
 
 
 class UpdateOpenIDConnectProviderThumbprintRequest(TypedDict):
@@ -1089,10 +1445,66 @@ class UpdateSAMLProviderResponse(TypedDict):
     SAMLProviderArn: NotRequired[str]
 
 
+class UpdateSSHPublicKeyRequest(TypedDict):
+    UserName: str
+    SSHPublicKeyId: str
+    Status: statusType
+
+
+class UpdateServerCertificateRequest(TypedDict):
+    ServerCertificateName: str
+    NewPath: NotRequired[str]
+    NewServerCertificateName: NotRequired[str]
+
+
+class UpdateServiceSpecificCredentialRequest(TypedDict):
+    UserName: NotRequired[str]
+    ServiceSpecificCredentialId: str
+    Status: statusType
+
+
+class UpdateSigningCertificateRequest(TypedDict):
+    UserName: NotRequired[str]
+    CertificateId: str
+    Status: statusType
+
+
 class UpdateUserRequest(TypedDict):
     UserName: str
     NewPath: NotRequired[str]
     NewUserName: NotRequired[str]
+
+
+class UploadSSHPublicKeyRequest(TypedDict):
+    UserName: str
+    SSHPublicKeyBody: str
+
+
+class UploadSSHPublicKeyResponse(TypedDict):
+    SSHPublicKey: NotRequired[SSHPublicKey]
+
+
+class UploadServerCertificateRequest(TypedDict):
+    Path: NotRequired[str]
+    ServerCertificateName: str
+    CertificateBody: str
+    PrivateKey: str
+    CertificateChain: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class UploadServerCertificateResponse(TypedDict):
+    ServerCertificateMetadata: NotRequired[ServerCertificateMetadata]
+    Tags: NotRequired[list[Tag]]
+
+
+class UploadSigningCertificateRequest(TypedDict):
+    UserName: NotRequired[str]
+    CertificateBody: str
+
+
+class UploadSigningCertificateResponse(TypedDict):
+    Certificate: SigningCertificate
 
 
 class User(TypedDict):
@@ -1103,4 +1515,13 @@ class User(TypedDict):
     CreateDate: datetime
     PasswordLastUsed: NotRequired[datetime]
     PermissionsBoundary: NotRequired[AttachedPermissionsBoundary]
+    Tags: NotRequired[list[Tag]]
+
+
+class VirtualMFADevice(TypedDict):
+    SerialNumber: str
+    Base32StringSeed: NotRequired[bytes]
+    QRCodePNG: NotRequired[bytes]
+    User: NotRequired[User]
+    EnableDate: NotRequired[datetime]
     Tags: NotRequired[list[Tag]]

@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS's own managed policies, those whose true documents are at hand in ``data/aws_managed.json``.
+"""AWS's own managed policies, with their true documents: ``data/aws_managed.sqlite``.
 
-Facts, not code: each document is what GetPolicyVersion answers. A policy that is not in the file does not exist here.
+Facts, not code: each document is what GetPolicyVersion answers for the default version. A policy that is not in the
+file does not exist here. A look-up reads one row; nothing is loaded before the first. Made by ``tools policies``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+import zlib
 from base64 import b32encode
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cloudchamber.services.iam.names import AWS_MANAGED
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+SERVICE_LINKED = "/aws-service-role/"
+_FILE = Path(__file__).parent / "data" / "aws_managed.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +37,40 @@ class AwsManaged:
 
 
 @cache
-def _all() -> Mapping[str, AwsManaged]:
-    text = (Path(__file__).parent / "data" / "aws_managed.json").read_text(encoding="utf-8")
-    found: dict[str, AwsManaged] = {}
-    for row in json.loads(text):
-        arn = AWS_MANAGED + (row["path"] + row["name"]).lstrip("/")
-        updated = datetime.fromisoformat(row["updated"]).timestamp()
-        # Why: the file has no policy ids; one made of the ARN is at least the same everywhere and always.
-        own_id = "ANPA" + b32encode(hashlib.sha256(arn.encode()).digest()).decode()[:17]
-        document = json.dumps(row["document"], indent=4)
-        found[arn] = AwsManaged(
-            row["name"], row["path"], own_id, "", updated, updated, int(row["version"].removeprefix("v")), document
-        )
-    return found
+def _open() -> sqlite3.Connection:
+    # Why: SQLite itself serialises the threads that share a connection, and nobody writes
+    return sqlite3.connect(f"{_FILE.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 
+@cache
+def _dictionary() -> bytes:
+    return _open().execute("SELECT dictionary FROM about").fetchone()[0]
+
+
+@lru_cache(64)
 def find(arn: str) -> AwsManaged | None:
     """The policy with an ARN."""
-    return _all().get(arn)
+    path, _, name = f"/{arn.removeprefix(AWS_MANAGED)}".rpartition("/")
+    row = (
+        _open()
+        .execute(
+            "SELECT version, created, updated, packed FROM policies JOIN documents USING (number) "
+            "WHERE name = ? AND path = ?",
+            (name, f"{path}/"),
+        )
+        .fetchone()
+    )
+    if row is None:
+        return None
+    # Why: the facts have no policy ids; one made of the ARN is at least the same everywhere and always.
+    own_id = "ANPA" + b32encode(hashlib.sha256(arn.encode()).digest()).decode()[:17]
+    version, created, updated, packed = row
+    text = zlib.decompressobj(-15, _dictionary()).decompress(packed).decode()
+    document = json.dumps(json.loads(text), indent=4)
+    return AwsManaged(name, f"{path}/", own_id, "", created, updated, version, document)
 
 
-def arns() -> list[str]:
-    """ARNs of all that are at hand."""
-    return sorted(_all())
+def arns(prefix: str = "/") -> list[str]:
+    """ARNs of all whose path begins with `prefix`."""
+    rows = _open().execute("SELECT path || name FROM policies WHERE substr(path, 1, ?) = ?", (len(prefix), prefix))
+    return sorted(AWS_MANAGED + row[0][1:] for row in rows)

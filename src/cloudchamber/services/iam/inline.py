@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import documents, needs, tables
-from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity
+from cloudchamber.services.iam import aws_managed, documents, linked, needs, tables
+from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity, PolicyNotAttachable
 from cloudchamber.services.iam.names import WORDS, Kind, page
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _put(kind: Kind) -> Run:
         """Write an inline policy, replacing the one of that name. Source: IAM API Reference, PutRolePolicy."""
 
         def change(tx: Tx) -> None:
-            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            found = linked.changeable(tx, call.account, kind, request[f"{title}Name"])
             text = request["PolicyDocument"]
             documents.identity(text)
             others = [t for n, t in tables.inline(tx, found) if n.lower() != request["PolicyName"].lower()]
@@ -90,7 +90,7 @@ def _delete(kind: Kind) -> Run:
         """Remove an inline policy. Source: IAM API Reference, DeleteRolePolicy."""
 
         def change(tx: Tx) -> None:
-            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            found = linked.changeable(tx, call.account, kind, request[f"{title}Name"])
             gone = tx.execute(
                 "DELETE FROM iam_inline WHERE account = ? AND kind = ? AND entity = ? AND name = ?",
                 (call.account, kind, found.name, request["PolicyName"]),
@@ -111,9 +111,12 @@ def _attach(kind: Kind) -> Run:
         """Attach a managed policy; again is no error. Source: IAM API Reference, AttachRolePolicy."""
 
         def change(tx: Tx) -> None:
-            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
-            if tables.managed(tx, request["PolicyArn"]) is None:
+            found = linked.changeable(tx, call.account, kind, request[f"{title}Name"])
+            policy = tables.managed(tx, request["PolicyArn"])
+            if policy is None or policy.account not in ("aws", call.account):
                 raise NoSuchEntity(f"Policy {request['PolicyArn']} does not exist or is not attachable.")
+            if policy.account == "aws" and policy.path.startswith(aws_managed.SERVICE_LINKED):
+                raise PolicyNotAttachable("Cannot attach a Service Role Policy to a Customer Role.")
             if len(set(tables.attached(tx, found)) - {request["PolicyArn"]}) >= ATTACHED_MAX:
                 raise LimitExceeded(f"Cannot exceed quota for PoliciesPer{title}: {ATTACHED_MAX}")
             tx.execute(
@@ -134,7 +137,7 @@ def _detach(kind: Kind) -> Run:
         """Detach a managed policy; the next call is decided without it. Source: IAM API Reference, DetachRolePolicy."""
 
         def change(tx: Tx) -> None:
-            found = tables.get(tx, call.account, kind, request[f"{title}Name"])
+            found = linked.changeable(tx, call.account, kind, request[f"{title}Name"])
             gone = tx.execute(
                 "DELETE FROM iam_attached WHERE account = ? AND kind = ? AND entity = ? AND arn = ?",
                 (call.account, kind, found.name, request["PolicyArn"]),

@@ -42,7 +42,7 @@ async def create_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any
         tx.execute("INSERT INTO iam_policies VALUES (?,?,?,?,?,?,?,?,?,?)", row)
         tx.execute("INSERT INTO iam_versions VALUES (?, 1, ?, ?)", (made, request["PolicyDocument"], now))
         tables.put_tags(tx, made, request.get("Tags", ()))
-        return _shape(tx, _found(tx, made))
+        return _shape(tx, _found(tx, made), call.account)
 
     return {"Policy": await call.doors.database.write(change)}
 
@@ -50,7 +50,7 @@ async def create_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 @operation("GetPolicy", needs=needs.managed("GetPolicy"))
 async def get_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A managed policy, AWS's own included. Source: IAM API Reference, GetPolicy."""
-    return {"Policy": call.doors.database.read(lambda db: _shape(db, _found(db, request["PolicyArn"])))}
+    return {"Policy": call.doors.database.read(lambda db: _shape(db, _found(db, request["PolicyArn"]), call.account))}
 
 
 @operation("ListPolicies", needs=needs.account("ListPolicies"))
@@ -59,19 +59,21 @@ async def list_policies(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
     def look(db: Reader) -> dict[str, Any]:
         scope, prefix = request.get("Scope", "All"), request.get("PathPrefix", "/")
-        arns = aws_managed.arns() if scope != "Local" else []
+        arns = aws_managed.arns(prefix) if scope != "Local" else []
         if scope != "AWS":
-            arns += [row[0] for row in db.execute("SELECT arn FROM iam_policies WHERE account = ?", (call.account,))]
-        told = [
-            _shape(db, one)
-            for one in (tables.managed(db, found) for found in sorted(arns))
-            if one is not None and one.path.startswith(prefix)
-        ]
-        used = "PermissionsBoundaryUsageCount" if _usage(request) == "PermissionsBoundary" else "AttachmentCount"
+            rows = db.execute(
+                "SELECT arn FROM iam_policies WHERE account = ? AND substr(path, 1, ?) = ?",
+                (call.account, len(prefix), prefix),
+            )
+            arns += [row[0] for row in rows]
         if request.get("OnlyAttached"):
-            told = [one for one in told if one[used]]
-        some, more = page(request, told, lambda one: one["Arn"])
-        return {"Policies": list(some)} | more
+            bounds = _usage(request) == "PermissionsBoundary"
+            column, table = ("boundary", "entities") if bounds else ("arn", "attached")
+            used = db.execute(f"SELECT DISTINCT {column} FROM iam_{table} WHERE account = ?", (call.account,))
+            arns = list({row[0] for row in used}.intersection(arns))
+        some, more = page(request, sorted(arns), lambda one: one)
+        told = [_shape(db, one, call.account) for one in (tables.managed(db, found) for found in some) if one]
+        return {"Policies": told} | more
 
     return call.doors.database.read(look)
 
@@ -82,7 +84,7 @@ async def delete_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
     def change(tx: Tx) -> None:
         found = _own(tx, request["PolicyArn"])
-        if _uses(tx, found.arn) or _bounded(tx, found.arn):
+        if _uses(tx, call.account, found.arn) or _bounded(tx, call.account, found.arn):
             raise DeleteConflict("Cannot delete a policy attached to entities.")
         if len(_versions(tx, found)) > 1:
             raise DeleteConflict(
@@ -182,7 +184,7 @@ async def list_entities_for_policy(call: Call, request: Mapping[str, Any]) -> di
     def look(db: Reader) -> dict[str, Any]:
         found = _found(db, request["PolicyArn"])
         bounded = _usage(request) == "PermissionsBoundary"
-        pairs = _bounded(db, found.arn) if bounded else _uses(db, found.arn)
+        pairs = _bounded(db, call.account, found.arn) if bounded else _uses(db, call.account, found.arn)
         kinds: tuple[Kind, ...] = ("group", "user", "role")
         listed: list[Entity] = []
         for kind in kinds:
@@ -253,25 +255,29 @@ def _no_version(policy_arn: str, version: str) -> NoSuchEntity:
     return NoSuchEntity(f"Policy {policy_arn} version {version} does not exist or is not attachable.")
 
 
-def _uses(db: Reader, policy_arn: str) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT kind, entity FROM iam_attached WHERE arn = ? ORDER BY entity", (policy_arn,))
+def _uses(db: Reader, account: str, policy_arn: str) -> list[tuple[str, str]]:
+    rows = db.execute(
+        "SELECT kind, entity FROM iam_attached WHERE arn = ? AND account = ? ORDER BY entity", (policy_arn, account)
+    )
     return [(row[0], row[1]) for row in rows]
 
 
-def _bounded(db: Reader, policy_arn: str) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT kind, name FROM iam_entities WHERE boundary = ? ORDER BY name", (policy_arn,))
+def _bounded(db: Reader, account: str, policy_arn: str) -> list[tuple[str, str]]:
+    rows = db.execute(
+        "SELECT kind, name FROM iam_entities WHERE boundary = ? AND account = ? ORDER BY name", (policy_arn, account)
+    )
     return [(row[0], row[1]) for row in rows]
 
 
-def _shape(db: Reader, found: Managed) -> dict[str, Any]:
+def _shape(db: Reader, found: Managed, account: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "PolicyName": found.name,
         "PolicyId": found.id,
         "Arn": found.arn,
         "Path": found.path,
         "DefaultVersionId": f"v{found.default_version}",
-        "AttachmentCount": len(_uses(db, found.arn)),
-        "PermissionsBoundaryUsageCount": len(_bounded(db, found.arn)),
+        "AttachmentCount": len(_uses(db, account, found.arn)),
+        "PermissionsBoundaryUsageCount": len(_bounded(db, account, found.arn)),
         "IsAttachable": True,
         "CreateDate": tables.moment(found.created),
         "UpdateDate": tables.moment(found.updated),

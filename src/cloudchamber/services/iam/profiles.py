@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Need, operation
-from cloudchamber.services.iam import entities, needs, tables
+from cloudchamber.services.iam import entities, linked, needs, tables
 from cloudchamber.services.iam.errors import DeleteConflict, LimitExceeded, NoSuchEntity
 from cloudchamber.services.iam.names import page
 
@@ -84,7 +84,7 @@ async def add_role_to_instance_profile(call: Call, request: Mapping[str, Any]) -
 
     def change(tx: Tx) -> None:
         found = tables.get(tx, call.account, "instance-profile", request["InstanceProfileName"])
-        role = tables.get(tx, call.account, "role", request["RoleName"])
+        role = linked.changeable(tx, call.account, "role", request["RoleName"])
         if tables.members(tx, found):
             raise LimitExceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
         tx.execute(

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import documents, entities, needs, tables
-from cloudchamber.services.iam.errors import DeleteConflict
+from cloudchamber.services.iam import documents, entities, linked, needs, tables
+from cloudchamber.services.iam.errors import DeleteConflict, InvalidInput
 from cloudchamber.services.iam.names import page
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ async def create_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     def change(tx: Tx) -> dict[str, Any]:
         documents.trust(tx, call.account, request["AssumeRolePolicyDocument"])
+        if request.get("Path", "").startswith(linked.PATH):
+            raise InvalidInput(f"The path {linked.PATH} is reserved for service-linked roles.")
         role = entities.create(
             tx,
             call,
@@ -63,7 +65,9 @@ async def update_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Change a role's description or longest session. Source: IAM API Reference, UpdateRole."""
 
     def change(tx: Tx) -> None:
-        role = tables.get(tx, call.account, "role", request["RoleName"])
+        # Why: of a service-linked role the description alone may be changed
+        find = linked.changeable if "MaxSessionDuration" in request else tables.get
+        role = find(tx, call.account, "role", request["RoleName"])
         if "Description" in request:
             entities.change(tx, call.account, "role", role.name, "description", request["Description"])
         if "MaxSessionDuration" in request:
@@ -90,7 +94,7 @@ async def update_assume_role_policy(call: Call, request: Mapping[str, Any]) -> d
     """Replace a role's trust policy. Source: IAM API Reference, UpdateAssumeRolePolicy."""
 
     def change(tx: Tx) -> None:
-        role = tables.get(tx, call.account, "role", request["RoleName"])
+        role = linked.changeable(tx, call.account, "role", request["RoleName"])
         documents.trust(tx, call.account, request["PolicyDocument"])
         entities.change(tx, call.account, "role", role.name, "trust", request["PolicyDocument"])
 
@@ -104,7 +108,7 @@ async def delete_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     Reference, DeleteRole."""
 
     def change(tx: Tx) -> None:
-        role = tables.get(tx, call.account, "role", request["RoleName"])
+        role = linked.changeable(tx, call.account, "role", request["RoleName"])
         if tables.collections(tx, "instance-profile", role):
             raise DeleteConflict("Cannot delete entity, must remove roles from instance profile first.")
         entities.delete(tx, role)

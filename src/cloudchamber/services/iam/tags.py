@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import documents, entities, needs, tables
+from cloudchamber.services.iam import documents, entities, linked, needs, tables
 from cloudchamber.services.iam.errors import NoSuchEntity
 from cloudchamber.services.iam.names import WORDS, Kind, page
 
@@ -75,7 +75,7 @@ def _put_boundary(kind: Kind) -> Run:
         """Set the boundary. Source: IAM API Reference, PutRolePermissionsBoundary."""
 
         def change(tx: Tx) -> None:
-            found = tables.get(tx, call.account, kind, request[f"{WORDS[kind].title}Name"])
+            found = linked.changeable(tx, call.account, kind, request[f"{WORDS[kind].title}Name"])
             documents.boundary(tx, request["PermissionsBoundary"])
             entities.change(tx, call.account, kind, found.name, "boundary", request["PermissionsBoundary"])
 
@@ -90,7 +90,7 @@ def _delete_boundary(kind: Kind) -> Run:
         """Remove the boundary. Source: IAM API Reference, DeleteRolePermissionsBoundary."""
 
         def change(tx: Tx) -> None:
-            found = tables.get(tx, call.account, kind, request[f"{WORDS[kind].title}Name"])
+            found = linked.changeable(tx, call.account, kind, request[f"{WORDS[kind].title}Name"])
             if not found.boundary:
                 raise NoSuchEntity(f"{kind.capitalize()} {found.name} has no permissions boundary.")
             entities.change(tx, call.account, kind, found.name, "boundary", "")
