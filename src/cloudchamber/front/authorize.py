@@ -225,7 +225,7 @@ def _read(
 ) -> None:
     """Fill `context` with the values of the keys that a plan reads; the most special source wins."""
     if need.looked_up is not None and any(key.startswith(need.looked_up[0]) for key in plan.reads):
-        given = given | {name.lower(): value for name, value in need.looked_up[1]().items()}
+        given = {**given, **{name.lower(): value for name, value in need.looked_up[1]().items()}}
     tags = resource.keys
     for key in plan.reads:
         value = given.get(key)

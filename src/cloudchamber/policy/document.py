@@ -243,7 +243,10 @@ def _resource(body: Mapping[str, Any], variables: bool) -> tuple[Check, frozense
     negative = "NotResource" in body
     if not negative and "Resource" not in body:  # Why: trust policies have none
         return (lambda question: True), frozenset()
-    patterns = strings(body["NotResource" if negative else "Resource"])
+    written = body["NotResource" if negative else "Resource"]
+    if isinstance(written, list):  # Why: IAM takes a null among resources, and it names none
+        written = [name for name in cast("list[object]", written) if name is not None]
+    patterns = strings(written)
     tests = tuple(match.arn(p, variables=variables, excluding=negative) for p in patterns)
     reads = frozenset[str]().union(*(match.variables_of(match.tokens(p, variables=variables)) for p in patterns))
     if len(tests) == 1 and not negative:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cloudchamber.policy.document import Question, Statement
-    from cloudchamber.policy.evaluate import Decided, IdentityPolicies, Kind, Plan, Policy, Verdict
+    from cloudchamber.policy.evaluate import Decided, IdentityPolicies, Kind, Levels, Plan, Policy, Verdict
 
 _KINDS: dict[Kind, str] = {
     "identity": "identity-based policy",
@@ -94,9 +94,11 @@ def _kinds(
 ) -> list[dict[str, Any]]:
     """What each kind of policy says by itself: the statement that denies or allows, or that none does."""
     groups: dict[Kind, tuple[Policy, ...]] = {"identity": policies.identity}
+    limits: tuple[tuple[Kind, tuple[Policy, ...] | None], ...]
     limits = (("boundary", policies.boundary), ("session", policies.session))
     groups |= {kind: group for kind, group in limits if group is not None}
-    for kind, levels in (("scp", policies.scps), ("rcp", policies.rcps)):
+    organization: tuple[tuple[Kind, Levels | None], ...] = (("scp", policies.scps), ("rcp", policies.rcps))
+    for kind, levels in organization:
         if levels is not None:
             groups[kind] = tuple(one for level in levels for one in level)
     if resource is not None:
