@@ -55,7 +55,7 @@ SHAPES: dict[str, tuple[str, str, Headers, bytes]] = {
 }
 
 
-# Why some are left out: botocore moves a body into the query; and S3 decodes a slash that botocore never encodes for it.
+# Why some are left out: botocore moves a body into the query, and never encodes a slash for S3, which decodes it.
 CASES = [
     *((name, "service", "header") for name in SHAPES),
     *((name, "service", "query") for name in SHAPES if not SHAPES[name][3]),
