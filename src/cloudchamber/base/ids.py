@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import random  # noqa: TID251 - this is the one place
 import secrets
 import string
@@ -30,9 +31,22 @@ def unique_id(prefix: str) -> str:
     return prefix + "".join(secrets.choice(_UPPER) for _ in range(17))
 
 
-def access_key_id(prefix: str = "AKIA") -> str:
-    """Access key id: 20 characters; ``AKIA`` lasts, ``ASIA`` is temporary."""
-    return prefix + "".join(secrets.choice(_UPPER) for _ in range(16))
+def access_key_id(prefix: str = "AKIA", account: str = "") -> str:
+    """Access key id: 20 characters; ``AKIA`` lasts, ``ASIA`` is temporary. With `account`, that can be read from it."""
+    if not account:
+        return prefix + "".join(secrets.choice(_UPPER) for _ in range(16))
+    # Source: AWS's own ids are base32 of 80 bits, of which bits 1 to 40 are the account's number.
+    bits = 1 << 79 | int(account) << 39 | secrets.randbits(39)
+    return prefix + base64.b32encode(bits.to_bytes(10)).decode()
+
+
+def account_of_key(key_id: str) -> str:
+    """The account that `access_key_id` was given; of another id, digits that mean nothing."""
+    try:
+        bits = int.from_bytes(base64.b32decode(key_id[4:20]))
+    except ValueError:
+        return ""
+    return f"{bits >> 39 & (1 << 40) - 1:012d}"
 
 
 def secret_key() -> str:
@@ -63,3 +77,8 @@ def name(octets: int) -> str:
 def hex_token(octets: int) -> str:
     """Random hexadecimal digits, two for each octet."""
     return secrets.token_hex(octets)
+
+
+def fraction() -> float:
+    """An evenly spread number from 0 to 1, 1 excluded: for shares of traffic."""
+    return _NAMES.random()

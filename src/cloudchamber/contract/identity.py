@@ -126,6 +126,14 @@ class Identities(Protocol):
         """The account of an access key; None if it is unknown."""
         ...
 
+    def mfa_shows(self, principal: Principal, serial: str, code: str, now: datetime) -> bool:
+        """Whether an MFA device of the calling user shows this code, which has not been taken yet."""
+        ...
+
+    async def mfa_accept(self, principal: Principal, serial: str, code: str, now: datetime) -> bool:
+        """Take a code of the calling user's MFA device; it, and every older one, is used up then."""
+        ...
+
     def canonical_id(self, account: str) -> str:
         """An account's canonical user id."""
         ...

@@ -45,9 +45,9 @@ class IamAccounts:
         if email and not _EMAIL.fullmatch(email):
             raise InvalidInput(f"{email} is no email address.")
         created = self._clock.now()
-        key_id, secret = ids.access_key_id("AKIA"), ids.secret_key()
+        secret = ids.secret_key()
 
-        def change(tx: Tx) -> Account:
+        def change(tx: Tx) -> NewAccount:
             there = (self._first, *_listed(tx))
             if any(one.name.lower() == name.lower() for one in there):
                 raise EntityAlreadyExists(f"Account with name {name} already exists.")
@@ -55,11 +55,12 @@ class IamAccounts:
                 raise LimitExceeded(f"Cannot exceed quota for Accounts: {ACCOUNTS_MAX}")
             taken = {one.id for one in there}
             number = next(n for n in iter(ids.account_id, "") if n not in taken)
+            key_id = ids.access_key_id("AKIA", number)
             row = (number, name, email, key_id, secret, created.timestamp())
             tx.execute("INSERT INTO iam_accounts VALUES (?, ?, ?, ?, ?, ?)", row)
-            return Account(number, name, email, tables.moment(row[-1]))
+            return NewAccount(Account(number, name, email, tables.moment(row[-1])), key_id, secret)
 
-        return NewAccount(await self._database.write(change), key_id, secret)
+        return await self._database.write(change)
 
     def shown(self) -> Mapping[str, Any] | None:
         """The organization; see `Accounts.shown`."""

@@ -20,7 +20,7 @@ from cloudchamber.base import ids
 from cloudchamber.contract.accounts import OidcProvider, canonical_id
 from cloudchamber.contract.identity import Credential, Principal
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, policy
-from cloudchamber.services.iam import passwords, providers, tables
+from cloudchamber.services.iam import mfa, passwords, providers, tables
 from cloudchamber.services.iam.accounts import IamAccounts, kept_keys
 from cloudchamber.services.iam.errors import ExpiredToken, InvalidClientTokenId
 from cloudchamber.store import private
@@ -96,7 +96,8 @@ class IamIdentities:
         if principal.kind == "federated-user" and not principal.entity_arn:
             return IdentityPolicies()  # Why: whom another provider vouches for is nobody of ours yet
         if principal.kind == "root" or principal.entity_arn.endswith(":root"):
-            found = IdentityPolicies(self._everything, session=_limits(principal.session_policies))
+            limits = self._database.read(lambda db: _limits(db, principal.session_policies))
+            found = IdentityPolicies(self._everything, session=limits)
         else:
             key = (principal.entity_arn or principal.arn, principal.session_policies)
             found = self._database.read(lambda db: policies_of(db, *key))
@@ -123,7 +124,7 @@ class IamIdentities:
 
     def issue(self, principal: Principal, now: datetime, lifetime_s: int) -> Credential:
         """Temporary credentials; see `Identities.issue`."""
-        key_id = ids.access_key_id("ASIA")
+        key_id = ids.access_key_id("ASIA", principal.account)
         begun = now.replace(microsecond=0)
         expires = begun + timedelta(seconds=lifetime_s)
         body = {
@@ -136,6 +137,7 @@ class IamIdentities:
             "transitive": list(principal.transitive_tags), "federated": principal.federated,
             "mfa": int(principal.mfa_at.timestamp()) if principal.mfa_at is not None else None,
             "extra": {key: list(values) for key, values in principal.extra.items()},
+            "behind": self._behind(principal),
         }  # fmt: skip
         body |= {key: value for key, value in rare.items() if value}
         packed = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 9)
@@ -181,7 +183,21 @@ class IamIdentities:
             return self.root.principal.account
         found = "SELECT account FROM iam_keys WHERE id = ?1 UNION SELECT id FROM iam_accounts WHERE root_key = ?1"
         row = self._database.read(lambda db: db.execute(found, (access_key_id,)).fetchone())
+        if row is None and access_key_id.startswith("ASIA"):
+            # Why: nothing is kept of temporary credentials; their id says whose they are
+            account = ids.account_of_key(access_key_id)
+            return account if any(one.id == account for one in self.accounts.all()) else None
         return row[0] if row is not None else None
+
+    def mfa_shows(self, principal: Principal, serial: str, code: str, now: datetime) -> bool:
+        """Whether the caller's device shows a code; see `Identities.mfa_shows`."""
+        user = _user_of(principal)
+        return self._database.read(lambda db: mfa.shown(db, principal.account, user, serial, code, now) is not None)
+
+    async def mfa_accept(self, principal: Principal, serial: str, code: str, now: datetime) -> bool:
+        """Take a code; see `Identities.mfa_accept`."""
+        user = _user_of(principal)
+        return await self._database.write(lambda tx: mfa.accept(tx, principal.account, user, serial, code, now))
 
     def canonical_id(self, account: str) -> str:
         """An account's canonical user id; see `Identities.canonical_id`."""
@@ -195,7 +211,7 @@ class IamIdentities:
 
     def issuer_keys(self, issuer: str) -> str | None:
         """The JWKS kept for an issuer; see `Identities.issuer_keys`."""
-        return self._database.read(lambda db: kept_keys(db, issuer))
+        return self._database.read(lambda db: kept_keys(db, issuer.removesuffix("/")))
 
     def seal(self, words: str) -> str:
         """Words that a client may keep but not change; see `Identities.seal`."""
@@ -260,6 +276,13 @@ class IamIdentities:
             raise ExpiredToken(_EXPIRED)
         return found[0]
 
+    def _behind(self, principal: Principal) -> str:
+        """Unique id of the user who vouches for a federated user: the session ends with that user."""
+        if principal.kind != "federated-user" or principal.entity_arn.endswith(":root"):
+            return ""
+        user = self._database.read(lambda db: tables.by_arn(db, principal.entity_arn))
+        return user.id if user is not None else ""
+
     def _lives(self, principal: Principal, unique_id: str) -> bool:
         """Whether the user or role behind a session is still the one that it was issued for."""
         entity = self._database.read(lambda db: tables.by_arn(db, principal.entity_arn))
@@ -290,7 +313,8 @@ class IamIdentities:
         )  # fmt: skip
         secret = base64.b64encode(self._mac(b"secret", seal)).decode()[:40]
         expires = datetime.fromtimestamp(body["expires"], UTC)
-        unique_id = body["user_id"].partition(":")[0] if principal.kind in ("user", "assumed-role") else ""
+        named = principal.kind in ("user", "assumed-role")
+        unique_id = body["user_id"].partition(":")[0] if named else body.get("behind", "")
         return Credential(body["key"], secret, principal, token, expires), unique_id
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
@@ -329,13 +353,17 @@ def _root_of(db: Reader, access_key_id: str) -> Credential:
     return _root(row["id"], access_key_id, row["root_secret"])
 
 
+def _user_of(principal: Principal) -> str:
+    return principal.arn.rsplit("/", 1)[-1] if principal.kind == "user" else ""
+
+
 def _new_pair() -> bytes:
     return json.dumps({"AccessKeyId": ids.access_key_id("AKIA"), "SecretAccessKey": ids.secret_key()}).encode()
 
 
 def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> IdentityPolicies:
     """The policies of a user, group or role; an entity that is gone has none, and so nothing is allowed."""
-    limits = _limits(session)
+    limits = _limits(db, session)
     entity = tables.by_arn(db, entity_arn)
     if entity is None:
         return IdentityPolicies(session=limits)
@@ -353,8 +381,16 @@ def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> Identi
     return IdentityPolicies(own, boundary, limits)
 
 
-def _limits(session: tuple[str, ...]) -> tuple[Policy, ...] | None:
-    return tuple(policy(f"session policy {i + 1}", "session", text) for i, text in enumerate(session)) or None
+def _limits(db: Reader, session: tuple[str, ...]) -> tuple[Policy, ...] | None:
+    """Session policies: texts, and ARNs of managed policies; None if a session has none."""
+    found: list[Policy] = []
+    for one in session:
+        if not one.startswith("arn:"):
+            found.append(policy(f"session policy {len(found) + 1}", "session", one))
+        elif (named := tables.managed(db, one)) is not None:
+            found.append(policy(f"session policy {one}", "session", named.document, one))
+    # Why: a limit whose policy is gone allows nothing; it must not vanish with it
+    return tuple(found) if session else None
 
 
 def _of(db: Reader, owners: Iterable[Entity]) -> Iterable[Policy]:

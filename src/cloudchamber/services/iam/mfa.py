@@ -101,18 +101,22 @@ def accept(tx: Tx, account: str, user: str, serial: str, given: str, now: dateti
 
     To be called in a write: what STS's operations ask of `SerialNumber` and `TokenCode`.
     """
-    device = find(tx, serial)
+    found = shown(tx, account, user, serial, given, now)
+    if found is not None:
+        tx.execute("UPDATE iam_mfa SET last_step = ?, drift = ? WHERE serial = ?", (*found, serial))
+    return found is not None
+
+
+def shown(db: Reader, account: str, user: str, serial: str, given: str, now: datetime) -> tuple[int, int] | None:
+    """Step and drift of a user's device that shows this code now; None if it does not, or if the code was taken."""
+    device = find(db, serial)
     if device is None or device.account != account or not user or device.user.lower() != user.lower():
-        return False
+        return None
     around = step_of(now) + device.drift
     for step in range(around - _SLACK_STEPS, around + _SLACK_STEPS + 1):
         if step > device.last_step and _same(code(device.seed, step), given):
-            tx.execute(
-                "UPDATE iam_mfa SET last_step = ?, drift = ? WHERE serial = ?",
-                (step, device.drift + step - around, serial),
-            )
-            return True
-    return False
+            return step, device.drift + step - around
+    return None
 
 
 def base32(seed: bytes) -> str:

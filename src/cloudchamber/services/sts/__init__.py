@@ -3,7 +3,18 @@
 
 from __future__ import annotations
 
-from cloudchamber.contract.service import service
-from cloudchamber.services.sts import sessions
+from typing import TYPE_CHECKING
 
-SERVICE = service("sts", sessions)
+from cloudchamber.contract.service import service
+from cloudchamber.services.sts import assume, federate, sessions
+from cloudchamber.services.sts.issuers import Issuers
+
+if TYPE_CHECKING:
+    from cloudchamber.contract.call import Doors
+
+
+def _part(doors: Doors) -> Issuers:
+    return Issuers()
+
+
+SERVICE = service("sts", sessions, assume, federate, part=_part)

@@ -32,6 +32,29 @@ class AssumeRoleResponse(TypedDict):
     SessionTokenSize: NotRequired[int]
 
 
+class AssumeRoleWithWebIdentityRequest(TypedDict):
+    RoleArn: str
+    RoleSessionName: str
+    WebIdentityToken: str
+    ProviderId: NotRequired[str]
+    PolicyArns: NotRequired[list[PolicyDescriptorType]]
+    Policy: NotRequired[str]
+    DurationSeconds: NotRequired[int]
+    MinimumSessionTokenSize: NotRequired[int]
+
+
+class AssumeRoleWithWebIdentityResponse(TypedDict):
+    Credentials: NotRequired[Credentials]
+    SubjectFromWebIdentityToken: NotRequired[str]
+    AssumedRoleUser: NotRequired[AssumedRoleUser]
+    PackedPolicySize: NotRequired[int]
+    Provider: NotRequired[str]
+    Audience: NotRequired[str]
+    SourceIdentity: NotRequired[str]
+    SessionTokenUtilization: NotRequired[int]
+    SessionTokenSize: NotRequired[int]
+
+
 class AssumedRoleUser(TypedDict):
     AssumedRoleId: str
     Arn: str
@@ -52,6 +75,11 @@ class DecodeAuthorizationMessageResponse(TypedDict):
     DecodedMessage: NotRequired[str]
 
 
+class FederatedUser(TypedDict):
+    FederatedUserId: str
+    Arn: str
+
+
 class GetAccessKeyInfoRequest(TypedDict):
     AccessKeyId: str
 
@@ -68,6 +96,23 @@ class GetCallerIdentityResponse(TypedDict):
     UserId: NotRequired[str]
     Account: NotRequired[str]
     Arn: NotRequired[str]
+
+
+class GetFederationTokenRequest(TypedDict):
+    Name: str
+    Policy: NotRequired[str]
+    PolicyArns: NotRequired[list[PolicyDescriptorType]]
+    DurationSeconds: NotRequired[int]
+    Tags: NotRequired[list[Tag]]
+    MinimumSessionTokenSize: NotRequired[int]
+
+
+class GetFederationTokenResponse(TypedDict):
+    Credentials: NotRequired[Credentials]
+    FederatedUser: NotRequired[FederatedUser]
+    PackedPolicySize: NotRequired[int]
+    SessionTokenUtilization: NotRequired[int]
+    SessionTokenSize: NotRequired[int]
 
 
 class GetSessionTokenRequest(TypedDict):

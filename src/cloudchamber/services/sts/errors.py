@@ -7,7 +7,12 @@ from cloudchamber.base.errors import AccessDenied, ServiceError, ValidationError
 
 __all__ = [
     "AccessDenied",
+    "ExpiredTokenException",
+    "IDPCommunicationError",
+    "IDPRejectedClaim",
     "InvalidAuthorizationMessageException",
+    "InvalidIdentityToken",
+    "InvalidParameterValue",
     "MalformedPolicyDocument",
     "PackedPolicyTooLarge",
     "ValidationError",
@@ -28,8 +33,43 @@ class PackedPolicyTooLarge(ServiceError):
     status = 400
 
 
+class InvalidParameterValue(ServiceError):
+    """Session tags that contradict each other or the caller's session."""
+
+    code = "InvalidParameterValue"
+    status = 400
+
+
 class InvalidAuthorizationMessageException(ServiceError):
     """The message was not made here, or was changed."""
 
     code = "InvalidAuthorizationMessageException"
+    status = 400
+
+
+class InvalidIdentityToken(ServiceError):
+    """The web identity token is none, or not one of that provider's."""
+
+    code = "InvalidIdentityToken"
+    status = 400
+
+
+class ExpiredTokenException(ServiceError):
+    """The web identity token has expired."""
+
+    code = "ExpiredTokenException"
+    status = 400
+
+
+class IDPRejectedClaim(ServiceError):
+    """The identity provider's claims are not accepted."""
+
+    code = "IDPRejectedClaim"
+    status = 403
+
+
+class IDPCommunicationError(ServiceError):
+    """The identity provider could not be reached."""
+
+    code = "IDPCommunicationError"
     status = 400

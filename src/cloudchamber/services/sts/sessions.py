@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temporary credentials and who the caller is."""
+"""Temporary credentials of users, and who the caller is."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base.arn import Arn
-from cloudchamber.contract.identity import Credential, Principal
+from cloudchamber.contract.identity import Principal
 from cloudchamber.contract.operation import Need, nothing, operation
-from cloudchamber.policy import check
-from cloudchamber.policy.document import PolicyError
+from cloudchamber.services.sts import passed
+from cloudchamber.services.sts.assume import HOUR_S, check_mfa, credentials, refuse
 from cloudchamber.services.sts.errors import (
     AccessDenied,
     InvalidAuthorizationMessageException,
-    MalformedPolicyDocument,
-    PackedPolicyTooLarge,
     ValidationError,
 )
 
@@ -23,93 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.contract.operation import ContextValue
 
-HOUR_S = 3600
-CHAINED_MAX_S = HOUR_S
-PACKED_MAX = 2048
-_SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
-
-
-def _assume_role_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
-    """AssumeRole; tags and a source identity are permissions of their own, asked of the same trust policy."""
-    context: dict[str, ContextValue] = {"sts:RoleSessionName": request["RoleSessionName"]}
-    if "ExternalId" in request:
-        context["sts:ExternalId"] = request["ExternalId"]
-    if "SourceIdentity" in request:
-        context["sts:SourceIdentity"] = request["SourceIdentity"]
-    tags = request.get("Tags", ())
-    if tags:
-        context["aws:TagKeys"] = tuple(tag["Key"] for tag in tags)
-        if request.get("TransitiveTagKeys"):
-            context["sts:TransitiveTagKeys"] = tuple(request["TransitiveTagKeys"])
-        for tag in tags:
-            context[f"aws:RequestTag/{tag['Key']}"] = tag["Value"]
-    role = request["RoleArn"]
-    yield Need("sts:AssumeRole", role, context)
-    if tags:
-        yield Need("sts:TagSession", role, context)
-    if "SourceIdentity" in request:
-        yield Need("sts:SetSourceIdentity", role, context)
-
-
-@operation("AssumeRole", needs=_assume_role_needs)
-async def assume_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Credentials of a role for whoever its trust policy names.
-
-    Raises:
-        AccessDenied: the trust policy does not name the caller, the caller is the root user, or there is no such role.
-        ValidationError: the session lasts longer than the role, or role chaining, allows.
-
-    Source: AWS STS API Reference, AssumeRole.
-    """
-    _refuse(request)
-    arn: str = request["RoleArn"]
-    limit = call.doors.identities.session_limit(arn)
-    if limit is None or call.principal.kind == "root":
-        # Why: AWS tells nobody whether a role exists, and lets no root user assume one
-        raise AccessDenied(
-            "Roles may not be assumed by root accounts."
-            if limit is not None
-            else f"User: {call.principal.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
-        )
-    role_id, longest_s = limit
-    session: str = request["RoleSessionName"]
-    if not _SESSION_NAME.fullmatch(session):
-        raise ValidationError(
-            f"1 validation error detected: Value '{session}' at 'roleSessionName' failed to satisfy constraint: Member "
-            r"must satisfy regular expression pattern: [\w+=,.@-]*"
-        )
-    lifetime_s = int(request.get("DurationSeconds", HOUR_S))
-    if lifetime_s > longest_s:
-        raise ValidationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-    if call.principal.kind == "assumed-role" and lifetime_s > CHAINED_MAX_S:
-        raise ValidationError(
-            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
-        )
-    account = Arn.parse(arn).account
-    name = arn.rsplit("/", 1)[-1]
-    principal = Principal(
-        "assumed-role",
-        account,
-        f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
-        f"{role_id}:{session}",
-        arn,
-        session_policies=_session_policies(call, request),
-        tags=_role_tags(call, arn) | {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
-        source_identity=request.get("SourceIdentity", call.principal.source_identity),
-    )
-    credential = call.doors.identities.issue(principal, call.now, lifetime_s)
-    told: dict[str, Any] = {
-        "Credentials": _credentials(credential),
-        "AssumedRoleUser": {"AssumedRoleId": principal.user_id, "Arn": principal.arn},
-    }
-    if principal.session_policies or request.get("Tags"):
-        size = sum(map(len, principal.session_policies)) + sum(len(str(tag)) for tag in request.get("Tags", ()))
-        told["PackedPolicySize"] = min(100, 1 + size * 100 // (2 * PACKED_MAX))
-    if principal.source_identity:
-        told["SourceIdentity"] = principal.source_identity
-    return told
+LONGEST_S = 36 * HOUR_S
+USUAL_S = 12 * HOUR_S
 
 
 @operation("GetCallerIdentity", needs=nothing)
@@ -124,17 +37,56 @@ async def get_session_token(call: Call, request: Mapping[str, Any]) -> dict[str,
     """Temporary credentials of the calling user itself.
 
     Raises:
-        AccessDenied: the caller has temporary credentials already.
+        AccessDenied: the caller has temporary credentials already, or a code of an MFA device is wrong.
 
     Source: AWS STS API Reference, GetSessionToken.
     """
-    who = call.principal
-    if who.kind not in ("user", "root") or who.issued_at is not None:
-        raise AccessDenied("Cannot call GetSessionToken with session credentials")
-    _refuse(request)
-    longest_s, usual_s = (HOUR_S, HOUR_S) if who.kind == "root" else (36 * HOUR_S, 12 * HOUR_S)
-    lifetime_s = min(int(request.get("DurationSeconds", usual_s)), longest_s)
-    return {"Credentials": _credentials(call.doors.identities.issue(who, call.now, lifetime_s))}
+    who = _long_term(call, "GetSessionToken")
+    refuse(request)
+    if await check_mfa(call, request):
+        who = replace(who, mfa_at=call.now)
+    lifetime_s = _lifetime(who, request)
+    return {"Credentials": credentials(call.doors.identities.issue(who, call.now, lifetime_s))}
+
+
+def _federation_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+    arn = f"arn:aws:sts::{call.account}:federated-user/{request['Name']}"
+    tags = passed.tags(request.get("Tags", ()), (), call.principal)
+    yield Need("sts:GetFederationToken", arn, tags.context())
+    if tags.passed:
+        yield Need("sts:TagSession", arn, tags.context())
+
+
+@operation("GetFederationToken", needs=_federation_needs)
+async def get_federation_token(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Credentials for somebody whom the calling user vouches for: at most the user's permissions, and only those that
+    the session policies allow too.
+
+    Raises:
+        AccessDenied: the caller has temporary credentials.
+
+    Source: AWS STS API Reference, GetFederationToken.
+    """
+    who = _long_term(call, "GetFederationToken")
+    refuse(request)
+    name: str = request["Name"]
+    tags = passed.tags(request.get("Tags", ()), (), who)
+    session = Principal(
+        "federated-user",
+        who.account,
+        f"arn:aws:sts::{who.account}:federated-user/{name}",
+        f"{who.account}:{name}",
+        who.arn,
+        session_policies=passed.policies(call.doors.identities, request, who.account),
+        tags=tags.over(who.tags),
+    )
+    size = passed.packed_size(session.session_policies, tags.passed)
+    credential = call.doors.identities.issue(session, call.now, _lifetime(who, request))
+    return {
+        "Credentials": credentials(credential),
+        "FederatedUser": {"FederatedUserId": session.user_id, "Arn": session.arn},
+        "PackedPolicySize": size or 0,
+    }
 
 
 @operation("GetAccessKeyInfo", needs=lambda call, request: (Need("sts:GetAccessKeyInfo", "*"),))
@@ -161,52 +113,18 @@ async def decode_authorization_message(call: Call, request: Mapping[str, Any]) -
     return {"DecodedMessage": words}
 
 
-def _refuse(request: Mapping[str, Any]) -> None:
-    """Refuse what would change the session and is not carried out.
+def _long_term(call: Call, action: str) -> Principal:
+    """The calling user.
 
     Raises:
-        AccessDenied: a code of an MFA device; there are none. ValidationError: any other, by name.
+        AccessDenied: the credentials are temporary ones.
     """
-    if "SerialNumber" in request or "TokenCode" in request:
-        raise AccessDenied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
-    for name in ("ProvidedContexts", "MinimumSessionTokenSize"):
-        if request.get(name):
-            raise ValidationError(f"{name} is not supported by this STS endpoint.")
+    who = call.principal
+    if who.kind not in ("user", "root") or who.issued_at is not None:
+        raise AccessDenied(f"Cannot call {action} with session credentials")
+    return who
 
 
-def _session_policies(call: Call, request: Mapping[str, Any]) -> tuple[str, ...]:
-    """Texts of the session policies that a request passes.
-
-    Raises:
-        MalformedPolicyDocument: one is no policy.
-        PackedPolicyTooLarge: they are too large.
-    """
-    texts: list[str] = []
-    if "Policy" in request:
-        try:
-            check.identity(request["Policy"])
-        except PolicyError as error:
-            raise MalformedPolicyDocument(str(error)) from error
-        if len(request["Policy"]) > PACKED_MAX:
-            raise PackedPolicyTooLarge("Serialized token too large for session")
-        texts.append(request["Policy"])
-    for named in request.get("PolicyArns", ()):
-        text = call.doors.identities.managed_document(named.get("arn", ""))
-        if text is None:
-            raise MalformedPolicyDocument(f"The policy is not in the valid JSON format. Policy: {named.get('arn', '')}")
-        texts.append(text)
-    return tuple(texts)
-
-
-def _role_tags(call: Call, arn: str) -> dict[str, str]:
-    facts = call.doors.services["iam"].facts(call.doors, arn)
-    return dict(facts.tags) if facts is not None else {}
-
-
-def _credentials(credential: Credential) -> dict[str, Any]:
-    return {
-        "AccessKeyId": credential.access_key_id,
-        "SecretAccessKey": credential.secret_key,
-        "SessionToken": credential.session_token,
-        "Expiration": credential.expires_at,
-    }
+def _lifetime(who: Principal, request: Mapping[str, Any]) -> int:
+    longest_s, usual_s = (HOUR_S, HOUR_S) if who.kind == "root" else (LONGEST_S, USUAL_S)
+    return min(int(request.get("DurationSeconds", usual_s)), longest_s)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AssumeRoleWithWebIdentity: a role's credentials for whom an OpenID Connect provider vouches for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.arn import Arn
+from cloudchamber.contract.identity import Principal
+from cloudchamber.contract.operation import Need, each_by_itself, operation
+from cloudchamber.services.sts import passed, tokens
+from cloudchamber.services.sts.assume import answer, lifetime, refuse, role_arn, session_of
+from cloudchamber.services.sts.errors import AccessDenied, InvalidIdentityToken, ValidationError
+from cloudchamber.services.sts.issuers import Issuers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.contract.operation import ContextValue
+    from cloudchamber.services.sts.passed import Tags
+    from cloudchamber.services.sts.tokens import Claims
+
+_ACTION = "sts:AssumeRoleWithWebIdentity"
+
+
+@operation("AssumeRoleWithWebIdentity", needs=each_by_itself)
+async def assume_role_with_web_identity(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Credentials of a role for the bearer of a token that its trust policy accepts. The call needs no signature.
+
+    Raises:
+        InvalidIdentityToken: the token is none, not signed by a provider of the role's account, or not meant for it.
+        ExpiredTokenException: it is over. IDPRejectedClaim: its session tags are none.
+        IDPCommunicationError: the provider's keys cannot be fetched.
+        AccessDenied: the role's trust policy does not accept it, or there is no such role.
+
+    Source: AWS STS API Reference, AssumeRoleWithWebIdentity.
+    """
+    refuse(request)
+    arn = role_arn(request)
+    if "ProviderId" in request:
+        raise ValidationError("ProviderId is for OAuth 2.0 access tokens, which this STS endpoint does not accept.")
+    account = Arn.parse(arn).account
+    token = tokens.read(request["WebIdentityToken"])
+    provider = call.doors.identities.oidc_provider(account, token.name)
+    if provider is None:
+        raise InvalidIdentityToken(f"No OpenIDConnect provider found in your account for {token.issuer}")
+    keys = await call.doors.part("sts", Issuers).keys(call, token.name)
+    claims = tokens.verify(token, keys, provider.client_ids, call.now)
+    call.note(provider=provider.arn, subject=claims.subject)
+    bearer = Principal(
+        "federated-user", account, provider.arn, claims.subject, federated=provider.arn, extra=claims.keys
+    )
+    tags = passed.tags(claims.tags, claims.transitive, bearer)
+    _permit(call, bearer, request, claims, tags)
+    session = session_of(
+        call, request, request["RoleSessionName"], tags,
+        source_identity=claims.source_identity, federated=provider.arn, extra=claims.keys,
+    )  # fmt: skip
+    told = answer(call, session, lifetime(call, request, arn), tags)
+    return {
+        **told,
+        "SubjectFromWebIdentityToken": claims.subject,
+        "Provider": provider.arn,
+        "Audience": claims.audience,
+    }
+
+
+def _permit(call: Call, bearer: Principal, request: Mapping[str, Any], claims: Claims, tags: Tags) -> None:
+    """Ask the role's trust policy.
+
+    Raises:
+        AccessDenied: it says no, or there is no role.
+    """
+    arn: str = request["RoleArn"]
+    context: dict[str, ContextValue] = {
+        "sts:RoleSessionName": request["RoleSessionName"],
+        "aws:FederatedProvider": bearer.federated,
+        **claims.keys,
+        **tags.context(),
+    }
+    if claims.source_identity:
+        context["sts:SourceIdentity"] = claims.source_identity
+    if call.headers is not None:
+        context["aws:SourceIp"] = call.peer
+    asked = {_ACTION: True, "sts:TagSession": bool(tags.passed), "sts:SetSourceIdentity": bool(claims.source_identity)}
+    for action in (name for name, needed in asked.items() if needed):
+        try:
+            if call.doors.identities.session_limit(arn) is None:
+                raise AccessDenied(arn)
+            call.doors.parts["front"].permit(
+                bearer, Need(action, arn, context), call.trace, service="sts", name=f"{action[4:]} (trust policy)",
+                peer=call.peer,
+            )  # fmt: skip
+        except AccessDenied as error:
+            # Why: AWS tells a bearer of a token neither who it is nor whether the role exists
+            raise AccessDenied(f"Not authorized to perform {action}") from error
