@@ -20,6 +20,7 @@ from cloudchamber.front.authenticate import Authenticated, authenticate, body_fi
 from cloudchamber.front.authorize import authorize
 from cloudchamber.front.form import POST_OBJECT, answer, by_form, read_form
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
+from cloudchamber.front.sessions import check_session
 from cloudchamber.front.step import Step
 from cloudchamber.track.track import HEADER, Trace
 from cloudchamber.wire.codec import parse, serialize, streams
@@ -240,6 +241,7 @@ def _offered(doors: Doors, service: str, operation: str) -> tuple[Service, AnyOp
 
 def _decide(call: Call, service: Service, operation: AnyOperation, request: Mapping[str, Any]) -> None:
     """Let IAM decide; the segment is then named after the first resource that was asked for."""
+    check_session(call.principal, service.name, operation.name)
     try:
         authorize(call, service, operation, request)
     except AccessDenied:
