@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast IAM decides: compiled against naive, the whole step of a request, and its share of a small PUT."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from cloudchamber.base.body import Held
+from cloudchamber.base.clock import SystemClock
+from cloudchamber.contract.call import Call
+from cloudchamber.front import pipeline as front
+from cloudchamber.front.authorize import authorize
+from cloudchamber.policy.document import Question, Subject, context_of
+from cloudchamber.policy.evaluate import IdentityPolicies, evaluate, policy
+from cloudchamber.services import iam, s3
+from cloudchamber.store.database import Database
+from cloudchamber.store.migrate import migrate
+from cloudchamber.track.track import Segment
+from cloudchamber.wire.http import Headers, HttpRequest
+from tools import naive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ACCOUNT = "000000000000"
+ROUNDS = 5
+
+
+def best(work: Callable[[], Any], times: int) -> float:
+    """Microseconds of one run: the best of several rounds."""
+    fastest = float("inf")
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        fastest = min(fastest, time.perf_counter() - began)
+    return fastest / times * 1e6
+
+
+def document(statements: int) -> dict[str, Any]:
+    """A policy: a third denies, all have conditions, and only the last of those that allow does."""
+    made: list[dict[str, Any]] = []
+    for number in range(statements):
+        last = number == statements - 1
+        made.append(
+            {
+                "Effect": "Deny" if number % 3 == 0 and not last else "Allow",
+                "Action": ["s3:GetObject", "s3:Put*"],
+                "Resource": f"arn:aws:s3:::bucket{'' if last else number}/${{aws:username}}/*",
+                "Condition": {
+                    "StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]},
+                    "IpAddress": {"aws:SourceIp": "127.0.0.0/8"},
+                    "NumericLessThan": {"s3:max-keys": "100"},
+                },
+            }
+        )
+    return {"Version": "2012-10-17", "Statement": made}
+
+
+def decisions(say: Callable[[str, float, str], None]) -> None:
+    """The evaluator by itself."""
+    context = {
+        "aws:username": "ann",
+        "aws:RequestedRegion": "us-east-1",
+        "aws:SourceIp": "127.0.0.1",
+        "s3:max-keys": "9",
+    }
+    subject = Subject("user", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/ann")
+    for count in (5, 20):
+        written = document(count)
+        policies = IdentityPolicies((policy("p", "identity", json.dumps(written)),))
+        lowered = context_of(context)
+
+        def ask(policies: IdentityPolicies = policies, lowered: Any = lowered) -> bool:
+            question = Question(subject, "s3:GetObject", "arn:aws:s3:::bucket/ann/key", lowered, ACCOUNT)
+            return evaluate(question, policies).allowed
+
+        asked = naive.Asked(f"arn:aws:iam::{ACCOUNT}:user/ann", "s3:GetObject", "arn:aws:s3:::bucket/ann/key", context)
+
+        def plainly(written: Any = written, asked: naive.Asked = asked) -> bool:
+            return naive.decide(asked, [written]) == "Allowed"
+
+        if not ask() or not plainly():
+            raise AssertionError("the benchmark's policy must allow")
+        quick, slow = best(ask, 5000), best(plainly, 200)
+        say(f"a decision, {count} statements with 3 conditions each, compiled", quick, f"{1e6 / quick:,.0f}/s")
+        say(f"the same, naive (reads the JSON's values at each decision), {slow / quick:.0f} times", slow, "")
+
+
+async def rig(folder: Path) -> Any:
+    """A database with IAM and S3, and a user with five statements."""
+    database, clock = Database(folder / "chamber.db"), SystemClock()
+    owners = {"iam": iam.SERVICE.migrations, "s3": s3.SERVICE.migrations}
+    await migrate(database, {name: path for name, path in owners.items() if path is not None})
+    make: Any = iam.SERVICE.identities
+    doors = SimpleNamespace(
+        account=ACCOUNT, region="us-east-1", folder=folder, clock=clock, database=database,
+        identities=make(database, folder, ACCOUNT, None, clock), services={"iam": iam.SERVICE, "s3": s3.SERVICE},
+        recorder=SimpleNamespace(record=lambda segment: None), parts={}, endpoint="http://127.0.0.1:4566",
+    )  # fmt: skip
+    return doors
+
+
+def call_of(doors: Any, principal: Any, headers: Headers | None) -> Call:
+    """A call as the pipeline makes it."""
+    segment = Segment("t", "s", "", "s3", "x", 0)
+    return Call(
+        principal, ACCOUNT, "us-east-1", "r", doors.clock.now(), doors, segment, headers=headers, signed_by="header"
+    )
+
+
+async def do(doors: Any, service: Any, name: str, **request: Any) -> Any:
+    """Run an operation as the root user, without being asked."""
+    return await service.operations[name].run(call_of(doors, doors.identities.root.principal, None), request)
+
+
+async def user(doors: Any) -> tuple[str, str]:
+    """A user with five statements, and its key."""
+    await do(doors, iam.SERVICE, "CreateUser", UserName="ann")
+    key = (await do(doors, iam.SERVICE, "CreateAccessKey", UserName="ann"))["AccessKey"]
+    text = json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:RequestedRegion": "us-east-1"}}},
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::bucket"},
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"},
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::bucket/*"},
+        {"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"},
+    ]})  # fmt: skip
+    await do(doors, iam.SERVICE, "PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=text)
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def signed(method: str, path: str, key: tuple[str, str], body: bytes = b"") -> HttpRequest:
+    """A request as boto3 signs it."""
+    asked = AWSRequest(method, f"http://127.0.0.1:4566{path}", data=body)
+    S3SigV4Auth(Credentials(*key), "s3", "us-east-1").add_auth(asked)
+    headers = {"host": "127.0.0.1:4566", "content-length": str(len(body)), **dict(asked.headers.items())}
+    return HttpRequest(method, path, "", Headers(headers.items()))
+
+
+async def steps(say: Callable[[str, float, str], None], folder: Path) -> None:
+    """The step of a request that asks IAM, and both steps in a whole PUT."""
+    doors = await rig(folder)
+    key = await user(doors)
+    await do(doors, s3.SERVICE, "CreateBucket", Bucket="bucket")
+    principal = doors.identities.credential(key[0], "", doors.clock.now()).principal
+    headers = signed("GET", "/bucket/a", key).headers
+    get = s3.SERVICE.operations["GetObject"]
+    call = call_of(doors, principal, headers)
+
+    def ask(name: str) -> None:
+        call.segment.decisions.clear()
+        authorize(call, s3.SERVICE, get, {"Bucket": "bucket", "Key": name})
+
+    say("authorize a GetObject seen before, 5 statements", best(lambda: ask("a"), 5000), "")
+    numbers = iter(range(10_000_000))
+    say("authorize a GetObject of a new key", best(lambda: ask(f"k{next(numbers)}"), 2000), "")
+
+    def needs() -> None:
+        for _ in get.needs(call, {"Bucket": "bucket", "Key": "a"}):
+            pass
+
+    say("  of these, S3's own needs()", best(needs, 5000), "")
+    await share(say, doors, key)
+    await doors.database.close()
+
+
+async def share(say: Callable[[str, float, str], None], doors: Any, key: tuple[str, str]) -> None:
+    """Whole PUTs of 1 KiB through the pipeline, with the time that signature and decision take in them."""
+    spent = {"authenticate": 0.0, "authorize": 0.0}
+
+    def timed(name: str, work: Any) -> Any:
+        def run(*given: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return work(*given)
+            finally:
+                spent[name] += time.perf_counter() - began
+
+        return run
+
+    made = front.Pipeline()
+    made.open(doors)
+    doors.ask = made.ask
+    plain = front.authenticate, front.authorize
+    front.authenticate, front.authorize = timed("authenticate", plain[0]), timed("authorize", plain[1])
+    body, count = b"x" * 1024, 1000
+    requests = [signed("PUT", f"/bucket/k{n}", key, body) for n in range(count)]
+    try:
+        began = time.perf_counter()
+        for request in requests:
+            reply = await made.handle(request, Held(body))
+            if reply.status != 200:
+                raise AssertionError(f"PUT answered {reply.status} {reply.body!r}")
+        whole = time.perf_counter() - began
+    finally:
+        front.authenticate, front.authorize = plain
+    say("a PUT of 1 KiB through the pipeline, in process, with its commit", whole / count * 1e6, "")
+    for name, seconds in spent.items():
+        say(f"  of it, {name}", seconds / count * 1e6, f"{seconds / whole:.1%}")
+    both = sum(spent.values())
+    say("  signature and decision together", both / count * 1e6, f"{both / whole:.1%}")
+
+
+def main() -> int:
+    """Measure, and print a line each."""
+
+    def say(what: str, micros: float, more: str) -> None:
+        print(f"{micros:9.2f} us  {what}  {more}".rstrip(), flush=True)
+
+    decisions(say)
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(steps(say, Path(folder)))
+    return 0
