@@ -24,8 +24,11 @@ from cloudchamber.base.body import Held, read_all, read_reply
 from cloudchamber.base.clock import iso
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.console import accounts
+from cloudchamber.console.asking import who_can
+from cloudchamber.console.writing import written_policy
 from cloudchamber.contract.identity import Principal
 from cloudchamber.front.incoming import BodyCut
+from cloudchamber.track.story import story
 from cloudchamber.track.track import Segment, Trace, segment_id
 from cloudchamber.track.tree import COMMAND_LINE, background, decision_text, short, steps, title
 from cloudchamber.wire.http import HttpReply, HttpRequest
@@ -104,8 +107,12 @@ class Console:
                 found = recorder.track(track_id)
                 return _json(_track(found)) if found else _text(404, f"no track {track_id}")
             case ["api", "why", request_id]:
-                segment = recorder.by_request(request_id)
-                return _json(_segment(segment)) if segment else _text(404, f"no request {request_id}")
+                segment = recorder.last_denied() if request_id == "last" else recorder.by_request(request_id)
+                return _json(_told(segment)) if segment else _text(404, f"no request {request_id}")
+            case ["api", "who-can"]:
+                return _json(await who_can(self._doors, query.get("action", ""), query.get("resource", "*")))
+            case ["api", "policy", *name]:
+                return _json(await written_policy(self._doors, self._as_root, "/".join(name)))
             case ["api", "follow"]:
                 headers = [("Content-Type", "text/event-stream"), *_SAFE]
                 return HttpReply(200, headers, self._follow())
@@ -245,6 +252,10 @@ def _track(segments: Sequence[Segment]) -> dict[str, Any]:
 def _segment(segment: Segment) -> dict[str, Any]:
     places = {"who": short(segment.principal), "what": short(segment.resource)}
     return {**asdict(segment), **places, "decided": [decision_text(d) for d in segment.decisions]}
+
+
+def _told(segment: Segment) -> dict[str, Any]:
+    return {**_segment(segment), "stories": [story(told) for told in segment.decisions]}
 
 
 def _local(request: HttpRequest) -> bool:

@@ -95,7 +95,10 @@ def write(allowed: Sequence[Asked], denied: Sequence[Asked] = (), kept: Sequence
     statements, reasons = _statements(grants)
     body = _without_idle({"Version": "2012-10-17", "Statement": statements}, allowed)
     left = {(s["Sid"], resource) for s in body["Statement"] for resource in strings(s["Resource"])}
-    body["Statement"] = [*body["Statement"], *kept]
+    sids = {s["Sid"] for s in body["Statement"]}
+    for deny in kept:
+        named = {"Sid": _unique(str(deny["Sid"]), sids)} if deny.get("Sid") else {}
+        body["Statement"] = [*body["Statement"], {**deny, **named}]
     return Written(body, tuple(r for r in reasons if r[:2] in left), size(body))
 
 

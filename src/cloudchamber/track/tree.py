@@ -116,7 +116,7 @@ def lines(segments: Sequence[Segment], width: int = 100) -> list[str]:
         what = f"{segment.service} {segment.name}"
         room = width - len(head) - len(what) - len(outcome) - 4
         words = (what, _middle(short(segment.resource), max(room, 16)), outcome)
-        out.append(_one_line(head + "  ".join(word for word in words if word)))
+        out.append(one_line(head + "  ".join(word for word in words if word)))
         pad = " " * (len(head) + 2)
         below = [f"as {short(segment.principal)}"] if segment.principal else []
         below += [decision_text(d) for d in segment.decisions]
@@ -125,7 +125,7 @@ def lines(segments: Sequence[Segment], width: int = 100) -> list[str]:
             below.append(str(told))
         for text in below:
             out += textwrap.wrap(
-                _one_line(text), width, initial_indent=pad, subsequent_indent=pad + "  ", break_on_hyphens=False
+                one_line(text), width, initial_indent=pad, subsequent_indent=pad + "  ", break_on_hyphens=False
             )
     return out
 
@@ -143,6 +143,6 @@ def _middle(text: str, room: int) -> str:
     return f"{text[: room - 1 - keep]}…{text[-keep:]}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Text without control characters: names come from anybody, and terminals obey."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The least-privilege policy of a role or user, from the record of what it really did."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from cloudchamber.console.errors import NoSuchEntity
+from cloudchamber.contract.identity import Principal
+from cloudchamber.policy.compare import compare
+from cloudchamber.policy.document import Subject
+from cloudchamber.policy.least import MANAGED_MAX, ROLE_INLINE_MAX, USER_INLINE_MAX, Asked, prove, write
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.policy.evaluate import Policy
+    from cloudchamber.policy.least import Proof
+    from cloudchamber.track.usage import Usage
+
+    Ask = Callable[[str, str, Mapping[str, Any]], Awaitable[Any]]
+
+
+async def written_policy(doors: Doors, ask: Ask, name: str) -> dict[str, Any]:
+    """The policy of a role or user (by name, a part of it that fits one alone, or ARN), with its proof and comparison.
+
+    Raises:
+        NoSuchEntity: nobody, or more than one, has that name.
+    """
+    kind, arn, short = await _entity(doors, ask, name)
+    account = arn.split(":")[4]
+    record = doors.recorder.usage(account, arn)
+    session = f"arn:aws:sts::{account}:assumed-role/{short}/any-session"
+    who = Principal("assumed-role" if kind == "role" else "user", account, session if kind == "role" else arn,
+                    entity_arn=arn)  # fmt: skip
+    current = doors.identities.policies(who).identity
+    actions = {f"{s.name}:{o}" for s in doors.services.values() for o in s.operations} | {u.action for u in record}
+    told = await asyncio.to_thread(_told, record, current, actions, who)
+    return {"entity": arn, "kind": kind, "name": short, "account": account} | told
+
+
+async def _entity(doors: Doors, ask: Ask, name: str) -> tuple[str, str, str]:
+    """Kind, ARN and name."""
+    wanted = name.rsplit("/", 1)[-1] if name.startswith("arn:") else name
+    near: list[tuple[str, str, str]] = []
+    for kind, operation, members, member in (
+        ("role", "ListRoles", "Roles", "RoleName"),
+        ("user", "ListUsers", "Users", "UserName"),
+    ):
+        more: dict[str, Any] = {}
+        while True:
+            answer = await ask("iam", operation, more)
+            for one in answer[members]:
+                found = (kind, one["Arn"], one[member])
+                if name in (one["Arn"], one[member]):
+                    return found
+                if wanted.lower() in one[member].lower():
+                    near.append(found)
+            if not answer.get("IsTruncated"):
+                break
+            more = {"Marker": answer["Marker"]}
+    if len(near) == 1 and not name.startswith("arn:"):
+        return near[0]
+    several = f"; {', '.join(n for _, _, n in near[:5])} have it in their names" if near else ""
+    raise NoSuchEntity(f"there is no role or user {name}{several}")
+
+
+def _asked(one: Usage) -> Asked:
+    return Asked(one.action, one.resource, {key: _value(value) for key, value in one.keys.items()})
+
+
+def _value(value: Any) -> str | tuple[str, ...]:
+    return tuple(cast("list[str]", value)) if isinstance(value, list) else str(value)
+
+
+def _told(
+    record: Sequence[Usage], current: Sequence[Policy], actions: set[str], principal: Principal
+) -> dict[str, Any]:
+    """Everything that is said, from values alone: runs on a thread."""
+    needed = [one for one in record if one.allowed and one.granted_by == "identity"]
+    refused = [one for one in record if not one.allowed]
+    allowed, denied = [_asked(one) for one in needed], [_asked(one) for one in refused]
+    kept = _denials(current)
+    written = write(allowed, denied, kept)
+    entity = principal.entity_arn if principal.kind == "assumed-role" else ""
+    proof = prove(written.policy, allowed, denied, Subject(principal.kind, principal.account, principal.arn, entity))
+    granted = {(one.action, one.resource) for one in needed}
+    return {
+        "policy": written.policy,
+        "reasons": [{"sid": sid, "resource": resource, "why": why} for sid, resource, why in written.reasons],
+        "kept_denials": len(kept),
+        "size": written.size,
+        "limits": {"managed": MANAGED_MAX, "inline": ROLE_INLINE_MAX if entity else USER_INLINE_MAX},
+        "recorded": {
+            "decisions": sum(one.count for one in record),
+            "different": len(record),
+            "since": min((one.first for one in record), default=None),
+            "until": max((one.last for one in record), default=None),
+        },
+        "proof": _proof(proof, needed),
+        "denied": [_shown(one) for one in refused if (one.action, one.resource) not in granted],
+        "by_resource": [_shown(one) for one in record if one.allowed and one.granted_by == "resource"],
+        "granted": [asdict(one) for one in compare(current, [_asked(o) for o in record if o.allowed], actions)],
+        "current": [one.name for one in current],
+    }
+
+
+def _denials(current: Sequence[Policy]) -> list[Mapping[str, Any]]:
+    """Statements that deny: a policy is not made smaller by what it forbids."""
+    found: list[Mapping[str, Any]] = []
+    for one in current:
+        for statement in one.document.statements:
+            if statement.effect == "Deny" and statement.source not in found:
+                found.append(statement.source)
+    return found
+
+
+def _proof(proof: Proof, needed: Sequence[Usage]) -> dict[str, Any]:
+    return {
+        "holds": proof.holds,
+        "replayed": sum(one.count for one in needed),
+        "different": proof.replayed,
+        "refused": [asdict(one) for one in proof.refused],
+        "opened": [asdict(one) for one in proof.opened],
+        "parts": proof.parts,
+        "idle": list(proof.idle),
+    }
+
+
+def _shown(one: Usage) -> dict[str, Any]:
+    return {"action": one.action, "resource": one.resource, "count": one.count, "last": one.last, "step": one.segment}

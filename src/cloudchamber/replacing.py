@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One policy in the place of all that a role or user has, and back again.
+
+The new one is put before the others go, so that no call meets a moment without a policy; what was there is written to
+a file first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.errors import ChamberError
+from cloudchamber.client import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cloudchamber.client import Client
+
+NAME = "LeastPrivilege"
+"""Of the inline policy that is put in force."""
+
+
+def held(client: Client, kind: str, name: str) -> dict[str, Any]:
+    """The policies of a role or user (`kind`): inline documents by name, and the ARNs of attached ones."""
+    title, who = _of(kind, name)
+    inline: dict[str, Any] = {}
+    for policy in _all(client, f"List{title}Policies", "PolicyNames", who):
+        inline[policy] = client.ask("iam", f"Get{title}Policy", **who, PolicyName=policy)["PolicyDocument"]
+    attached = [one["PolicyArn"] for one in _all(client, f"ListAttached{title}Policies", "AttachedPolicies", who)]
+    return {"kind": kind, "name": name, "inline": inline, "attached": attached}
+
+
+def replace(client: Client, kind: str, name: str, policy: Mapping[str, Any]) -> Path:
+    """Put `policy` in force as the only one of a role or user; the file that undoes it.
+
+    Raises:
+        Refused: IAM's error. What was in force until then still is.
+    """
+    before = held(client, kind, name)
+    undo = _keep(client, before)
+    _become(client, before, {"inline": {NAME: json.dumps(policy)}, "attached": []})
+    return undo
+
+
+def restore(client: Client, path: Path) -> dict[str, Any]:
+    """Give a role or user the policies back that a file of `replace` has.
+
+    Raises:
+        ChamberError: the file is none of those.
+    """
+    try:
+        wanted = json.loads(path.read_text(encoding="utf-8"))
+        now = held(client, wanted["kind"], wanted["name"])
+        _become(client, now, wanted)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ChamberError(f"{path} is no file of an earlier --apply: {error}") from error
+    return wanted
+
+
+def _become(client: Client, now: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Additions first; if one is refused, those before it are taken back."""
+    title, who = _of(now["kind"], now["name"])
+    added: list[tuple[str, dict[str, Any]]] = []
+    try:
+        for name, document in wanted["inline"].items():
+            client.ask("iam", f"Put{title}Policy", **who, PolicyName=name, PolicyDocument=document)
+            added.append(_undo_put(title, name, now))
+        for arn in wanted["attached"]:
+            if arn not in now["attached"]:
+                client.ask("iam", f"Attach{title}Policy", **who, PolicyArn=arn)
+                added.append((f"Detach{title}Policy", {"PolicyArn": arn}))
+    except Refused:
+        for operation, request in reversed(added):
+            client.ask("iam", operation, **who, **request)
+        raise
+    for name in now["inline"]:
+        if name not in wanted["inline"]:
+            client.ask("iam", f"Delete{title}Policy", **who, PolicyName=name)
+    for arn in now["attached"]:
+        if arn not in wanted["attached"]:
+            client.ask("iam", f"Detach{title}Policy", **who, PolicyArn=arn)
+
+
+def _undo_put(title: str, name: str, now: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if name in now["inline"]:
+        return f"Put{title}Policy", {"PolicyName": name, "PolicyDocument": now["inline"][name]}
+    return f"Delete{title}Policy", {"PolicyName": name}
+
+
+def _keep(client: Client, before: Mapping[str, Any]) -> Path:
+    folder = client.state / "undo"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    numbers = [p.stem.rpartition("-")[2] for p in folder.glob("*-*.json")]
+    number = 1 + max((int(text) for text in numbers if text.isdigit()), default=0)
+    path = folder / f"{before['name']}-{number}.json"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(before, file, indent=2)
+    return path
+
+
+def _of(kind: str, name: str) -> tuple[str, dict[str, Any]]:
+    title = {"role": "Role", "user": "User"}[kind]
+    return title, {f"{title}Name": name}
+
+
+def _all(client: Client, operation: str, members: str, who: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    more: dict[str, Any] = {}
+    while True:
+        answer = client.ask("iam", operation, **who, **more)
+        found += answer.get(members, [])
+        if not answer.get("IsTruncated"):
+            return found
+        more = {"Marker": answer["Marker"]}
