@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a tool: ``python -m tools gen``, ``check``, ``test``, ``bench policy``, ``differential``."""
+"""Run a tool: ``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench policy``, ``differential``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def main() -> int:
     name, *rest = sys.argv[1:] or [""]
     if name == "gen":
         return gen.main(rest)
+    if name == "namespaces":
+        return importlib.import_module("tools.gen_namespaces").main()
     if name == "policies":
         return gen_policies.main(rest)
     if name == "check":

@@ -6,6 +6,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
+AccessAdvisorUsageGranularityType = Literal["SERVICE_LEVEL", "ACTION_LEVEL"]
+
 AttachmentType = Literal["user", "group", "role"]
 
 ContextKeyTypeEnum = Literal[
@@ -37,13 +39,23 @@ PolicySourceType = Literal["user", "group", "role", "aws-managed", "user-managed
 
 PolicyUsageType = Literal["PermissionsPolicy", "PermissionsBoundary"]
 
+ReportFormatType = Literal["text/csv"]
+
+ReportStateType = Literal["STARTED", "INPROGRESS", "COMPLETE"]
+
 assertionEncryptionModeType = Literal["Required", "Allowed"]
 
 assignmentStatusType = Literal["Assigned", "Unassigned", "Any"]
 
 encodingType = Literal["SSH", "PEM"]
 
+jobStatusType = Literal["IN_PROGRESS", "COMPLETED", "FAILED"]
+
+policyOwnerEntityType = Literal["USER", "ROLE", "GROUP"]
+
 policyScopeType = Literal["All", "AWS", "Local"]
+
+policyType = Literal["INLINE", "MANAGED"]
 
 statusType = Literal["Active", "Inactive", "Expired"]
 
@@ -91,6 +103,12 @@ class AccessKey(TypedDict):
     Status: statusType
     SecretAccessKey: str
     CreateDate: NotRequired[datetime]
+
+
+class AccessKeyLastUsed(TypedDict):
+    LastUsedDate: NotRequired[datetime]
+    ServiceName: str
+    Region: str
 
 
 class AccessKeyMetadata(TypedDict):
@@ -157,6 +175,10 @@ class CreateAccessKeyRequest(TypedDict):
 
 class CreateAccessKeyResponse(TypedDict):
     AccessKey: AccessKey
+
+
+class CreateAccountAliasRequest(TypedDict):
+    AccountAlias: str
 
 
 class CreateGroupRequest(TypedDict):
@@ -300,6 +322,10 @@ class DeleteAccessKeyRequest(TypedDict):
     AccessKeyId: str
 
 
+class DeleteAccountAliasRequest(TypedDict):
+    AccountAlias: str
+
+
 class DeleteGroupPolicyRequest(TypedDict):
     GroupName: str
     PolicyName: str
@@ -418,6 +444,24 @@ class EnableMFADeviceRequest(TypedDict):
     AuthenticationCode2: str
 
 
+class EntityDetails(TypedDict):
+    EntityInfo: EntityInfo
+    LastAuthenticated: NotRequired[datetime]
+
+
+class EntityInfo(TypedDict):
+    Arn: str
+    Name: str
+    Type: policyOwnerEntityType
+    Id: str
+    Path: NotRequired[str]
+
+
+class ErrorDetails(TypedDict):
+    Message: str
+    Code: str
+
+
 class EvaluationResult(TypedDict):
     EvalActionName: str
     EvalResourceName: NotRequired[str]
@@ -430,12 +474,56 @@ class EvaluationResult(TypedDict):
     ResourceSpecificResults: NotRequired[list[ResourceSpecificResult]]
 
 
+class GenerateCredentialReportResponse(TypedDict):
+    State: NotRequired[ReportStateType]
+    Description: NotRequired[str]
+
+
+class GenerateServiceLastAccessedDetailsRequest(TypedDict):
+    Arn: str
+    Granularity: NotRequired[AccessAdvisorUsageGranularityType]
+
+
+class GenerateServiceLastAccessedDetailsResponse(TypedDict):
+    JobId: NotRequired[str]
+
+
+class GetAccessKeyLastUsedRequest(TypedDict):
+    AccessKeyId: str
+
+
+class GetAccessKeyLastUsedResponse(TypedDict):
+    UserName: NotRequired[str]
+    AccessKeyLastUsed: NotRequired[AccessKeyLastUsed]
+
+
+class GetAccountAuthorizationDetailsRequest(TypedDict):
+    Filter: NotRequired[list[EntityType]]
+    MaxItems: NotRequired[int]
+    Marker: NotRequired[str]
+
+
+class GetAccountAuthorizationDetailsResponse(TypedDict):
+    UserDetailList: NotRequired[list[UserDetail]]
+    GroupDetailList: NotRequired[list[GroupDetail]]
+    RoleDetailList: NotRequired[list[RoleDetail]]
+    Policies: NotRequired[list[ManagedPolicyDetail]]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
 class GetAccountPasswordPolicyResponse(TypedDict):
     PasswordPolicy: PasswordPolicy
 
 
 class GetAccountSummaryResponse(TypedDict):
     SummaryMap: NotRequired[dict[str, int]]
+
+
+class GetCredentialReportResponse(TypedDict):
+    Content: NotRequired[bytes]
+    ReportFormat: NotRequired[ReportFormatType]
+    GeneratedTime: NotRequired[datetime]
 
 
 class GetGroupPolicyRequest(TypedDict):
@@ -570,6 +658,40 @@ class GetServerCertificateResponse(TypedDict):
     ServerCertificate: ServerCertificate
 
 
+class GetServiceLastAccessedDetailsRequest(TypedDict):
+    JobId: str
+    MaxItems: NotRequired[int]
+    Marker: NotRequired[str]
+
+
+class GetServiceLastAccessedDetailsResponse(TypedDict):
+    JobStatus: jobStatusType
+    JobType: NotRequired[AccessAdvisorUsageGranularityType]
+    JobCreationDate: datetime
+    ServicesLastAccessed: list[ServiceLastAccessed]
+    JobCompletionDate: datetime
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+    Error: NotRequired[ErrorDetails]
+
+
+class GetServiceLastAccessedDetailsWithEntitiesRequest(TypedDict):
+    JobId: str
+    ServiceNamespace: str
+    MaxItems: NotRequired[int]
+    Marker: NotRequired[str]
+
+
+class GetServiceLastAccessedDetailsWithEntitiesResponse(TypedDict):
+    JobStatus: jobStatusType
+    JobCreationDate: datetime
+    JobCompletionDate: datetime
+    EntityDetailsList: list[EntityDetails]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+    Error: NotRequired[ErrorDetails]
+
+
 class GetServiceLinkedRoleDeletionStatusRequest(TypedDict):
     DeletionTaskId: str
 
@@ -604,6 +726,16 @@ class Group(TypedDict):
     GroupId: str
     Arn: str
     CreateDate: datetime
+
+
+class GroupDetail(TypedDict):
+    Path: NotRequired[str]
+    GroupName: NotRequired[str]
+    GroupId: NotRequired[str]
+    Arn: NotRequired[str]
+    CreateDate: NotRequired[datetime]
+    GroupPolicyList: NotRequired[list[PolicyDetail]]
+    AttachedManagedPolicies: NotRequired[list[AttachedPolicy]]
 
 
 class InlinePolicyIdentifierType(TypedDict):
@@ -773,6 +905,18 @@ class ListInstanceProfilesResponse(TypedDict):
     Marker: NotRequired[str]
 
 
+class ListMFADeviceTagsRequest(TypedDict):
+    SerialNumber: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListMFADeviceTagsResponse(TypedDict):
+    Tags: list[Tag]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
 class ListMFADevicesRequest(TypedDict):
     UserName: NotRequired[str]
     Marker: NotRequired[str]
@@ -803,6 +947,23 @@ class ListOpenIDConnectProvidersRequest(TypedDict):
 
 class ListOpenIDConnectProvidersResponse(TypedDict):
     OpenIDConnectProviderList: NotRequired[list[OpenIDConnectProviderListEntry]]
+
+
+class ListPoliciesGrantingServiceAccessEntry(TypedDict):
+    ServiceNamespace: NotRequired[str]
+    Policies: NotRequired[list[PolicyGrantingServiceAccess]]
+
+
+class ListPoliciesGrantingServiceAccessRequest(TypedDict):
+    Marker: NotRequired[str]
+    Arn: str
+    ServiceNamespaces: list[str]
+
+
+class ListPoliciesGrantingServiceAccessResponse(TypedDict):
+    PoliciesGrantingServiceAccess: list[ListPoliciesGrantingServiceAccessEntry]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
 
 
 class ListPoliciesRequest(TypedDict):
@@ -912,6 +1073,18 @@ class ListSSHPublicKeysResponse(TypedDict):
     Marker: NotRequired[str]
 
 
+class ListServerCertificateTagsRequest(TypedDict):
+    ServerCertificateName: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListServerCertificateTagsResponse(TypedDict):
+    Tags: list[Tag]
+    IsTruncated: NotRequired[bool]
+    Marker: NotRequired[str]
+
+
 class ListServerCertificatesRequest(TypedDict):
     PathPrefix: NotRequired[str]
     Marker: NotRequired[str]
@@ -1010,6 +1183,21 @@ class MFADevice(TypedDict):
     EnableDate: datetime
 
 
+class ManagedPolicyDetail(TypedDict):
+    PolicyName: NotRequired[str]
+    PolicyId: NotRequired[str]
+    Arn: NotRequired[str]
+    Path: NotRequired[str]
+    DefaultVersionId: NotRequired[str]
+    AttachmentCount: NotRequired[int]
+    PermissionsBoundaryUsageCount: NotRequired[int]
+    IsAttachable: NotRequired[bool]
+    Description: NotRequired[str]
+    CreateDate: NotRequired[datetime]
+    UpdateDate: NotRequired[datetime]
+    PolicyVersionList: NotRequired[list[PolicyVersion]]
+
+
 class OpenIDConnectProviderListEntry(TypedDict):
     Arn: NotRequired[str]
 
@@ -1052,6 +1240,19 @@ class Policy(TypedDict):
     CreateDate: NotRequired[datetime]
     UpdateDate: NotRequired[datetime]
     Tags: NotRequired[list[Tag]]
+
+
+class PolicyDetail(TypedDict):
+    PolicyName: NotRequired[str]
+    PolicyDocument: NotRequired[str]
+
+
+class PolicyGrantingServiceAccess(TypedDict):
+    PolicyName: str
+    PolicyType: policyType
+    PolicyArn: NotRequired[str]
+    EntityType: NotRequired[policyOwnerEntityType]
+    EntityName: NotRequired[str]
 
 
 class PolicyGroup(TypedDict):
@@ -1170,6 +1371,21 @@ class Role(TypedDict):
     SourceRoleTemplate: NotRequired[SourceRoleTemplate]
 
 
+class RoleDetail(TypedDict):
+    Path: NotRequired[str]
+    RoleName: NotRequired[str]
+    RoleId: NotRequired[str]
+    Arn: NotRequired[str]
+    CreateDate: NotRequired[datetime]
+    AssumeRolePolicyDocument: NotRequired[str]
+    InstanceProfileList: NotRequired[list[InstanceProfile]]
+    RolePolicyList: NotRequired[list[PolicyDetail]]
+    AttachedManagedPolicies: NotRequired[list[AttachedPolicy]]
+    PermissionsBoundary: NotRequired[AttachedPermissionsBoundary]
+    Tags: NotRequired[list[Tag]]
+    RoleLastUsed: NotRequired[RoleLastUsed]
+
+
 class RoleLastUsed(TypedDict):
     LastUsedDate: NotRequired[datetime]
     Region: NotRequired[str]
@@ -1221,6 +1437,16 @@ class ServerCertificateMetadata(TypedDict):
     Arn: str
     UploadDate: NotRequired[datetime]
     Expiration: NotRequired[datetime]
+
+
+class ServiceLastAccessed(TypedDict):
+    ServiceName: str
+    LastAuthenticated: NotRequired[datetime]
+    ServiceNamespace: str
+    LastAuthenticatedEntity: NotRequired[str]
+    LastAuthenticatedRegion: NotRequired[str]
+    TotalAuthenticatedEntities: NotRequired[int]
+    TrackedActionsLastAccessed: NotRequired[list[TrackedActionLastAccessed]]
 
 
 class ServiceSpecificCredential(TypedDict):
@@ -1319,6 +1545,11 @@ class TagInstanceProfileRequest(TypedDict):
     Tags: list[Tag]
 
 
+class TagMFADeviceRequest(TypedDict):
+    SerialNumber: str
+    Tags: list[Tag]
+
+
 class TagOpenIDConnectProviderRequest(TypedDict):
     OpenIDConnectProviderArn: str
     Tags: list[Tag]
@@ -1339,13 +1570,30 @@ class TagSAMLProviderRequest(TypedDict):
     Tags: list[Tag]
 
 
+class TagServerCertificateRequest(TypedDict):
+    ServerCertificateName: str
+    Tags: list[Tag]
+
+
 class TagUserRequest(TypedDict):
     UserName: str
     Tags: list[Tag]
 
 
+class TrackedActionLastAccessed(TypedDict):
+    ActionName: NotRequired[str]
+    LastAccessedEntity: NotRequired[str]
+    LastAccessedTime: NotRequired[datetime]
+    LastAccessedRegion: NotRequired[str]
+
+
 class UntagInstanceProfileRequest(TypedDict):
     InstanceProfileName: str
+    TagKeys: list[str]
+
+
+class UntagMFADeviceRequest(TypedDict):
+    SerialNumber: str
     TagKeys: list[str]
 
 
@@ -1366,6 +1614,11 @@ class UntagRoleRequest(TypedDict):
 
 class UntagSAMLProviderRequest(TypedDict):
     SAMLProviderArn: str
+    TagKeys: list[str]
+
+
+class UntagServerCertificateRequest(TypedDict):
+    ServerCertificateName: str
     TagKeys: list[str]
 
 
@@ -1514,6 +1767,19 @@ class User(TypedDict):
     Arn: str
     CreateDate: datetime
     PasswordLastUsed: NotRequired[datetime]
+    PermissionsBoundary: NotRequired[AttachedPermissionsBoundary]
+    Tags: NotRequired[list[Tag]]
+
+
+class UserDetail(TypedDict):
+    Path: NotRequired[str]
+    UserName: NotRequired[str]
+    UserId: NotRequired[str]
+    Arn: NotRequired[str]
+    CreateDate: NotRequired[datetime]
+    UserPolicyList: NotRequired[list[PolicyDetail]]
+    GroupList: NotRequired[list[str]]
+    AttachedManagedPolicies: NotRequired[list[AttachedPolicy]]
     PermissionsBoundary: NotRequired[AttachedPermissionsBoundary]
     Tags: NotRequired[list[Tag]]
 

@@ -87,8 +87,8 @@ def create_policy(call: Call, request: Request) -> Iterable[Need]:
         yield Need("iam:TagPolicy", where, tag_keys(request))
 
 
-def provider(action: str, member: str) -> Needs:
-    """On an identity provider, whose ARN a member of the request is."""
+def on(action: str, member: str) -> Needs:
+    """On what a member of the request names by its ARN."""
     return lambda call, request: (Need(f"iam:{action}", request[member], tag_keys(request)),)
 
 

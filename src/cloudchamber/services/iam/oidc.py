@@ -91,7 +91,7 @@ async def create_open_id_connect_provider(call: Call, request: Mapping[str, Any]
     return await call.doors.database.write(change)
 
 
-@operation("GetOpenIDConnectProvider", needs=needs.provider("GetOpenIDConnectProvider", _MEMBER))
+@operation("GetOpenIDConnectProvider", needs=needs.on("GetOpenIDConnectProvider", _MEMBER))
 async def get_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A provider; its URL without the scheme. Source: IAM API Reference, GetOpenIDConnectProvider."""
 
@@ -115,7 +115,7 @@ async def list_open_id_connect_providers(call: Call, request: Mapping[str, Any])
     return {"OpenIDConnectProviderList": [{"Arn": one.arn} for one in found]}
 
 
-@operation("DeleteOpenIDConnectProvider", needs=needs.provider("DeleteOpenIDConnectProvider", _MEMBER))
+@operation("DeleteOpenIDConnectProvider", needs=needs.on("DeleteOpenIDConnectProvider", _MEMBER))
 async def delete_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Trust an issuer no longer; again is no error. Source: IAM API Reference, DeleteOpenIDConnectProvider."""
 
@@ -129,7 +129,7 @@ async def delete_open_id_connect_provider(call: Call, request: Mapping[str, Any]
     return {}
 
 
-@operation("AddClientIDToOpenIDConnectProvider", needs=needs.provider("AddClientIDToOpenIDConnectProvider", _MEMBER))
+@operation("AddClientIDToOpenIDConnectProvider", needs=needs.on("AddClientIDToOpenIDConnectProvider", _MEMBER))
 async def add_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take tokens of one more audience; again is no error.
 
@@ -149,7 +149,7 @@ async def add_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
 @operation(
     "RemoveClientIDFromOpenIDConnectProvider",
-    needs=needs.provider("RemoveClientIDFromOpenIDConnectProvider", _MEMBER),
+    needs=needs.on("RemoveClientIDFromOpenIDConnectProvider", _MEMBER),
 )
 async def remove_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take tokens of an audience no longer; again is no error.
@@ -168,7 +168,7 @@ async def remove_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, 
 
 @operation(
     "UpdateOpenIDConnectProviderThumbprint",
-    needs=needs.provider("UpdateOpenIDConnectProviderThumbprint", _MEMBER),
+    needs=needs.on("UpdateOpenIDConnectProviderThumbprint", _MEMBER),
 )
 async def update_thumbprint(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Replace all thumbprints. Source: IAM API Reference, UpdateOpenIDConnectProviderThumbprint."""
@@ -182,14 +182,14 @@ async def update_thumbprint(call: Call, request: Mapping[str, Any]) -> dict[str,
     return {}
 
 
-@operation("TagOpenIDConnectProvider", needs=needs.provider("TagOpenIDConnectProvider", _MEMBER))
+@operation("TagOpenIDConnectProvider", needs=needs.on("TagOpenIDConnectProvider", _MEMBER))
 async def tag_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Add tags, replacing those of the same key. Source: IAM API Reference, TagOpenIDConnectProvider."""
     await call.doors.database.write(lambda tx: tables.put_tags(tx, _found(tx, call, request).arn, request["Tags"]))
     return {}
 
 
-@operation("UntagOpenIDConnectProvider", needs=needs.provider("UntagOpenIDConnectProvider", _MEMBER))
+@operation("UntagOpenIDConnectProvider", needs=needs.on("UntagOpenIDConnectProvider", _MEMBER))
 async def untag_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Remove tags by key. Source: IAM API Reference, UntagOpenIDConnectProvider."""
 
@@ -201,7 +201,7 @@ async def untag_open_id_connect_provider(call: Call, request: Mapping[str, Any])
     return {}
 
 
-@operation("ListOpenIDConnectProviderTags", needs=needs.provider("ListOpenIDConnectProviderTags", _MEMBER))
+@operation("ListOpenIDConnectProviderTags", needs=needs.on("ListOpenIDConnectProviderTags", _MEMBER))
 async def list_open_id_connect_provider_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Tags, by key. Source: IAM API Reference, ListOpenIDConnectProviderTags."""
 

@@ -66,7 +66,7 @@ async def create_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
     return await call.doors.database.write(change)
 
 
-@operation("GetSAMLProvider", needs=needs.provider("GetSAMLProvider", _MEMBER))
+@operation("GetSAMLProvider", needs=needs.on("GetSAMLProvider", _MEMBER))
 async def get_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A provider with its metadata; of private keys only their ids. Source: IAM API Reference, GetSAMLProvider."""
 
@@ -102,7 +102,7 @@ async def list_saml_providers(call: Call, request: Mapping[str, Any]) -> dict[st
     }
 
 
-@operation("UpdateSAMLProvider", needs=needs.provider("UpdateSAMLProvider", _MEMBER))
+@operation("UpdateSAMLProvider", needs=needs.on("UpdateSAMLProvider", _MEMBER))
 async def update_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the metadata or the encryption mode, add or remove a private key.
 
@@ -138,7 +138,7 @@ async def update_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
     return {_MEMBER: request[_MEMBER]}
 
 
-@operation("DeleteSAMLProvider", needs=needs.provider("DeleteSAMLProvider", _MEMBER))
+@operation("DeleteSAMLProvider", needs=needs.on("DeleteSAMLProvider", _MEMBER))
 async def delete_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Forget a provider. Source: IAM API Reference, DeleteSAMLProvider."""
 
@@ -151,14 +151,14 @@ async def delete_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
     return {}
 
 
-@operation("TagSAMLProvider", needs=needs.provider("TagSAMLProvider", _MEMBER))
+@operation("TagSAMLProvider", needs=needs.on("TagSAMLProvider", _MEMBER))
 async def tag_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Add tags, replacing those of the same key. Source: IAM API Reference, TagSAMLProvider."""
     await call.doors.database.write(lambda tx: tables.put_tags(tx, _found(tx, call, request).arn, request["Tags"]))
     return {}
 
 
-@operation("UntagSAMLProvider", needs=needs.provider("UntagSAMLProvider", _MEMBER))
+@operation("UntagSAMLProvider", needs=needs.on("UntagSAMLProvider", _MEMBER))
 async def untag_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Remove tags by key. Source: IAM API Reference, UntagSAMLProvider."""
 
@@ -170,7 +170,7 @@ async def untag_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[st
     return {}
 
 
-@operation("ListSAMLProviderTags", needs=needs.provider("ListSAMLProviderTags", _MEMBER))
+@operation("ListSAMLProviderTags", needs=needs.on("ListSAMLProviderTags", _MEMBER))
 async def list_saml_provider_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Tags, by key. Source: IAM API Reference, ListSAMLProviderTags."""
 
