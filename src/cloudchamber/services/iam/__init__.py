@@ -9,6 +9,8 @@ from cloudchamber.services.iam import (
     devices,
     groups,
     inline,
+    last_accessed,
+    linked,
     logins,
     managed,
     oidc,
@@ -22,9 +24,6 @@ from cloudchamber.services.iam import (
     ssh_keys,
     tags,
     users,
-)
-from cloudchamber.services.iam import (
-    linked as linked,
 )
 from cloudchamber.services.iam.facts import facts
 from cloudchamber.services.iam.identities import identities
@@ -44,6 +43,7 @@ SERVICE = service(
     oidc,
     saml,
     linked,
+    last_accessed,
     devices,
     logins,
     server_certificates,
