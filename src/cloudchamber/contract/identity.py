@@ -68,9 +68,9 @@ class Credential:
     """An access key that was found, with the secret to verify signatures with."""
 
     access_key_id: str
-    secret_key: str
+    secret_key: str = field(repr=False)
     principal: Principal
-    session_token: str = ""
+    session_token: str = field(default="", repr=False)
     expires_at: datetime | None = None
 
 
