@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ChamberError
@@ -29,7 +30,8 @@ def held(client: Client, kind: str, name: str) -> dict[str, Any]:
     title, who = _of(kind, name)
     inline: dict[str, Any] = {}
     for policy in _all(client, f"List{title}Policies", "PolicyNames", who):
-        inline[policy] = client.ask("iam", f"Get{title}Policy", **who, PolicyName=policy)["PolicyDocument"]
+        document = client.ask("iam", f"Get{title}Policy", **who, PolicyName=policy)["PolicyDocument"]
+        inline[policy] = urllib.parse.unquote(document)  # Why: IAM answers documents URL-encoded
     attached = [one["PolicyArn"] for one in _all(client, f"ListAttached{title}Policies", "AttachedPolicies", who)]
     return {"kind": kind, "name": name, "inline": inline, "attached": attached}
 

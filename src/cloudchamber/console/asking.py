@@ -132,6 +132,9 @@ def _answer(call: Call, need: Need, shown: str) -> dict[str, Any]:
         "conditions": list(made.conditions),
         "unless": list(made.unless),
     }
+    if call.principal.kind == "root" and question.verb == "sts:assumerole":
+        # Source: AWS STS API Reference, AssumeRole
+        return told | {"answer": "denied", "through": [], "reason": "because roles may not be assumed by root accounts"}
     if made.answer == "denied":
         told["reason"] = reason(question, Verdict(False, bool(made.because), made.blocked_by, made.because))
     return told
@@ -139,8 +142,8 @@ def _answer(call: Call, need: Need, shown: str) -> dict[str, Any]:
 
 def _through(one: Decided) -> dict[str, Any]:
     statement = one.statement
-    line = statements(one.policy.document.text)[statement.index].start_line
-    place = {"statement": statement.index, "sid": statement.sid, "line": line}
+    span = statements(one.policy.document.text)[statement.index]
+    place = {"statement": statement.index, "sid": statement.sid, "line": span.start_line, "column": span.start_column}
     return {"policy": one.policy.name, "kind": one.policy.kind, "effect": statement.effect} | place
 
 
