@@ -84,7 +84,7 @@ class Seen:
 
 
 def seen(db: sqlite3.Connection, who: str) -> Seen | None:
-    """The last time of a key (by its id) or of a user or role (by its ARN); None if it never asked."""
+    """The last time of a key (by its id) or of a user, a role or a root user (by its ARN); None if it never asked."""
     row = db.execute("SELECT last, service, region FROM seen WHERE who = ?", (who,)).fetchone()
     return Seen(*row) if row is not None else None
 
@@ -94,6 +94,8 @@ def _see(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) ->
     latest: dict[str, tuple[float, str, str]] = {}
     for segment in batch:
         told = {str(one["entity"]) for one in segment.decisions if one.get("entity")}
+        if segment.principal.endswith(":root"):
+            told.add(segment.principal)
         for name in (told | {segment.access_key}) - {""}:
             who = name.encode("utf-8", "replace").decode()
             time = segment.started, segment.service, segment.region

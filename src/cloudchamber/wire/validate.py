@@ -25,6 +25,7 @@ _UNKNOWN = re.compile(r"\\[pPX]\{|\[\[:|&&|\(\?[^:=!]|[*+?}]\+")
 """Java's syntax that `re` does not have, or reads otherwise."""
 
 IAM_NAME = r"[\w+=,.@-]+"
+IAM_PATH = r"(\u002F)|(\u002F[\u0021-\u007E]+\u002F)"
 
 CODES: Mapping[str, type[ServiceError]] = {
     "logs": errors.InvalidParameterException,
@@ -56,17 +57,29 @@ def check(operation: OperationModel, values: Mapping[str, Any]) -> None:
         raise ec2_error(failures[0])
     if service.name == "s3":
         raise s3_error(operation, values)
-    if service.name == "iam" and failures[0].endswith(f"pattern: {IAM_NAME}"):
-        path = failures[0].partition(" at '")[2].partition("'")[0]
-        raise errors.ValidationError(
-            f"The specified value for {path} is invalid. "
-            "It must contain only alphanumeric characters and/or the following: +=,.@_-"
-        )
+    if service.name == "iam" and (words := iam_words(failures[0])):
+        raise errors.ValidationError(words)
     plural = "error" if len(failures) == 1 else "errors"
     kind = CODES.get(
         service.name, errors.ValidationError if service.protocol == "query" else errors.ValidationException
     )
     raise kind(f"{len(failures)} validation {plural} detected: {'; '.join(failures[:FAILURES_MAX])}")
+
+
+def iam_words(failure: str) -> str:
+    """What IAM says of names and paths in words of its own; empty for all else."""
+    member = failure.partition(" at '")[2].partition("'")[0]
+    if failure.endswith(f"pattern: {IAM_NAME}"):
+        return (
+            f"The specified value for {member} is invalid. "
+            "It must contain only alphanumeric characters and/or the following: +=,.@_-"
+        )
+    if failure.endswith(f"pattern: {IAM_PATH}"):
+        return (
+            f"The specified value for {member} is invalid. "
+            "It must begin and end with / and contain only alphanumeric characters and/or / characters."
+        )
+    return ""
 
 
 def ec2_error(failure: str) -> ServiceError:

@@ -60,7 +60,7 @@ async def create_virtual_mfa_device(call: Call, request: Request) -> dict[str, A
     seed = bytes.fromhex(ids.hex_token(mfa.SEED_OCTETS))
 
     def change(tx: Tx) -> Device:
-        if tx.execute("SELECT 1 FROM iam_mfa WHERE account = ? AND name = ?", (call.account, name)).fetchone():
+        if mfa.find(tx, serial) is not None:
             raise EntityAlreadyExists("MFADevice entity at the same path and name already exists.")
         row = (serial, call.account, name, path, seed, call.now.timestamp())
         tx.execute("INSERT INTO iam_mfa (serial, account, name, path, seed, created) VALUES (?, ?, ?, ?, ?, ?)", row)

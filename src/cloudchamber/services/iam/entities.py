@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.services.iam import documents, tables
+from cloudchamber.services.iam import documents, quotas, tables
 from cloudchamber.services.iam.errors import DeleteConflict, EntityAlreadyExists
 from cloudchamber.services.iam.names import WORDS, Kind, arn, check_name, path_of
 
@@ -40,6 +40,7 @@ def create(tx: Tx, call: Call, kind: Kind, request: Mapping[str, Any], **columns
         called = words.called[0].upper() + words.called[1:]
         middle = " " if kind == "instance-profile" else " with name "
         raise EntityAlreadyExists(f"{called}{middle}{name} already exists.")
+    quotas.entities(tx, call.account, kind)
     path = path_of(request)
     boundary: str = request.get("PermissionsBoundary", "")
     if boundary:

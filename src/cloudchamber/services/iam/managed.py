@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import aws_managed, documents, needs, tables
+from cloudchamber.services.iam import aws_managed, documents, needs, quotas, tables
 from cloudchamber.services.iam.errors import (
     DeleteConflict,
     EntityAlreadyExists,
@@ -37,12 +37,14 @@ async def create_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any
         documents.managed(request["PolicyDocument"])
         if tx.execute("SELECT 1 FROM iam_policies WHERE account = ? AND name = ?", (call.account, name)).fetchone():
             raise EntityAlreadyExists(f"A policy called {name} already exists. Duplicate names are not allowed.")
+        quotas.policies(tx, call.account)
         made = arn(call.account, "policy", path, name)
         row = (call.account, name, path, ids.unique_id("ANPA"), made, request.get("Description", ""), now, now, 1, 1)
         tx.execute("INSERT INTO iam_policies VALUES (?,?,?,?,?,?,?,?,?,?)", row)
         tx.execute("INSERT INTO iam_versions VALUES (?, 1, ?, ?)", (made, request["PolicyDocument"], now))
         tables.put_tags(tx, made, request.get("Tags", ()))
-        return _shape(tx, _found(tx, made), call.account)
+        told = shape(tx, find(tx, made), call.account, whole=False)
+        return told | {"Tags": tables.tag_list(tables.tags(tx, made))} if request.get("Tags") else told
 
     return {"Policy": await call.doors.database.write(change)}
 
@@ -50,7 +52,7 @@ async def create_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 @operation("GetPolicy", needs=needs.managed("GetPolicy"))
 async def get_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A managed policy, AWS's own included. Source: IAM API Reference, GetPolicy."""
-    return {"Policy": call.doors.database.read(lambda db: _shape(db, _found(db, request["PolicyArn"]), call.account))}
+    return {"Policy": call.doors.database.read(lambda db: shape(db, find(db, request["PolicyArn"]), call.account))}
 
 
 @operation("ListPolicies", needs=needs.account("ListPolicies"))
@@ -66,13 +68,12 @@ async def list_policies(call: Call, request: Mapping[str, Any]) -> dict[str, Any
                 (call.account, len(prefix), prefix),
             )
             arns += [row[0] for row in rows]
-        if request.get("OnlyAttached"):
-            bounds = _usage(request) == "PermissionsBoundary"
-            column, table = ("boundary", "entities") if bounds else ("arn", "attached")
-            used = db.execute(f"SELECT DISTINCT {column} FROM iam_{table} WHERE account = ?", (call.account,))
-            arns = list({row[0] for row in used}.intersection(arns))
+        usage = request.get("PolicyUsageFilter", "")
+        if request.get("OnlyAttached") or usage == "PermissionsBoundary":
+            arns = list(_used(db, call.account, usage).intersection(arns))
         some, more = page(request, sorted(arns), lambda one: one)
-        told = [_shape(db, one, call.account) for one in (tables.managed(db, found) for found in some) if one]
+        found = (tables.managed(db, one) for one in some)
+        told = [shape(db, one, call.account, whole=False) for one in found if one is not None]
         return {"Policies": told} | more
 
     return call.doors.database.read(look)
@@ -83,10 +84,10 @@ async def delete_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """Remove a policy that is attached nowhere and has one version left. Source: IAM API Reference, DeletePolicy."""
 
     def change(tx: Tx) -> None:
-        found = _own(tx, request["PolicyArn"])
+        found = own(tx, request["PolicyArn"])
         if _uses(tx, call.account, found.arn) or _bounded(tx, call.account, found.arn):
             raise DeleteConflict("Cannot delete a policy attached to entities.")
-        if len(_versions(tx, found)) > 1:
+        if len(versions(tx, found)) > 1:
             raise DeleteConflict(
                 "This policy has more than one version. Before you delete a policy, you must delete the policy's "
                 "versions. The default version is deleted with the policy."
@@ -104,9 +105,9 @@ async def create_policy_version(call: Call, request: Mapping[str, Any]) -> dict[
     """Add a version, and make it the default if asked. Source: IAM API Reference, CreatePolicyVersion."""
 
     def change(tx: Tx) -> dict[str, Any]:
-        found = _own(tx, request["PolicyArn"])
+        found = own(tx, request["PolicyArn"])
         documents.managed(request["PolicyDocument"])
-        if len(_versions(tx, found)) >= VERSIONS_MAX:
+        if len(versions(tx, found)) >= VERSIONS_MAX:
             raise LimitExceeded(
                 f"A managed policy can have up to {VERSIONS_MAX} versions. Before you create a new version, you must "
                 "delete an existing version."
@@ -128,8 +129,8 @@ async def get_policy_version(call: Call, request: Mapping[str, Any]) -> dict[str
     """One version with its document, percent-encoded. Source: IAM API Reference, GetPolicyVersion."""
 
     def look(db: Reader) -> dict[str, Any]:
-        found = _found(db, request["PolicyArn"])
-        for told, text in _versions(db, found):
+        found = find(db, request["PolicyArn"])
+        for told, text in versions(db, found):
             if told["VersionId"] == request["VersionId"]:
                 return told | {"Document": quote(text, safe="")}
         raise _no_version(found.arn, request["VersionId"])
@@ -142,7 +143,7 @@ async def list_policy_versions(call: Call, request: Mapping[str, Any]) -> dict[s
     """All versions, newest first, without their documents. Source: IAM API Reference, ListPolicyVersions."""
 
     def look(db: Reader) -> dict[str, Any]:
-        told = [version for version, _ in _versions(db, _found(db, request["PolicyArn"]))]
+        told = [version for version, _ in versions(db, find(db, request["PolicyArn"]))]
         some, more = page(request, list(enumerate(told)), lambda one: f"{one[0]:08d}")
         return {"Versions": [version for _, version in some]} | more
 
@@ -154,7 +155,7 @@ async def set_default_policy_version(call: Call, request: Mapping[str, Any]) -> 
     """Put a version in force, from the next call on. Source: IAM API Reference, SetDefaultPolicyVersion."""
 
     def change(tx: Tx) -> None:
-        found = _own(tx, request["PolicyArn"])
+        found = own(tx, request["PolicyArn"])
         number = _number(tx, found, request["VersionId"])
         tx.execute("UPDATE iam_policies SET default_version = ? WHERE arn = ?", (number, found.arn))
 
@@ -167,7 +168,7 @@ async def delete_policy_version(call: Call, request: Mapping[str, Any]) -> dict[
     """Remove a version that is not the default. Source: IAM API Reference, DeletePolicyVersion."""
 
     def change(tx: Tx) -> None:
-        found = _own(tx, request["PolicyArn"])
+        found = own(tx, request["PolicyArn"])
         number = _number(tx, found, request["VersionId"])
         if number == found.default_version:
             raise DeleteConflict("Cannot delete the default version of a policy.")
@@ -182,9 +183,11 @@ async def list_entities_for_policy(call: Call, request: Mapping[str, Any]) -> di
     """Who has a policy attached, or as its boundary. Source: IAM API Reference, ListEntitiesForPolicy."""
 
     def look(db: Reader) -> dict[str, Any]:
-        found = _found(db, request["PolicyArn"])
-        bounded = _usage(request) == "PermissionsBoundary"
-        pairs = _bounded(db, call.account, found.arn) if bounded else _uses(db, call.account, found.arn)
+        found = find(db, request["PolicyArn"])
+        usage = request.get("PolicyUsageFilter", "")
+        pairs = [] if usage == "PermissionsBoundary" else _uses(db, call.account, found.arn)
+        if usage != "PermissionsPolicy":
+            pairs = sorted({*pairs, *_bounded(db, call.account, found.arn)})
         kinds: tuple[Kind, ...] = ("group", "user", "role")
         listed: list[Entity] = []
         for kind in kinds:
@@ -204,11 +207,23 @@ async def list_entities_for_policy(call: Call, request: Mapping[str, Any]) -> di
     return call.doors.database.read(look)
 
 
-def _usage(request: Mapping[str, Any]) -> str:
-    return request.get("PolicyUsageFilter", "PermissionsPolicy")
+def _used(db: Reader, account: str, usage: str) -> set[str]:
+    """ARNs of the policies that are in use, attached or as boundaries; without `usage`, both."""
+    arns: set[str] = set()
+    if usage != "PermissionsBoundary":
+        arns |= {row[0] for row in db.execute("SELECT DISTINCT arn FROM iam_attached WHERE account = ?", (account,))}
+    if usage != "PermissionsPolicy":
+        sql = "SELECT DISTINCT boundary FROM iam_entities WHERE account = ? AND boundary != ''"
+        arns |= {row[0] for row in db.execute(sql, (account,))}
+    return arns
 
 
-def _found(db: Reader, policy_arn: str) -> Managed:
+def find(db: Reader, policy_arn: str) -> Managed:
+    """A managed policy by its ARN.
+
+    Raises:
+        InvalidInput: it is no ARN. NoSuchEntity: there is no such policy.
+    """
     if not policy_arn.startswith("arn:"):
         raise InvalidInput(f"ARN {policy_arn} is not valid.")
     found = tables.managed(db, policy_arn)
@@ -217,14 +232,19 @@ def _found(db: Reader, policy_arn: str) -> Managed:
     return found
 
 
-def _own(db: Reader, policy_arn: str) -> Managed:
-    """A policy that may be changed: AWS's own may not, by anybody."""
+def own(db: Reader, policy_arn: str) -> Managed:
+    """A policy that may be changed: AWS's own may not, by anybody.
+
+    Raises:
+        InvalidInput: it is AWS's own, or no ARN. NoSuchEntity: there is no such policy.
+    """
     if policy_arn.startswith(AWS_MANAGED):
         raise InvalidInput(f"Cannot perform the operation on the AWS managed policy {policy_arn}.")
-    return _found(db, policy_arn)
+    return find(db, policy_arn)
 
 
-def _versions(db: Reader, found: Managed) -> list[tuple[dict[str, Any], str]]:
+def versions(db: Reader, found: Managed) -> list[tuple[dict[str, Any], str]]:
+    """A policy's versions with their documents, newest first; of AWS's own the current one."""
     if found.account == "aws":
         rows = [(found.default_version, found.document, found.updated)]
     else:
@@ -245,7 +265,7 @@ def _versions(db: Reader, found: Managed) -> list[tuple[dict[str, Any], str]]:
 
 
 def _number(db: Reader, found: Managed, version: str) -> int:
-    for told, _ in _versions(db, found):
+    for told, _ in versions(db, found):
         if told["VersionId"] == version:
             return int(version[1:])
     raise _no_version(found.arn, version)
@@ -269,7 +289,8 @@ def _bounded(db: Reader, account: str, policy_arn: str) -> list[tuple[str, str]]
     return [(row[0], row[1]) for row in rows]
 
 
-def _shape(db: Reader, found: Managed, account: str) -> dict[str, Any]:
+def shape(db: Reader, found: Managed, account: str, *, whole: bool = True) -> dict[str, Any]:
+    """A policy as the API writes it. `whole`: with description and tags, as Get does and List does not."""
     told: dict[str, Any] = {
         "PolicyName": found.name,
         "PolicyId": found.id,
@@ -282,9 +303,8 @@ def _shape(db: Reader, found: Managed, account: str) -> dict[str, Any]:
         "CreateDate": tables.moment(found.created),
         "UpdateDate": tables.moment(found.updated),
     }
-    if found.description:
-        told["Description"] = found.description
-    own = tables.tags(db, found.arn)
-    if own:
-        told["Tags"] = tables.tag_list(own)
+    if whole:
+        if found.description:
+            told["Description"] = found.description
+        told["Tags"] = tables.tag_list(tables.tags(db, found.arn))
     return told

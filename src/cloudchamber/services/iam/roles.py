@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import documents, entities, linked, needs, tables
+from cloudchamber.services.iam import documents, entities, last_used, linked, needs, tables
 from cloudchamber.services.iam.errors import DeleteConflict, InvalidInput
 from cloudchamber.services.iam.names import page
 
@@ -45,7 +45,12 @@ async def create_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 @operation("GetRole", needs=needs.entity("GetRole", "role"))
 async def get_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A role; its trust policy is percent-encoded. Source: IAM API Reference, GetRole."""
-    return {"Role": entities.shape(call, "role", request["RoleName"])}
+
+    def look(db: Reader) -> dict[str, Any]:
+        role = tables.get(db, call.account, "role", request["RoleName"])
+        return tables.shape(db, role) | {"RoleLastUsed": last_used.of_role(call.doors, role, call.now)}
+
+    return {"Role": call.doors.database.read(look)}
 
 
 @operation("ListRoles", needs=needs.listing("ListRoles", "role"))

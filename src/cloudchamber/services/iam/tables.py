@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.iam import aws_managed
 from cloudchamber.services.iam.errors import InvalidInput, LimitExceeded, NoSuchEntity
 from cloudchamber.services.iam.names import AWS_MANAGED, WORDS, Kind
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader
 
 TAGS_MAX = 50
+_TAG = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +174,18 @@ def put_tags(tx: Reader, arn: str, given: Sequence[Mapping[str, str]]) -> None:
     """Add tags, replacing those of the same key.
 
     Raises:
+        ValidationError: a letter is none of a tag's.
         InvalidInput: a key comes twice, or is reserved.
         LimitExceeded: more than 50.
     """
+    for number, tag in enumerate(given, 1):
+        for member, value in (("key", tag["Key"]), ("value", tag["Value"])):
+            if not all(map(_tag_letter, value)):
+                repeat = "+" if member == "key" else "*"
+                raise ValidationError(
+                    f"1 validation error detected: Value '{value}' at 'tags.{number}.member.{member}' failed to "
+                    f"satisfy constraint: Member must satisfy regular expression pattern: {_TAG}{repeat}"
+                )
     keys = [tag["Key"].lower() for tag in given]
     if len(set(keys)) != len(keys):
         raise InvalidInput("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
@@ -187,6 +199,11 @@ def put_tags(tx: Reader, arn: str, given: Sequence[Mapping[str, str]]) -> None:
         )
     if len(tags(tx, arn)) > TAGS_MAX:
         raise LimitExceeded("The number of tags has reached the maximum limit.")
+
+
+def _tag_letter(letter: str) -> bool:
+    """Whether a character matches `_TAG`, which `re` cannot read."""
+    return letter in "_.:/=+-@" or unicodedata.category(letter)[0] in "LZN"
 
 
 def tag_list(found: Mapping[str, str]) -> list[dict[str, str]]:

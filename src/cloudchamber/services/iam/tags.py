@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tags and permissions boundaries of users, roles, instance profiles and managed policies."""
+"""Tags of users, roles, instance profiles, managed policies, MFA devices and server certificates; and permissions
+boundaries of users and roles."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import documents, entities, linked, needs, tables
+from cloudchamber.services.iam import (
+    devices,
+    documents,
+    entities,
+    linked,
+    managed,
+    needs,
+    server_certificates,
+    tables,
+)
 from cloudchamber.services.iam.errors import NoSuchEntity
 from cloudchamber.services.iam.names import WORDS, Kind, page
 
@@ -20,21 +30,33 @@ if TYPE_CHECKING:
     Run = Callable[[Call, Request], Awaitable[dict[str, Any]]]
 
 
-def _arn(db: Reader, call: Call, kind: Kind | None, request: Request) -> str:
-    """ARN of what carries the tags; None stands for a managed policy."""
-    if kind is not None:
-        return tables.get(db, call.account, kind, request[f"{WORDS[kind].title}Name"]).arn
-    if tables.managed(db, request["PolicyArn"]) is None:
-        raise NoSuchEntity(f"Policy {request['PolicyArn']} was not found.")
-    return request["PolicyArn"]
+Carrier: TypeAlias = "Kind | Literal['policy', 'mfa', 'server-certificate']"
 
 
-def _tag(kind: Kind | None) -> Run:
+def _arn(db: Reader, call: Call, kind: Carrier, request: Request) -> str:
+    """ARN of what carries the tags."""
+    if kind == "policy":
+        return managed.find(db, request["PolicyArn"]).arn
+    if kind == "mfa":
+        return devices.get(db, call.account, request["SerialNumber"]).serial
+    if kind == "server-certificate":
+        return server_certificates.get(db, call.account, request["ServerCertificateName"]).arn
+    return tables.get(db, call.account, kind, request[f"{WORDS[kind].title}Name"]).arn
+
+
+def _changed(db: Reader, call: Call, kind: Carrier, request: Request) -> str:
+    """ARN of what carries the tags, if they may be changed: those of AWS's own policies may not."""
+    if kind == "policy":
+        return managed.own(db, request["PolicyArn"]).arn
+    return _arn(db, call, kind, request)
+
+
+def _tag(kind: Carrier) -> Run:
     async def tag(call: Call, request: Request) -> dict[str, Any]:
         """Add tags, replacing those of the same key. Source: IAM API Reference, TagRole."""
 
         def change(tx: Tx) -> None:
-            tables.put_tags(tx, _arn(tx, call, kind, request), request["Tags"])
+            tables.put_tags(tx, _changed(tx, call, kind, request), request["Tags"])
 
         await call.doors.database.write(change)
         return {}
@@ -42,12 +64,12 @@ def _tag(kind: Kind | None) -> Run:
     return tag
 
 
-def _untag(kind: Kind | None) -> Run:
+def _untag(kind: Carrier) -> Run:
     async def untag(call: Call, request: Request) -> dict[str, Any]:
         """Remove tags by key. Source: IAM API Reference, UntagRole."""
 
         def change(tx: Tx) -> None:
-            arn = _arn(tx, call, kind, request)
+            arn = _changed(tx, call, kind, request)
             tx.executemany("DELETE FROM iam_tags WHERE arn = ? AND key = ?", [(arn, key) for key in request["TagKeys"]])
 
         await call.doors.database.write(change)
@@ -56,7 +78,7 @@ def _untag(kind: Kind | None) -> Run:
     return untag
 
 
-def _list(kind: Kind | None) -> Run:
+def _list(kind: Carrier) -> Run:
     async def list_tags(call: Call, request: Request) -> dict[str, Any]:
         """Tags, by key. Source: IAM API Reference, ListRoleTags."""
 
@@ -106,19 +128,31 @@ tag_role = operation("TagRole", needs=needs.entity("TagRole", "role"))(_tag("rol
 tag_instance_profile = operation("TagInstanceProfile", needs=needs.entity("TagInstanceProfile", "instance-profile"))(
     _tag("instance-profile")
 )
-tag_policy = operation("TagPolicy", needs=needs.managed("TagPolicy"))(_tag(None))
+tag_policy = operation("TagPolicy", needs=needs.managed("TagPolicy"))(_tag("policy"))
 untag_user = operation("UntagUser", needs=needs.entity("UntagUser", "user"))(_untag("user"))
 untag_role = operation("UntagRole", needs=needs.entity("UntagRole", "role"))(_untag("role"))
 untag_instance_profile = operation(
     "UntagInstanceProfile", needs=needs.entity("UntagInstanceProfile", "instance-profile")
 )(_untag("instance-profile"))
-untag_policy = operation("UntagPolicy", needs=needs.managed("UntagPolicy"))(_untag(None))
+untag_policy = operation("UntagPolicy", needs=needs.managed("UntagPolicy"))(_untag("policy"))
 list_user_tags = operation("ListUserTags", needs=needs.entity("ListUserTags", "user"))(_list("user"))
 list_role_tags = operation("ListRoleTags", needs=needs.entity("ListRoleTags", "role"))(_list("role"))
 list_instance_profile_tags = operation(
     "ListInstanceProfileTags", needs=needs.entity("ListInstanceProfileTags", "instance-profile")
 )(_list("instance-profile"))
-list_policy_tags = operation("ListPolicyTags", needs=needs.managed("ListPolicyTags"))(_list(None))
+list_policy_tags = operation("ListPolicyTags", needs=needs.managed("ListPolicyTags"))(_list("policy"))
+tag_mfa_device = operation("TagMFADevice", needs=devices.on_device("TagMFADevice"))(_tag("mfa"))
+untag_mfa_device = operation("UntagMFADevice", needs=devices.on_device("UntagMFADevice"))(_untag("mfa"))
+list_mfa_device_tags = operation("ListMFADeviceTags", needs=devices.on_device("ListMFADeviceTags"))(_list("mfa"))
+tag_server_certificate = operation(
+    "TagServerCertificate", needs=server_certificates.on_certificate("TagServerCertificate")
+)(_tag("server-certificate"))
+untag_server_certificate = operation(
+    "UntagServerCertificate", needs=server_certificates.on_certificate("UntagServerCertificate")
+)(_untag("server-certificate"))
+list_server_certificate_tags = operation(
+    "ListServerCertificateTags", needs=server_certificates.on_certificate("ListServerCertificateTags")
+)(_list("server-certificate"))
 put_user_permissions_boundary = operation(
     "PutUserPermissionsBoundary", needs=needs.entity("PutUserPermissionsBoundary", "user", keys=("boundary",))
 )(_put_boundary("user"))

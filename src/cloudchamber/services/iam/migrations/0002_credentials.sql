@@ -33,8 +33,7 @@ CREATE TABLE iam_mfa (
   user TEXT NOT NULL DEFAULT '' COLLATE NOCASE,
   enabled REAL NOT NULL DEFAULT 0,
   drift INTEGER NOT NULL DEFAULT 0,
-  last_step INTEGER NOT NULL DEFAULT -1,
-  UNIQUE (account, name)
+  last_step INTEGER NOT NULL DEFAULT -1
 );
 CREATE INDEX iam_mfa_by_user ON iam_mfa (account, user);
 CREATE TABLE iam_credentials (
