@@ -321,9 +321,9 @@ def test_the_simulator_decides_as_the_call_is_decided(iam, user):
     }
     get, delete = iam.simulate_principal_policy(**request)["EvaluationResults"]
     assert get["EvalDecision"] == "implicitDeny"
-    assert get["MissingContextValues"] == ["aws:securetransport"]
+    assert get["MissingContextValues"] == ["aws:SecureTransport"]
     assert delete["EvalDecision"] == "explicitDeny"
-    assert delete["MatchedStatements"][0]["StartPosition"] == {"Line": 4, "Column": 5}
+    assert delete["MatchedStatements"][0]["StartPosition"] == {"Line": 4, "Column": 6}
     assert delete["MatchedStatements"][0]["EndPosition"]["Line"] == 8
     secure = {"ContextKeyName": "aws:SecureTransport", "ContextKeyValues": ["true"], "ContextKeyType": "boolean"}
     get = iam.simulate_principal_policy(**request, ContextEntries=[secure])["EvaluationResults"][0]
@@ -331,10 +331,3 @@ def test_the_simulator_decides_as_the_call_is_decided(iam, user):
     assert get["MatchedStatements"][0]["StartPosition"]["Line"] == 9
     custom = iam.simulate_custom_policy(PolicyInputList=[policy(allow("ec2:Run*"))], ActionNames=["ec2:RunInstances"])
     assert custom["EvaluationResults"][0]["MatchedStatements"][0]["SourcePolicyId"] == "PolicyInputList.1"
-    for name, value in (
-        ("PolicyExclusionList", [{"PolicyType": "inline"}]),
-        ("ResourceHandlingOption", "EC2-VPC-InstanceStore"),
-    ):
-        with pytest.raises(ClientError, match=f"{name} is not supported") as caught:
-            iam.simulate_principal_policy(**request, **{name: value})
-        assert caught.value.response["Error"]["Code"] == "InvalidInput"

@@ -520,6 +520,19 @@ class GetAccountSummaryResponse(TypedDict):
     SummaryMap: NotRequired[dict[str, int]]
 
 
+class GetContextKeysForCustomPolicyRequest(TypedDict):
+    PolicyInputList: list[str]
+
+
+class GetContextKeysForPolicyResponse(TypedDict):
+    ContextKeyNames: NotRequired[list[str]]
+
+
+class GetContextKeysForPrincipalPolicyRequest(TypedDict):
+    PolicySourceArn: str
+    PolicyInputList: NotRequired[list[str]]
+
+
 class GetCredentialReportResponse(TypedDict):
     Content: NotRequired[bytes]
     ReportFormat: NotRequired[ReportFormatType]
