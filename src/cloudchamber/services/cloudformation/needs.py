@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cloudchamber.contract.operation import Need
 from cloudchamber.services.cloudformation import tables
@@ -23,7 +23,7 @@ def on_stack(action: str) -> Needs:
     """On the stack that the request names (all stacks if it names none), with the condition keys of the action."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        yield Need(f"cloudformation:{action}", _stack(call, request), _context(request))
+        yield Need(f"cloudformation:{action}", _stack(call, request), _context(action, request))
         role = request.get("RoleARN")
         if role:
             yield Need("iam:PassRole", role, {"iam:PassedToService": CALLER})
@@ -36,7 +36,7 @@ def on_template(action: str) -> Needs:
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
         where = _stack(call, request) if request.get("StackName") else "*"
-        yield Need(f"cloudformation:{action}", where, _context(request))
+        yield Need(f"cloudformation:{action}", where, _context(action, request))
 
     return needs
 
@@ -63,17 +63,38 @@ def _stack(call: Call, request: Request) -> str:
     return stack.stack_id if stack else stack_arn(call.region, call.account, name, "*")
 
 
-def _context(request: Request) -> dict[str, ContextValue]:
+_TEMPLATE = {
+    "TemplateURL": "cloudformation:TemplateUrl",
+    "RoleARN": "cloudformation:RoleArn",
+    "StackPolicyURL": "cloudformation:StackPolicyUrl",
+    "ResourceTypes": "cloudformation:ResourceTypes",
+}
+_CHANGE_SET = {"ChangeSetName": "cloudformation:ChangeSetName"}
+_MEMBERS: Mapping[str, Mapping[str, str]] = {
+    "CreateStack": _TEMPLATE,
+    "UpdateStack": _TEMPLATE,
+    "CreateChangeSet": _TEMPLATE | _CHANGE_SET,
+    "DescribeChangeSet": _CHANGE_SET,
+    "ExecuteChangeSet": _CHANGE_SET,
+    "DeleteChangeSet": _CHANGE_SET,
+    "DeleteStack": {"RoleARN": _TEMPLATE["RoleARN"]},
+    "ContinueUpdateRollback": {"RoleARN": _TEMPLATE["RoleARN"]},
+    "ValidateTemplate": {"TemplateURL": _TEMPLATE["TemplateURL"]},
+    "GetTemplateSummary": {"TemplateURL": _TEMPLATE["TemplateURL"]},
+}
+"""Members of requests, and which condition key of the action each is."""
+
+
+def _context(action: str, request: Request) -> dict[str, ContextValue]:
+    members = _MEMBERS.get(action, {})
     context: dict[str, ContextValue] = {}
-    for member, key in (
-        ("TemplateURL", "cloudformation:TemplateUrl"),
-        ("RoleARN", "cloudformation:RoleArn"),
-        ("ChangeSetName", "cloudformation:ChangeSetName"),
-    ):
-        if request.get(member):
-            context[key] = str(request[member])
-    if request.get("ResourceTypes"):
-        context["cloudformation:ResourceTypes"] = tuple(request["ResourceTypes"])
+    for member, key in members.items():
+        value: Any = request.get(member)
+        if value:
+            context[key] = tuple(cast("list[str]", value)) if isinstance(value, list) else str(value)
+    if action == "CreateChangeSet" and request.get("ResourcesToImport"):
+        kinds = dict.fromkeys(str(one.get("ResourceType", "")) for one in request["ResourcesToImport"])
+        context["cloudformation:ImportResourceTypes"] = tuple(kinds)
     tags = request.get("Tags") or ()
     for tag in tags:
         context[f"aws:RequestTag/{tag['Key']}"] = tag["Value"]

@@ -64,7 +64,7 @@ async def describe_instance_attribute(call: Call, request: Mapping[str, Any]) ->
     return {"InstanceId": row.id, **values[attribute]}
 
 
-@operation("ModifyInstanceAttribute", needs=needs.on("ModifyInstanceAttribute", "InstanceId"))
+@operation("ModifyInstanceAttribute", needs=needs.modify("ModifyInstanceAttribute"))
 @takes("InstanceId", "Attribute", "Value", *_MEMBERS.values())
 async def modify_instance_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Change one attribute; type and user data only while the instance is stopped.
@@ -127,7 +127,7 @@ def _columns(call: Call, name: str, value: Any) -> dict[str, object]:
     return {"shutdown_behavior": inner}
 
 
-@operation("ModifyInstanceMetadataOptions", needs=needs.on("ModifyInstanceMetadataOptions", "InstanceId"))
+@operation("ModifyInstanceMetadataOptions", needs=needs.modify("ModifyInstanceMetadataOptions"))
 @takes(
     "InstanceId", "HttpTokens", "HttpEndpoint", "HttpPutResponseHopLimit", "InstanceMetadataTags", "HttpProtocolIpv6"
 )

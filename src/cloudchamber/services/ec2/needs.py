@@ -35,7 +35,9 @@ _KINDS = {
 def resource_arn(call: Call, identifier: str) -> str:
     """ARN of a resource by the prefix of its id."""
     kind = _KINDS.get(identifier.partition("-")[0])
-    return names.arn(kind, identifier, call.region, call.account) if kind else "*"
+    if kind is None:
+        return "*"
+    return names.arn(kind, identifier, call.region, "" if kind == "image" else call.account)
 
 
 def look(action: str) -> Needs:
@@ -48,25 +50,72 @@ def look(action: str) -> Needs:
 
 
 def about(call: Call, identifier: str) -> dict[str, ContextValue]:
-    """Condition keys that an existing resource fills."""
+    """Condition keys that an existing resource fills; its tags are filled where the decision is made."""
     context: dict[str, ContextValue] = {"ec2:Region": call.region}
-
-    def read(db: tables.Reader) -> tuple[tables.Instance | None, dict[str, str]]:
-        return tables.instance(db, identifier), tables.tags(db, identifier)
-
-    row, tags = call.doors.database.read(read)
-    context.update({f"ec2:ResourceTag/{key}": value for key, value in tags.items()})
-    if row is not None:
-        context.update(_instance_keys(row.type, row.zone, row.http_tokens))
-        if row.profile_arn:
-            context["ec2:InstanceProfile"] = row.profile_arn
+    kind = _KINDS.get(identifier.partition("-")[0])
+    if kind == "instance":
+        row = call.doors.database.read(lambda db: tables.instance(db, identifier))
+        context["ec2:InstanceID"] = identifier
+        if row is not None:
+            context.update(_instance_keys(row.type, row.zone, row.http_tokens, row.http_endpoint, row.hop_limit))
+            if row.profile_arn:
+                context["ec2:InstanceProfile"] = row.profile_arn
+    elif kind == "network-interface":
+        row = next((one for one in call.doors.database.read(tables.all_instances) if one.eni_id == identifier), None)
+        context["ec2:NetworkInterfaceID"] = identifier
+        if row is not None:
+            context.update(_placed(call, row.subnet_id, row.zone))
+    else:
+        context.update(_of_network(call, kind or "", identifier))
     return context
 
 
-def _instance_keys(kind: str, zone: str, http_tokens: str) -> dict[str, ContextValue]:
+def _of_network(call: Call, kind: str, identifier: str) -> dict[str, ContextValue]:
+    """Keys of what belongs to the default VPC, and of images."""
+    if kind == "security-group":
+        return {"ec2:SecurityGroupID": identifier, "ec2:Vpc": _vpc(call)}
+    if kind == "vpc":
+        return {"ec2:VpcID": identifier, "ec2:Tenancy": "default"}
+    if kind == "subnet":
+        zone = next((one.zone for one in names.subnets(call.account, call.region) if one.id == identifier), "")
+        keys: dict[str, ContextValue] = {"ec2:SubnetID": identifier, "ec2:Vpc": _vpc(call)}
+        return {**keys, "ec2:AvailabilityZone": zone} if zone else keys
+    return _image_keys(identifier) if kind == "image" else {}
+
+
+def _vpc(call: Call) -> str:
+    return names.arn("vpc", names.vpc_id(call.account, call.region), call.region, call.account)
+
+
+def _placed(call: Call, subnet: str, zone: str) -> dict[str, ContextValue]:
+    """Keys of a network interface: where it lies."""
+    keys: dict[str, ContextValue] = {"ec2:Vpc": _vpc(call)}
+    if subnet:
+        keys["ec2:Subnet"] = names.arn("subnet", subnet, call.region, call.account)
+    if zone:
+        keys["ec2:AvailabilityZone"] = zone
+    return keys
+
+
+def _image_keys(identifier: str) -> dict[str, ContextValue]:
+    # Why: all images are those that come with the chamber, as Amazon's are
+    keys: dict[str, ContextValue] = {
+        "ec2:ImageType": "machine",
+        "ec2:Owner": "amazon",
+        "ec2:Public": "true",
+        "ec2:RootDeviceType": "ebs",
+    }
+    return {**keys, "ec2:ImageID": identifier} if identifier != "*" else keys
+
+
+def _instance_keys(
+    kind: str, zone: str, http_tokens: str, http_endpoint: str, hop_limit: int
+) -> dict[str, ContextValue]:
     keys: dict[str, ContextValue] = {
         "ec2:InstanceType": kind,
         "ec2:MetadataHttpTokens": http_tokens,
+        "ec2:MetadataHttpEndpoint": http_endpoint,
+        "ec2:MetadataHttpPutResponseHopLimit": str(hop_limit),
         "ec2:Tenancy": "default",
         "ec2:RootDeviceType": "ebs",
         "ec2:EbsOptimized": "false",
@@ -74,6 +123,41 @@ def _instance_keys(kind: str, zone: str, http_tokens: str) -> dict[str, ContextV
     if zone:
         keys["ec2:AvailabilityZone"] = zone
     return keys
+
+
+def modify(action: str) -> Needs:
+    """An action that changes attributes of an instance: `ec2:Attribute` names them, `ec2:Attribute/NAME` says what to.
+
+    Source: Amazon EC2 User Guide, "Example policies to control access the Amazon EC2 API", `ec2:Attribute`.
+    """
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        keys = about(call, request["InstanceId"])
+        changed = _changed(request)
+        if changed:
+            keys["ec2:Attribute"] = tuple(changed)
+            keys.update({f"ec2:Attribute/{name}": value for name, value in changed.items()})
+        yield Need(f"ec2:{action}", resource_arn(call, request["InstanceId"]), keys)
+        for group in many(request, "Groups"):
+            yield Need(f"ec2:{action}", resource_arn(call, group), about(call, group))
+
+    return needs
+
+
+def _changed(request: Request) -> dict[str, str]:
+    """Attributes that a request sets, with their values as text; those that have no plain value are left out."""
+    changed: dict[str, str] = {}
+    if request.get("Attribute"):
+        changed[request["Attribute"][:1].upper() + request["Attribute"][1:]] = str(request.get("Value") or "")
+    for name, given in request.items():
+        if name in ("InstanceId", "DryRun", "Attribute", "Value"):
+            continue
+        value: Any = cast("dict[str, Any]", given).get("Value") if isinstance(given, dict) else given
+        if isinstance(value, bool):
+            changed[name] = str(value).lower()
+        elif isinstance(value, str | int):
+            changed[name] = str(value)
+    return changed
 
 
 def on(action: str, *members: str) -> Needs:
@@ -119,59 +203,74 @@ def _create_tags(call: Call, request: Request, action: str, *kinds: str) -> Iter
             yield Need("ec2:CreateTags", arn, {**context, "ec2:CreateAction": action, "ec2:Region": call.region})
 
 
-def pass_roles(call: Call, profile: Mapping[str, Any]) -> Iterable[Need]:
-    """`iam:PassRole` for each role of an instance profile."""
+def pass_roles(call: Call, profile: Mapping[str, Any], instance: str) -> Iterable[Need]:
+    """`iam:PassRole` for each role of an instance profile that `instance` (an ARN) is to have."""
     name = profile.get("Arn") or profile.get("Name")
     if name:
         for role in call.doors.identities.profile_roles(call.account, name):
-            yield Need("iam:PassRole", role, {"iam:PassedToService": "ec2.amazonaws.com"})
+            yield Need(
+                "iam:PassRole",
+                role,
+                {"iam:PassedToService": "ec2.amazonaws.com", "iam:AssociatedResourceArn": instance},
+            )
 
 
 def run_instances(call: Call, request: Request) -> Iterable[Need]:
     """RunInstances: on everything that the launch uses or makes."""
     region, account = call.region, call.account
-    shared: dict[str, ContextValue] = {
-        "ec2:Region": region,
-        "ec2:Vpc": names.arn("vpc", names.vpc_id(account, region), region, account),
-    }
+
+    def need(kind: str, identifier: str, context: Mapping[str, ContextValue]) -> Need:
+        return Need("ec2:RunInstances", names.arn(kind, identifier, region, account), {"ec2:Region": region, **context})
+
+    image = request.get("ImageId") or "*"
+    yield Need("ec2:RunInstances", f"arn:aws:ec2:{region}::image/{image}", {"ec2:Region": region, **_image_keys(image)})
+    profile = inner(request, "IamInstanceProfile")
+    yield need("instance", "*", {**_launched(call, request, profile), **request_tags(request, "instance")})
+    subnet = request.get("SubnetId") or "*"
+    placed = about(call, subnet) if subnet != "*" else {"ec2:Vpc": _vpc(call)}
+    zone = str(placed.get("ec2:AvailabilityZone") or inner(request, "Placement").get("AvailabilityZone") or "")
+    placement = _placed(call, subnet if subnet != "*" else "", zone)
+    yield need("network-interface", "*", {**placement, **request_tags(request, "network-interface")})
+    yield need("volume", "*", {**_of_volume(zone), **request_tags(request, "volume")})
+    yield need("subnet", subnet, placed)
+    groups = list(many(request, "SecurityGroupIds")) + [
+        group_id(call, name) or "*" for name in many(request, "SecurityGroups")
+    ]
+    for group in groups or [names.default_group_id(account, region)]:
+        yield need("security-group", group, about(call, group) if group != "*" else {"ec2:Vpc": _vpc(call)})
+    if request.get("KeyName"):
+        yield need("key-pair", request["KeyName"], {"ec2:KeyPairName": request["KeyName"]})
+    yield from pass_roles(call, profile, names.arn("instance", "*", region, account))
+    yield from _create_tags(call, request, "RunInstances", "instance", "network-interface", "volume")
+
+
+def _launched(call: Call, request: Request, profile: Mapping[str, Any]) -> dict[str, ContextValue]:
+    """Keys of an instance that is to be made."""
     options = inner(request, "MetadataOptions")
     keys = _instance_keys(
         request.get("InstanceType") or "m1.small",
         inner(request, "Placement").get("AvailabilityZone") or "",
         options.get("HttpTokens") or "required",
+        options.get("HttpEndpoint") or "enabled",
+        options.get("HttpPutResponseHopLimit") or 2,
     )
-    profile = inner(request, "IamInstanceProfile")
+    keys["ec2:InstanceMetadataTags"] = options.get("InstanceMetadataTags") or "disabled"
+    keys["ec2:InstanceMarketType"] = inner(request, "InstanceMarketOptions").get("MarketType") or "on-demand"
+    keys["ec2:Tenancy"] = inner(request, "Placement").get("Tenancy") or "default"
     name = profile.get("Arn") or profile.get("Name")
     if name:
-        found = call.doors.identities.instance_profile(account, name)
-        keys["ec2:InstanceProfile"] = found[0] if found else name
-
-    def need(kind: str, identifier: str, context: Mapping[str, ContextValue]) -> Need:
-        return Need("ec2:RunInstances", names.arn(kind, identifier, region, account), {**shared, **context})
-
-    image = request.get("ImageId") or "*"
-    yield Need(
-        "ec2:RunInstances",
-        f"arn:aws:ec2:{region}::image/{image}",
-        {"ec2:Region": region, "ec2:Owner": "amazon", "ec2:Public": "true"},
-    )
-    yield need("instance", "*", {**keys, **request_tags(request, "instance")})
-    yield need("network-interface", "*", request_tags(request, "network-interface"))
-    yield need("volume", "*", request_tags(request, "volume"))
-    yield need("subnet", request.get("SubnetId") or "*", {})
-    groups = list(many(request, "SecurityGroupIds")) + [
-        group_id(call, name) or "*" for name in many(request, "SecurityGroups")
-    ]
-    for group in groups or [names.default_group_id(account, region)]:
-        yield need("security-group", group, {f"ec2:ResourceTag/{k}": v for k, v in _tags(call, group).items()})
-    if request.get("KeyName"):
-        yield need("key-pair", request["KeyName"], {})
-    yield from pass_roles(call, profile)
-    yield from _create_tags(call, request, "RunInstances", "instance", "network-interface", "volume")
+        keys["ec2:InstanceProfile"] = _profile_arn(call, name)
+    return keys
 
 
-def _tags(call: Call, identifier: str) -> dict[str, str]:
-    return call.doors.database.read(lambda db: tables.tags(db, identifier))
+def _profile_arn(call: Call, name: str) -> str:
+    found = call.doors.identities.instance_profile(call.account, name)
+    return found[0] if found else name
+
+
+def _of_volume(zone: str) -> dict[str, ContextValue]:
+    keys: dict[str, ContextValue] = {"ec2:Encrypted": "false"}
+    return {**keys, "ec2:AvailabilityZone": zone} if zone else keys
 
 
 def group_id(call: Call, name: str) -> str:
@@ -186,7 +285,12 @@ def group(action: str) -> Needs:
     def needs(call: Call, request: Request) -> Iterable[Need]:
         found = request.get("GroupId") or group_id(call, request.get("GroupName") or "") or "*"
         yield Need(f"ec2:{action}", names.arn("security-group", found, call.region, call.account), about(call, found))
-        yield from _create_tags(call, request, action, "security-group-rule")
+        if action.startswith("Authorize"):
+            tags = request_tags(request, "security-group-rule")
+            if tags:
+                rule = names.arn("security-group-rule", "*", call.region, call.account)
+                yield Need(f"ec2:{action}", rule, {"ec2:Region": call.region, **tags})
+            yield from _create_tags(call, request, action, "security-group-rule")
 
     return needs
 
@@ -194,10 +298,10 @@ def group(action: str) -> Needs:
 def create_group(call: Call, request: Request) -> Iterable[Need]:
     """CreateSecurityGroup: on the new group and its VPC."""
     region, account = call.region, call.account
-    context = {"ec2:Region": region, **request_tags(request, "security-group")}
+    context: dict[str, ContextValue] = {"ec2:Region": region, **request_tags(request, "security-group")}
     vpc = request.get("VpcId") or names.vpc_id(account, region)
     yield Need("ec2:CreateSecurityGroup", names.arn("security-group", "*", region, account), context)
-    yield Need("ec2:CreateSecurityGroup", names.arn("vpc", vpc, region, account), {"ec2:Region": region})
+    yield Need("ec2:CreateSecurityGroup", names.arn("vpc", vpc, region, account), about(call, vpc))
     yield from _create_tags(call, request, "CreateSecurityGroup", "security-group")
 
 
@@ -207,15 +311,15 @@ def tags(action: str) -> Needs:
     def needs(call: Call, request: Request) -> Iterable[Need]:
         context = tag_context(many(request, "Tags"))
         for one in many(request, "Resources"):
-            yield Need(f"ec2:{action}", resource_arn(call, one), {**about(call, one), **context})
+            keys = about(call, one) if action == "CreateTags" else {"ec2:Region": call.region}
+            yield Need(f"ec2:{action}", resource_arn(call, one), {**keys, **context})
 
     return needs
 
 
 def associate(call: Call, request: Request) -> Iterable[Need]:
     """AssociateIamInstanceProfile: on the instance, and PassRole."""
-    yield from on("AssociateIamInstanceProfile", "InstanceId")(call, request)
-    yield from pass_roles(call, inner(request, "IamInstanceProfile"))
+    yield from _give_profile(call, request, "AssociateIamInstanceProfile", request["InstanceId"])
 
 
 def association(action: str) -> Needs:
@@ -225,11 +329,17 @@ def association(action: str) -> Needs:
         wanted = request.get("AssociationId") or ""
         rows = call.doors.database.read(lambda db: tables.instances(db, call.account, call.region))
         found = [row.id for row in rows if row.association_id == wanted]
-        yield Need(
-            f"ec2:{action}",
-            names.arn("instance", found[0] if found else "*", call.region, call.account),
-            about(call, found[0]) if found else {"ec2:Region": call.region},
-        )
-        yield from pass_roles(call, inner(request, "IamInstanceProfile"))
+        yield from _give_profile(call, request, action, found[0] if found else "")
 
     return needs
+
+
+def _give_profile(call: Call, request: Request, action: str, instance: str) -> Iterable[Need]:
+    where = names.arn("instance", instance or "*", call.region, call.account)
+    keys = about(call, instance) if instance else {"ec2:Region": call.region}
+    profile = inner(request, "IamInstanceProfile")
+    name = profile.get("Arn") or profile.get("Name")
+    if name:
+        keys["ec2:NewInstanceProfile"] = _profile_arn(call, name)
+    yield Need(f"ec2:{action}", where, keys)
+    yield from pass_roles(call, profile, where)

@@ -51,13 +51,14 @@ def create(action: str, kind: Kind) -> Needs:
     """On the entity that is to be made."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        context = tag_keys(request)
+        tags = tag_keys(request)
+        context = dict(tags)
         if "PermissionsBoundary" in request:
             context["iam:PermissionsBoundary"] = request["PermissionsBoundary"]
         where = arn(call.account, kind, request.get("Path", "/"), request[f"{WORDS[kind].title}Name"])
         yield Need(f"iam:{action}", where, context)
-        if request.get("Tags"):
-            yield Need(f"iam:Tag{WORDS[kind].title}", where, context)
+        if tags:
+            yield Need(f"iam:Tag{WORDS[kind].title}", where, tags)
 
     return needs
 

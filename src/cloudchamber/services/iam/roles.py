@@ -42,7 +42,7 @@ async def create_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"Role": await call.doors.database.write(change)}
 
 
-@operation("GetRole", needs=needs.entity("GetRole", "role"))
+@operation("GetRole", needs=needs.entity("GetRole", "role", keys=("boundary",)))
 async def get_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A role; its trust policy is percent-encoded. Source: IAM API Reference, GetRole."""
 
@@ -65,7 +65,7 @@ async def list_roles(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return call.doors.database.read(look)
 
 
-@operation("UpdateRole", needs=needs.entity("UpdateRole", "role"))
+@operation("UpdateRole", needs=needs.entity("UpdateRole", "role", keys=("boundary",)))
 async def update_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Change a role's description or longest session. Source: IAM API Reference, UpdateRole."""
 
@@ -82,7 +82,7 @@ async def update_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-@operation("UpdateRoleDescription", needs=needs.entity("UpdateRoleDescription", "role"))
+@operation("UpdateRoleDescription", needs=needs.entity("UpdateRoleDescription", "role", keys=("boundary",)))
 async def update_role_description(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Change a role's description. Source: IAM API Reference, UpdateRoleDescription."""
 
@@ -94,7 +94,7 @@ async def update_role_description(call: Call, request: Mapping[str, Any]) -> dic
     return {"Role": await call.doors.database.write(change)}
 
 
-@operation("UpdateAssumeRolePolicy", needs=needs.entity("UpdateAssumeRolePolicy", "role"))
+@operation("UpdateAssumeRolePolicy", needs=needs.entity("UpdateAssumeRolePolicy", "role", keys=("boundary",)))
 async def update_assume_role_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Replace a role's trust policy. Source: IAM API Reference, UpdateAssumeRolePolicy."""
 
@@ -107,7 +107,7 @@ async def update_assume_role_policy(call: Call, request: Mapping[str, Any]) -> d
     return {}
 
 
-@operation("DeleteRole", needs=needs.entity("DeleteRole", "role"))
+@operation("DeleteRole", needs=needs.entity("DeleteRole", "role", keys=("boundary",)))
 async def delete_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Remove a role that is in no instance profile and has no policies left; its sessions end. Source: IAM API
     Reference, DeleteRole."""

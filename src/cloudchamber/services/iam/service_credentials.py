@@ -42,7 +42,8 @@ def _needs(action: str) -> Needs:
             )
             service = row[0] if row is not None else ""
         for need in base(call, request):
-            own = {"iam:ServiceSpecificCredentialServiceName": service} if service else {}
+            named = service and not action.startswith("List")  # Why: AWS has no such key for the listing
+            own = {"iam:ServiceSpecificCredentialServiceName": service} if named else {}
             yield Need(need.action, need.resource, {**need.context, **own})
 
     return needed

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which permissions each operation needs. Pure.
 
-Groups are named in policies as ``...:log-group:NAME:*`` or without the ``:*``; streams as
-``...:log-group:NAME:log-stream:STREAM``. Source: Service Authorization Reference, Amazon CloudWatch Logs.
+Groups are named in policies as ``...:log-group:NAME:*``, and without the ``:*`` for TagResource, UntagResource and
+ListTagsForResource; streams as ``...:log-group:NAME:log-stream:STREAM``. Source: Service Authorization Reference,
+Amazon CloudWatch Logs; Amazon CloudWatch Logs User Guide, "CloudWatch Logs resources and operations".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import Need
@@ -29,12 +30,21 @@ def _group(call: Call, request: Mapping[str, Any]) -> str:
     return group_arn(call.account, call.region, given)
 
 
+def _tags(request: Mapping[str, Any]) -> dict[str, ContextValue]:
+    """Condition keys of the tags in a request: a mapping to set, a list of keys to remove."""
+    tags: Any = request.get("tags") or request.get("tagKeys") or ()
+    context: dict[str, ContextValue] = {"aws:TagKeys": tuple(tags)} if tags else {}
+    if isinstance(tags, dict):
+        context.update({f"aws:RequestTag/{k}": str(v) for k, v in cast("dict[str, Any]", tags).items()})
+    return context
+
+
 def on_group(action: str) -> Needs:
     """The action on the group that the request names."""
 
     def needs(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
         # Why: AWS's policies write the group with :* behind it, and that matches; a group itself is asked so too.
-        yield Need(f"logs:{action}", f"{_group(call, request)}:*")
+        yield Need(f"logs:{action}", f"{_group(call, request)}:*", _tags(request))
 
     return needs
 
@@ -50,10 +60,9 @@ def on_stream(action: str) -> Needs:
 
 def create_group(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     """CreateLogGroup, and TagResource where tags are given."""
-    context: dict[str, ContextValue] = {f"aws:RequestTag/{k}": v for k, v in request.get("tags", {}).items()}
+    context = _tags(request)
     if context:
-        context["aws:TagKeys"] = tuple(request["tags"])
-        yield Need("logs:TagResource", f"{_group(call, request)}:*", context)
+        yield Need("logs:TagResource", _group(call, request), context)
     yield Need("logs:CreateLogGroup", f"{_group(call, request)}:*", context)
 
 
@@ -67,12 +76,6 @@ def on_arn(action: str) -> Needs:
 
     def needs(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
         arn = str(request.get("resourceArn", "")).removesuffix(":*")
-        context: dict[str, ContextValue] = {}
-        if "tags" in request:
-            context = {f"aws:RequestTag/{k}": v for k, v in request["tags"].items()}
-            context["aws:TagKeys"] = tuple(request["tags"])
-        elif "tagKeys" in request:
-            context["aws:TagKeys"] = tuple(request["tagKeys"])
-        yield Need(f"logs:{action}", f"{arn}:*", context)
+        yield Need(f"logs:{action}", arn, _tags(request))
 
     return needs

@@ -81,7 +81,7 @@ async def get_bucket_request_payment(call: Call, request: Request) -> dict[str, 
     return {"Payer": "BucketOwner"}
 
 
-@operation("ListObjectVersions", needs=needs.list_versions)
+@operation("ListObjectVersions", needs=needs.on_bucket("s3:ListBucketVersions"))
 async def list_object_versions(call: Call, request: Request) -> dict[str, Any]:
     """Every object has one version, ``null``. Source: Amazon S3 API Reference, ListObjectVersions."""
     bucket = checks.bucket(call, request)

@@ -158,7 +158,7 @@ def _fill(response: dict[str, Any], found: Page, request: Mapping[str, Any], acc
     return response
 
 
-@operation("ListObjects", needs=needs.list_objects)
+@operation("ListObjects", needs=needs.on_bucket("s3:ListBucket"))
 async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Version 1 of the listing. Source: Amazon S3 API Reference, ListObjects."""
     bucket = checks.bucket(call, request)
@@ -178,7 +178,7 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     return _fill(response, found, request, bucket.account)
 
 
-@operation("ListObjectsV2", needs=needs.list_objects)
+@operation("ListObjectsV2", needs=needs.on_bucket("s3:ListBucket"))
 async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Version 2 of the listing. Source: Amazon S3 API Reference, ListObjectsV2."""
     bucket = checks.bucket(call, request)

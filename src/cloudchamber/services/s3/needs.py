@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which permissions a request needs: pure, except that tags of existing objects are read.
 
+Only those condition keys are said that AWS lists for the action. What the request carries is said at once; what must
+be found out (how it was signed, tags of the object, the bucket's account) only if a policy asks for it.
+
 Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; Amazon S3 API
 Reference, section "Permissions" of each operation.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Need
@@ -21,159 +26,242 @@ if TYPE_CHECKING:
 
     Request = Mapping[str, Any]
     Needs = Callable[[Call, Request], Iterable[Need]]
+    LookedUp = tuple[str, Callable[[], Mapping[str, ContextValue]]]
 
-_EXISTING = "s3:existingobjecttag/"
+_NONE: Mapping[str, ContextValue] = MappingProxyType({})
 _AUTH_TYPES = {"header": "REST-HEADER", "query": "REST-QUERY-STRING"}
-_HEADERS = {
+_GRANTS = {
     "ACL": "s3:x-amz-acl",
     "GrantFullControl": "s3:x-amz-grant-full-control",
     "GrantRead": "s3:x-amz-grant-read",
     "GrantReadACP": "s3:x-amz-grant-read-acp",
     "GrantWrite": "s3:x-amz-grant-write",
     "GrantWriteACP": "s3:x-amz-grant-write-acp",
+}
+_LOCKS = {
+    "ObjectLockMode": "s3:object-lock-mode",
+    "ObjectLockRetainUntilDate": "s3:object-lock-retain-until-date",
+    "ObjectLockLegalHoldStatus": "s3:object-lock-legal-hold",
+}
+_WRITE = {
+    **_GRANTS,
+    **_LOCKS,
     "CopySource": "s3:x-amz-copy-source",
     "MetadataDirective": "s3:x-amz-metadata-directive",
     "ServerSideEncryption": "s3:x-amz-server-side-encryption",
     "SSEKMSKeyId": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "SSECustomerAlgorithm": "s3:x-amz-server-side-encryption-customer-algorithm",
     "StorageClass": "s3:x-amz-storage-class",
     "WebsiteRedirectLocation": "s3:x-amz-website-redirect-location",
-    "ObjectOwnership": "s3:x-amz-object-ownership",
     "IfMatch": "s3:if-match",
     "IfNoneMatch": "s3:if-none-match",
-    "VersionId": "s3:VersionId",
-    "Prefix": "s3:prefix",
-    "Delimiter": "s3:delimiter",
 }
+_LIST = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
+_CREATE_BUCKET = {
+    **_GRANTS,
+    "ObjectOwnership": "s3:x-amz-object-ownership",
+    "BucketNamespace": "s3:x-amz-bucket-namespace",
+}
+_MEMBERS: Mapping[str, Mapping[str, str]] = {
+    "s3:PutObject": _WRITE,
+    "s3:PutObjectAcl": _GRANTS,
+    "s3:PutObjectVersionAcl": _GRANTS,
+    "s3:PutBucketAcl": _GRANTS,
+    "s3:CreateBucket": _CREATE_BUCKET,
+    "s3:ListBucket": _LIST,
+    "s3:ListBucketVersions": _LIST,
+    "s3:DeleteObject": {"IfMatch": "s3:if-match"},
+    "s3:PutObjectRetention": {n: _LOCKS[n] for n in ("ObjectLockMode", "ObjectLockRetainUntilDate")},
+    "s3:PutObjectLegalHold": {"ObjectLockLegalHoldStatus": _LOCKS["ObjectLockLegalHoldStatus"]},
+}
+"""Members of requests, and which condition key of the action each is."""
+_TAGGED = frozenset(
+    f"s3:{verb}Object{kind}"
+    for verb, kinds in {
+        "Get": ("", "Acl", "Attributes", "Tagging"),
+        "Put": ("Acl", "Tagging"),
+        "Delete": ("Tagging",),
+    }.items()
+    for name in kinds
+    for kind in (name, f"Version{name}")
+)
+"""Actions for which the tags of the existing object count."""
 
 
-def context(call: Call, request: Request) -> dict[str, ContextValue]:
-    """S3's condition keys of a request."""
-    keys: dict[str, ContextValue] = {key: str(request[name]) for name, key in _HEADERS.items() if name in request}
-    if call.headers is not None:
-        if call.signed_by:
-            keys["s3:authType"] = _AUTH_TYPES.get(call.signed_by, "POST")
-            scheme = call.headers.get("authorization").partition(" ")[0]
-            if scheme:  # Why: a presigned URL may be of either version, and the call does not say which
-                keys["s3:signatureversion"] = "AWS" if scheme == "AWS" else "AWS4-HMAC-SHA256"
-        sha = call.headers.get("x-amz-content-sha256")
-        if sha:
-            keys["s3:x-amz-content-sha256"] = sha
+def context(action: str, request: Request) -> Mapping[str, ContextValue]:
+    """The action's condition keys that stand in the request."""
+    members = _MEMBERS.get(action)
+    if members is None:
+        return _NONE
+    return {members[name]: _text(value) for name, value in request.items() if name in members}
+
+
+def _text(value: Any) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
+
+
+def _need(
+    call: Call, action: str, bucket: str, key: str | None = None, said: Mapping[str, ContextValue] = _NONE
+) -> Need:
+    """One need, with the keys that are looked up only if a policy asks for one of them."""
+
+    def look() -> Mapping[str, ContextValue]:
+        keys = signature(call)
+        if bucket:
+            row = call.doors.database.peek(
+                lambda db: db.execute("SELECT account FROM s3_buckets WHERE name = ?", (bucket,)).fetchone()
+            )
+            if row is not None:
+                keys["s3:ResourceAccount"] = str(row[0])
+        if key is not None and action in _TAGGED:
+            keys |= existing(call, bucket, key)
+        return keys
+
+    where = "*" if not bucket else bucket_arn(bucket) if key is None else object_arn(bucket, key)
+    return Need(action, where, said, ("s3:", look))
+
+
+def signature(call: Call) -> dict[str, ContextValue]:
+    """How a request was signed. Source: Amazon S3 API Reference, "Authentication-specific policy keys"."""
+    keys: dict[str, ContextValue] = {}
+    if call.headers is None:
+        return keys
+    if call.signed_by:
+        keys["s3:authType"] = _AUTH_TYPES.get(call.signed_by, "POST")
+    if call.algorithm:
+        keys["s3:signatureversion"] = call.algorithm
+    if call.signed_at is not None:
+        keys["s3:signatureAge"] = str(max(0, int((call.now - call.signed_at).total_seconds() * 1000)))
+    sha = call.headers.get("x-amz-content-sha256")
+    if sha:
+        keys["s3:x-amz-content-sha256"] = sha
     return keys
+
+
+def existing(call: Call, bucket: str, key: str) -> dict[str, ContextValue]:
+    """`s3:ExistingObjectTag/...` of an object; nothing if there is none."""
+    tags = call.doors.database.peek(lambda db: tables.object_tags(db, bucket, key))
+    return {f"s3:ExistingObjectTag/{name}": value for name, value in tags.items()}
 
 
 def on_bucket(action: str) -> Needs:
     """One action on the bucket."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        return (Need(action, bucket_arn(request["Bucket"]), context(call, request)),)
+        return (_need(call, action, request["Bucket"], None, context(action, request)),)
 
     return needs
 
 
-def on_object(action: str) -> Needs:
-    """One action on an existing object, whose tags count."""
+def on_object(*actions: str) -> Needs:
+    """Actions on an object; on one version of it, if the request names one, under the version's own actions."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        bucket, key = request["Bucket"], request["Key"]
-
-        def tags() -> Mapping[str, ContextValue]:
-            keys: dict[str, ContextValue] = {}
-            _existing(call, bucket, key, keys)
-            return keys
-
-        return (Need(action, object_arn(bucket, key), context(call, request), (_EXISTING, tags)),)
+        if "VersionId" in request:
+            return [_on_version(call, action, request) for action in actions]
+        return [_need(call, one, request["Bucket"], request["Key"], context(one, request)) for one in actions]
 
     return needs
 
 
-def _existing(call: Call, bucket: str, key: str, keys: dict[str, ContextValue]) -> None:
-    tags = call.doors.database.peek(lambda db: tables.object_tags(db, bucket, key))
-    for name, value in tags.items():
-        keys[f"s3:ExistingObjectTag/{name}"] = value
-
-
-def _requested(tags: Mapping[str, str], keys: dict[str, ContextValue]) -> None:
-    if tags:
-        keys["s3:RequestObjectTagKeys"] = tuple(tags)
-        for name, value in tags.items():
-            keys[f"s3:RequestObjectTag/{name}"] = value
+def _on_version(call: Call, action: str, request: Request) -> Need:
+    action = action.replace("Object", "ObjectVersion", 1)
+    keys = {**context(action, request), "s3:VersionId": str(request["VersionId"])}
+    return _need(call, action, request["Bucket"], request["Key"], keys)
 
 
 def list_buckets(call: Call, request: Request) -> Iterable[Need]:
     """ListBuckets has no resource."""
-    return (Need("s3:ListAllMyBuckets", "*", context(call, request)),)
-
-
-def list_objects(call: Call, request: Request) -> Iterable[Need]:
-    """A listing says which prefix, delimiter and how many keys."""
-    keys = context(call, request)
-    if "MaxKeys" in request:
-        keys["s3:max-keys"] = str(request["MaxKeys"])
-    return (Need("s3:ListBucket", bucket_arn(request["Bucket"]), keys),)
-
-
-def list_versions(call: Call, request: Request) -> Iterable[Need]:
-    """As a listing, under an action of its own."""
-    return [Need("s3:ListBucketVersions", need.resource, need.context) for need in list_objects(call, request)]
+    return (_need(call, "s3:ListAllMyBuckets", ""),)
 
 
 def create_bucket(call: Call, request: Request) -> Iterable[Need]:
     """CreateBucket, and what it sets besides."""
-    keys = context(call, request)
-    constraint = request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
-    if constraint:
-        keys["s3:LocationConstraint"] = constraint
-    arn = bucket_arn(request["Bucket"])
-    yield Need("s3:CreateBucket", arn, keys)
-    if "ACL" in request or any(name.startswith("Grant") for name in request):
-        yield Need("s3:PutBucketAcl", arn, keys)
+    bucket = request["Bucket"]
+    keys = dict(context("s3:CreateBucket", request))
+    configuration: Mapping[str, Any] = request.get("CreateBucketConfiguration", {})
+    if configuration.get("LocationConstraint"):
+        keys["s3:LocationConstraint"] = configuration["LocationConstraint"]
+    tags: dict[str, ContextValue] = {
+        f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in configuration.get("Tags") or ()
+    }
+    if tags:
+        tags["aws:TagKeys"] = tuple(tag["Key"] for tag in configuration["Tags"])
+    yield _need(call, "s3:CreateBucket", bucket, None, keys | tags)
+    if _grants(request):
+        yield _need(call, "s3:PutBucketAcl", bucket, None, context("s3:PutBucketAcl", request))
     if "ObjectOwnership" in request:
-        yield Need("s3:PutBucketOwnershipControls", arn, keys)
-    if request.get("CreateBucketConfiguration", {}).get("Tags"):
-        yield Need("s3:TagResource", arn, keys)
+        yield _need(call, "s3:PutBucketOwnershipControls", bucket)
+    if request.get("ObjectLockEnabledForBucket"):
+        yield _need(call, "s3:PutBucketObjectLockConfiguration", bucket)
+        yield _need(call, "s3:PutBucketVersioning", bucket)
+    if tags:
+        yield _need(call, "s3:TagResource", bucket, None, tags)
+
+
+def _grants(request: Request) -> bool:
+    return any(name in _GRANTS for name in request)
 
 
 def put_object(call: Call, request: Request) -> Iterable[Need]:
     """PutObject, and what it sets besides; also CreateMultipartUpload."""
-    keys = context(call, request)
-    arn = object_arn(request["Bucket"], request["Key"])
-    tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
-    _requested(tags, keys)
-    needs = [Need("s3:PutObject", arn, keys)]
+    bucket, key = request["Bucket"], request["Key"]
+    said = context("s3:PutObject", request)
+    tags = _requested(tags_of_header(request["Tagging"])) if request.get("Tagging") else _NONE
+    needs = [_need(call, "s3:PutObject", bucket, key, {**said, **tags} if tags else said)]
+    if not said and not tags:
+        return needs
     if tags:
-        needs.append(Need("s3:PutObjectTagging", arn, keys))
-    if "ACL" in request or any(name.startswith("Grant") for name in request):
-        needs.append(Need("s3:PutObjectAcl", arn, keys))
+        needs.append(_need(call, "s3:PutObjectTagging", bucket, key, tags))
+    if _grants(request):
+        needs.append(_need(call, "s3:PutObjectAcl", bucket, key, context("s3:PutObjectAcl", request)))
+    if "ObjectLockMode" in request or "ObjectLockRetainUntilDate" in request:
+        needs.append(_need(call, "s3:PutObjectRetention", bucket, key, context("s3:PutObjectRetention", request)))
+    if "ObjectLockLegalHoldStatus" in request:
+        needs.append(_need(call, "s3:PutObjectLegalHold", bucket, key, context("s3:PutObjectLegalHold", request)))
     return needs
 
 
+def _requested(tags: Mapping[str, str]) -> Mapping[str, ContextValue]:
+    if not tags:
+        return _NONE
+    keys: dict[str, ContextValue] = {f"s3:RequestObjectTag/{name}": value for name, value in tags.items()}
+    keys["s3:RequestObjectTagKeys"] = tuple(tags)
+    return keys
+
+
 def copy_object(call: Call, request: Request) -> Iterable[Need]:
-    """Read the source, write the destination."""
+    """Read the source, write the destination; tags that are copied are read and written too."""
     yield from _source(call, request)
-    if request.get("TaggingDirective") != "REPLACE":
-        request = {name: value for name, value in request.items() if name != "Tagging"}
-    yield from put_object(call, request)
+    if request.get("TaggingDirective") == "REPLACE":
+        yield from put_object(call, request)
+        return
+    yield from put_object(call, {name: value for name, value in request.items() if name != "Tagging"})
+    bucket, key = copy_source(request["CopySource"])
+    if existing(call, bucket, key):
+        yield _need(call, f"s3:Get{_object(request)}Tagging", bucket, key)
+        yield _need(call, "s3:PutObjectTagging", request["Bucket"], request["Key"])
 
 
 def upload_part_copy(call: Call, request: Request) -> Iterable[Need]:
     """Read the source, write the part."""
     yield from _source(call, request)
-    yield Need("s3:PutObject", object_arn(request["Bucket"], request["Key"]), context(call, request))
+    yield from on_object("s3:PutObject")(call, request)
 
 
 def _source(call: Call, request: Request) -> Iterable[Need]:
     bucket, key = copy_source(request["CopySource"])
-    keys: dict[str, ContextValue] = {}
-    _existing(call, bucket, key, keys)
-    yield Need("s3:GetObject", object_arn(bucket, key), keys)
-    tags = [name for name in keys if name.startswith("s3:ExistingObjectTag/")]
-    if tags and "UploadId" not in request and request.get("TaggingDirective", "COPY") == "COPY":
-        yield Need("s3:GetObjectTagging", object_arn(bucket, key), keys)
+    version = request["CopySource"].partition("?versionId=")[2]
+    yield _need(call, f"s3:Get{_object(request)}", bucket, key, {"s3:VersionId": version} if version else _NONE)
+
+
+def _object(request: Request) -> str:
+    """What the source's actions are about: the object, or one version of it."""
+    return "ObjectVersion" if "?versionId=" in request["CopySource"] else "Object"
 
 
 def put_object_tagging(call: Call, request: Request) -> Iterable[Need]:
     """Tags as they are and as they shall be count."""
-    keys = context(call, request)
-    _existing(call, request["Bucket"], request["Key"], keys)
-    _requested(tags_of_set(request["Tagging"]["TagSet"], 10), keys)
-    return (Need("s3:PutObjectTagging", object_arn(request["Bucket"], request["Key"]), keys),)
+    (need,) = on_object("s3:PutObjectTagging")(call, request)
+    keys = _requested(tags_of_set(request["Tagging"]["TagSet"], 10))
+    return (Need(need.action, need.resource, {**need.context, **keys}, need.looked_up),)

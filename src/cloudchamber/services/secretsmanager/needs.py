@@ -24,14 +24,35 @@ def _tags(request: Mapping[str, Any]) -> dict[str, ContextValue]:
     return context
 
 
+_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "CreateSecret": ("Name", "Description", "KmsKeyId", "AddReplicaRegions", "ForceOverwriteReplicaSecret", "Type"),
+    "UpdateSecret": ("Description", "KmsKeyId", "Type"),
+    "GetSecretValue": ("VersionId", "VersionStage"),
+    "DeleteSecret": ("RecoveryWindowInDays", "ForceDeleteWithoutRecovery"),
+    "PutResourcePolicy": ("BlockPublicPolicy",),
+}
+"""Members of requests that are condition keys of the action, under the same name."""
+
+
+def _given(action: str, request: Mapping[str, Any]) -> dict[str, ContextValue]:
+    keys: dict[str, ContextValue] = {}
+    for member in _MEMBERS.get(action, ()):
+        value: Any = request.get(member)
+        if member == "AddReplicaRegions" and value:
+            keys["secretsmanager:AddReplicaRegions"] = tuple(str(one.get("Region", "")) for one in value)
+        elif value is not None:
+            keys[f"secretsmanager:{member}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return keys
+
+
 def create_secret(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
     """CreateSecret, and TagResource for its tags."""
     name = str(request.get("Name", ""))
     resource = str(Arn("secretsmanager", call.region, call.account, f"secret:{name}"))
-    context = {**_tags(request), "secretsmanager:Name": name}
-    yield Need("secretsmanager:CreateSecret", resource, context)
-    if request.get("Tags"):
-        yield Need("secretsmanager:TagResource", resource, context)
+    tags = _tags(request)
+    yield Need("secretsmanager:CreateSecret", resource, {**tags, **_given("CreateSecret", request)})
+    if tags:
+        yield Need("secretsmanager:TagResource", resource, tags)
 
 
 def on_secret(action: str) -> Callable[[Call, Mapping[str, Any]], Iterable[Need]]:
@@ -46,9 +67,12 @@ def on_secret(action: str) -> Callable[[Call, Mapping[str, Any]], Iterable[Need]
             resource = asked
         else:
             resource = str(Arn("secretsmanager", call.region, call.account, f"secret:{asked}"))
-        context: dict[str, ContextValue] = {**_tags(request), "secretsmanager:SecretId": asked}
-        if "VersionStage" in request:
-            context["secretsmanager:VersionStage"] = str(request["VersionStage"])
+        context: dict[str, ContextValue] = {
+            **_tags(request),
+            **_given(action, request),
+            "secretsmanager:SecretId": asked,
+            "secretsmanager:SecretPrimaryRegion": call.region,
+        }
         yield Need(f"secretsmanager:{action}", resource, context)
 
     return needs
