@@ -29,8 +29,7 @@ def on_function(action: str) -> Needs:
     """The action on the function that the request names."""
 
     def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
-        arn = _arn(call, request)
-        return (Need(action, arn, {"lambda:FunctionArn": arn}),)
+        return (Need(action, _arn(call, request)),)
 
     return needs
 
@@ -54,6 +53,26 @@ def _pass_role(request: Mapping[str, Any], arn: str) -> Iterator[Need]:
         yield Need("iam:PassRole", role, context)
 
 
+def _configured(request: Mapping[str, Any]) -> dict[str, ContextValue]:
+    """Condition keys of a function's configuration."""
+    context: dict[str, ContextValue] = {}
+    if request.get("Layers"):
+        context["lambda:Layer"] = tuple(request["Layers"])
+    if request.get("CodeSigningConfigArn"):
+        context["lambda:CodeSigningConfigArn"] = str(request["CodeSigningConfigArn"])
+    network: Mapping[str, Any] = request.get("VpcConfig") or {}
+    for member in ("SubnetIds", "SecurityGroupIds"):
+        if network.get(member):
+            context[f"lambda:{member}"] = tuple(network[member])
+    return context
+
+
+def _layers(request: Mapping[str, Any]) -> Iterator[Need]:
+    """GetLayerVersion on each layer. Source: AWS Lambda Developer Guide, "Controlling access to layer versions"."""
+    for layer in request.get("Layers") or ():
+        yield Need("lambda:GetLayerVersion", str(layer))
+
+
 def create_function(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     """CreateFunction, PassRole, and TagResource where tags are given."""
     arn = _arn(call, request)
@@ -61,22 +80,27 @@ def create_function(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     context: dict[str, ContextValue] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
     if tags:
         context["aws:TagKeys"] = tuple(tags)
-    yield Need("lambda:CreateFunction", arn, context)
+    yield Need("lambda:CreateFunction", arn, {**context, **_configured(request)})
     if tags:
         yield Need("lambda:TagResource", arn, context)
+    yield from _layers(request)
     yield from _pass_role(request, arn)
 
 
 def update_configuration(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     """UpdateFunctionConfiguration, and PassRole where a role is given."""
     arn = _arn(call, request)
-    yield Need("lambda:UpdateFunctionConfiguration", arn)
+    yield Need("lambda:UpdateFunctionConfiguration", arn, _configured(request))
+    yield from _layers(request)
     yield from _pass_role(request, arn)
 
 
 def add_permission(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     """AddPermission, with whom it is for."""
-    yield Need("lambda:AddPermission", _arn(call, request), {"lambda:Principal": str(request.get("Principal", ""))})
+    context: dict[str, ContextValue] = {"lambda:Principal": str(request.get("Principal", ""))}
+    if "FunctionUrlAuthType" in request:
+        context["lambda:FunctionUrlAuthType"] = str(request["FunctionUrlAuthType"])
+    yield Need("lambda:AddPermission", _arn(call, request), context)
 
 
 def _tagged(call: Call, request: Mapping[str, Any]) -> str:
