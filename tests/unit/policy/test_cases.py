@@ -19,35 +19,45 @@ DATA = Path(__file__).parents[2] / "data" / "policy"
 CASES = [(file.stem, case) for file in sorted(DATA.glob("*.json")) for case in json.loads(file.read_text())]
 
 
-def subject(name: str) -> Subject:
+def subject(case: dict[str, Any]) -> Subject:
+    name: str = case["principal"]
     if name == "anonymous":
         return Subject("anonymous", "anonymous", "*")
     if not name.startswith("arn:"):
         return Subject("service", "111111111111", name)
     account = name.split(":")[4]
     if ":assumed-role/" in name:
-        return Subject("assumed-role", account, name, f"arn:aws:iam::{account}:role/{name.split('/')[1]}")
-    return Subject("user", account, name)
+        role = case.get("entity", f"arn:aws:iam::{account}:role/{name.split('/')[1]}")
+        return Subject("assumed-role", account, name, role)
+    if ":federated-user/" in name:
+        return Subject("federated-user", account, name, case.get("entity", ""))
+    if "-provider/" in name:
+        return Subject("federated-user", account, name)
+    return Subject("root" if name.endswith(":root") else "user", account, name)
 
 
 def asked(case: dict[str, Any]):
     def some(name: str, kind: Any):
         return tuple(policy(f"{name} {i}", kind, json.dumps(d)) for i, d in enumerate(case.get(name, ())))
 
+    def levels(name: str, kind: Any):
+        if name not in case:
+            return None
+        return tuple(tuple(policy(kind, kind, json.dumps(d)) for d in level) for level in case[name])
+
     session = case.get("sessionPolicy")
     policies = IdentityPolicies(
         some("identityPolicies", "identity"),
         some("boundaries", "boundary") if "boundaries" in case else None,
         (policy("session", "session", json.dumps(session)),) if session else None,
-        tuple(tuple(policy("scp", "scp", json.dumps(d)) for d in level) for level in case["scps"])
-        if "scps" in case
-        else None,
+        levels("scps", "scp"),
+        levels("rcps", "rcp"),
     )
     own = case.get("resourcePolicy")
     kind: Any = "trust" if case.get("trust") else "resource"
     resource = policy("own", kind, json.dumps(own)) if own else None
     question = Question(
-        subject(case["principal"]),
+        subject(case),
         case["action"],
         case["resource"],
         context_of(case["context"]),
