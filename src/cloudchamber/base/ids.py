@@ -14,11 +14,15 @@ _NAMES = random.Random()
 """Seeded by the machine; for names that nobody has to guess."""
 
 
+_UUID_FREE = ~((0xF << 76) | (0x3 << 62))
+_UUID_4 = (0x4 << 76) | (0x2 << 62)
+"""Version and variant of a random UUID (RFC 9562, section 5.4)."""
+
+
 def request_id() -> str:
     """Id of one request, a UUID, as most services write it."""
-    digits = f"{_NAMES.getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    digits = f"{_NAMES.getrandbits(128) & _UUID_FREE | _UUID_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def hex_id(prefix: str, digits: int = 17) -> str:

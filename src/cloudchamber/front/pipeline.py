@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudchamber.base.body import Held, read_all
 from cloudchamber.base.errors import AccessDenied, InternalFailure, ServiceError
 from cloudchamber.contract.call import Call, Doors
+from cloudchamber.contract.identity import ANONYMOUS
 from cloudchamber.contract.operation import Need, Operation
 from cloudchamber.front.authenticate import Authenticated, authenticate, body_first, wrap
 from cloudchamber.front.authorize import authorize
@@ -27,13 +28,13 @@ from cloudchamber.wire.codec import parse, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
 from cloudchamber.wire.model import load
-from cloudchamber.wire.route import Offered, Routed, bucket_of_host, host_of, is_form, route
+from cloudchamber.wire.route import Offered, Routed, bucket_of_host, host_of, is_form, pairs, route, scope_of
 from cloudchamber.wire.validate import check
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cloudchamber.base.body import Body
     from cloudchamber.contract.identity import Principal
@@ -77,6 +78,8 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.inside: Inside | None = None
+        self.hosts: list[tuple[Callable[[str], bool], Inside]] = []
+        """Host names that a service answers by itself (function URLs), before anything is routed."""
         self._doors: Doors
 
     def open(self, doors: Doors) -> None:
@@ -86,10 +89,15 @@ class Pipeline:
 
     def part(self, listener: Listener) -> Front:
         """What services may ask of the front."""
-        return Front(self._doors, listener)
+        return Front(self._doors, listener, self.hosts)
 
     async def handle(self, request: HttpRequest, body: Incoming) -> HttpReply:
         """Answer one HTTP request. Never raises, except when the client is gone."""
+        if self.hosts:
+            host = host_of(request)
+            for claims, inside in self.hosts:
+                if claims(host):
+                    return await inside.handle(request, body)
         if request.path.startswith("/_") and self.inside is not None and not _names_bucket(request):
             return await self.inside.handle(request, body)
         doors = self._doors
@@ -168,9 +176,30 @@ class Pipeline:
 class Front:
     """What services may ask of the front: reached as `doors.parts["front"]`."""
 
-    def __init__(self, doors: Doors, listener: Listener) -> None:
+    def __init__(
+        self, doors: Doors, listener: Listener, hosts: list[tuple[Callable[[str], bool], Inside]]
+    ) -> None:
         self._doors = doors
         self._listener = listener
+        self._hosts = hosts
+
+    def answer(self, claims: Callable[[str], bool], inside: Inside) -> None:
+        """Let a service answer every request for the hosts that it claims (name without port, in lower case)."""
+        self._hosts.append((claims, inside))
+
+    def identify(self, request: HttpRequest, body: bytes, service: str) -> Principal:
+        """Who signed a request that is no API call, for `service`; anonymous if nobody did.
+
+        Raises:
+            ServiceError: the signature does not hold.
+        """
+        query = pairs(request.query)
+        first = dict(reversed(query))
+        if not request.headers.get("authorization") and "X-Amz-Signature" not in first:
+            return ANONYMOUS
+        routed = Routed(service, "", "rest-json", query=query, scope=scope_of(request, first))
+        now = self._doors.clock.now()
+        return authenticate(request, routed, body, self._doors.identities, self._doors.region, now).principal
 
     async def serve(self, sock: socket.socket, *, peer: str) -> asyncio.Server:
         """Answer AWS calls on a listening socket inside a sandbox; close the result when the sandbox ends."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cloudchamber.sandbox.sandboxes import Sandbox, Sandboxes
     from cloudchamber.sandbox.spec import Listener, Mode, Rule
 
-_BOOT = "import sys; sys.path.append(sys.argv.pop()); from cloudchamber.sandbox.spawner_main import main; main()"
+_BOOT = "import sys; sys.path += sys.argv.pop().split(':'); from cloudchamber.sandbox.spawner_main import main; main()"
 _PACKAGE = str(Path(__file__).resolve().parent.parent.parent)
 _LAUNCH_S = 30.0
 _END_S = 10.0
@@ -166,9 +167,11 @@ class LocalSandbox:
 class LocalSandboxes:
     """Every sandbox of a chamber on this machine."""
 
-    def __init__(self, folder: Path, mode: Mode | None) -> None:
+    def __init__(self, folder: Path, mode: Mode | None, interpreter: str = "") -> None:
         self._folder = folder.absolute()
         self._wanted = mode
+        self._interpreter = interpreter
+        self._others: dict[str, LocalSandboxes] = {}
         self._spawner: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self._hello: dict[str, Any] = {}
@@ -200,8 +203,8 @@ class LocalSandboxes:
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ours, theirs = messages.pair()
-        argv = [sys.executable, "-I", "-c", _BOOT]
-        argv += [str(theirs.fileno()), str(self._folder), self._wanted or "", _PACKAGE]
+        argv = [self._interpreter or sys.executable, "-I", "-c", _BOOT]
+        argv += [str(theirs.fileno()), str(self._folder), self._wanted or "", self._paths()]
         self._spawner = subprocess.Popen(  # noqa: ASYNC220 - our own interpreter; returns after the exec
             argv,
             env={},
@@ -218,6 +221,21 @@ class LocalSandboxes:
                 self._hello, _ = await self._link.first()
         except ConnectionError:
             raise SandboxError(f"the spawner did not start: {self._last_words()}") from None
+
+    def _paths(self) -> str:
+        """Where the spawner finds our code; another Python also gets our packages, those that are no compiled ones."""
+        packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+        return os.pathsep.join([_PACKAGE, *(packages if self._interpreter else ())])
+
+    async def _of(self, interpreter: str) -> LocalSandboxes:
+        """The sandboxes that are forked from another Python: a spawner of its own, started when first needed."""
+        async with self._starting:
+            if interpreter not in self._others:
+                name = f"python-{hashlib.sha256(interpreter.encode()).hexdigest()[:8]}"
+                made = LocalSandboxes(self._folder / name, self.mode, interpreter)
+                await made.start()
+                self._others[interpreter] = made
+        return self._others[interpreter]
 
     def _last_words(self) -> str:
         log = (self._folder / "spawner.log").read_text(errors="replace").strip().splitlines()
@@ -246,6 +264,8 @@ class LocalSandboxes:
         """
         if spec.detached and spec.console == "pipe":
             raise ValueError("a detached sandbox keeps its console in a file")
+        if spec.interpreter != self._interpreter:
+            return await (await self._of(spec.interpreter)).launch(spec)
         await self._spawner_runs()
         assert self._link is not None
         ours, theirs = messages.pair()
@@ -309,6 +329,7 @@ class LocalSandboxes:
 
     async def stop(self) -> None:
         """End the spawner and every sandbox that is not detached."""
+        await asyncio.gather(*(other.stop() for other in self._others.values()), return_exceptions=True)
         running = list(self._running.values())
         for sandbox in running:
             if sandbox.spec.detached:

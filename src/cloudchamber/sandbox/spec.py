@@ -83,6 +83,8 @@ class SandboxSpec:
     program: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     warm: bool = False
+    interpreter: str = ""
+    """Path of another Python (3.11 or later) whose warm process is forked; empty for the chamber's own."""
     hostname: str = "localhost"
     private_ip: str = ""
     subnet: str = "172.31.0.0/20"

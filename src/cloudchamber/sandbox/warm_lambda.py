@@ -43,6 +43,7 @@ class RuntimePackages:
 def main() -> None:
     """Run the function that the environment describes, until the sandbox ends."""
     root = os.environ["LAMBDA_TASK_ROOT"]  # noqa: TID251 - this process is the function's, not the chamber's
+    sys.path += [path for path in sys.argv[1:] if path not in sys.path]
     bootstrap = importlib.import_module("awslambdaric.bootstrap")
     client = _client(os.environ["AWS_LAMBDA_RUNTIME_API"])  # noqa: TID251 - as above
     _arrange_imports(root)
@@ -53,7 +54,8 @@ def main() -> None:
 
 def _arrange_imports(root: str) -> None:
     """The function's files first, then the standard library, then the runtime's packages."""
-    outside = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    given = [path for path in sys.argv[1:] if os.path.isdir(path)]  # where the runtime was started, and not forked
+    outside = given or [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     standard = [path for path in sys.path if _standard(path)]
     extra = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]  # noqa: TID251 - as above
     sys.path[:] = [root, *extra, *standard]
@@ -61,7 +63,7 @@ def _arrange_imports(root: str) -> None:
     sys.meta_path.append(finder)
     # Why: a function that brings its own boto3 gets that one, though ours is loaded already.
     for name in _GIVEN:
-        if os.path.exists(f"{root}/{name}") or os.path.exists(f"{root}/{name}.py"):
+        if any(os.path.exists(f"{path}/{name}") or os.path.exists(f"{path}/{name}.py") for path in (root, *extra)):
             for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
                 del sys.modules[loaded]
     for loaded in [m for m in sys.modules if m == "cloudchamber" or m.startswith("cloudchamber.")]:
@@ -127,7 +129,7 @@ def _in_python(module: Any) -> Any:
                 invoke_id=headers["Lambda-Runtime-Aws-Request-Id"],
                 x_amzn_trace_id=headers["Lambda-Runtime-Trace-Id"],
                 invoked_function_arn=headers["Lambda-Runtime-Invoked-Function-Arn"],
-                deadline_time_in_ms=headers["Lambda-Runtime-Deadline-Ms"],
+                deadline_time_in_ms=int(headers["Lambda-Runtime-Deadline-Ms"]),
                 client_context=headers["Lambda-Runtime-Client-Context"],
                 cognito_identity=headers["Lambda-Runtime-Cognito-Identity"],
                 tenant_id=headers["Lambda-Runtime-Aws-Tenant-Id"],
@@ -149,3 +151,7 @@ def _in_python(module: Any) -> Any:
             self._call("POST", f"invocation/{invoke_id}/error", error_response_data.encode(), headers)
 
     return InPython
+
+
+if __name__ == "__main__":
+    main()

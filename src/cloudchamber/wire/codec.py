@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudchamber.base.body import Body, Held
-from cloudchamber.wire import errors, json, query, s3, validate, xml
+from cloudchamber.wire import errors, eventstream, json, query, s3, validate, xml
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 from cloudchamber.wire.model import OperationModel, Shape
 from cloudchamber.wire.rest import Bindings, ReplyBindings
@@ -244,6 +244,15 @@ def serialize_json(operation: OperationModel) -> Serialize:
     convert = json.Writers(operation.service).structure(operation.output)
     content_type = f"application/x-amz-json-{operation.service.metadata.get('jsonVersion', '1.0')}"
     silent = "output" not in operation.described
+    streamed = eventstream.member(operation.service, operation.output)
+    if streamed is not None:
+        name, events = streamed[0], eventstream.writer(operation.service, streamed[1], initial=True)
+
+        def stream(response: Mapping[str, Any], request_id: str) -> HttpReply:
+            headers = [("x-amzn-RequestId", request_id), ("Content-Type", eventstream.CONTENT_TYPE)]
+            return HttpReply(200, headers, events(response[name]))
+
+        return stream
 
     def write(response: Mapping[str, Any], request_id: str) -> HttpReply:
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type)]
@@ -295,6 +304,9 @@ def reply_payload(operation: OperationModel, payload: str) -> BodyWriter:
     """Writes the one member that is the whole body."""
     shape = operation.service.resolve(operation.output["members"][payload])
     service = operation.service
+    if shape.get("eventstream"):
+        events = eventstream.writer(service, shape)
+        return lambda response: (events(response[payload]), eventstream.CONTENT_TYPE)
     if shape["type"] in ("blob", "string"):
         kind = s3.PAYLOAD_TYPES.get(operation.name) or (
             "application/octet-stream" if service.name != "s3" else "binary/octet-stream"

@@ -50,7 +50,7 @@ def test_a_function_from_its_creation_to_its_end(chamber: Any) -> None:
 @pytest.mark.parametrize(
     ("members", "code", "words"),
     [
-        ({"Runtime": "nodejs20.x"}, "InvalidParameterValueException", "nodejs20.x"),
+        ({"Runtime": "java21"}, "InvalidParameterValueException", "java21"),
         ({"Runtime": "python3.6"}, "InvalidParameterValueException", "no longer supported"),
         ({"Role": "arn:aws:iam::000000000000:role/none"}, "InvalidParameterValueException", "cannot be assumed"),
         ({"Code": {"ZipFile": b"no zip"}}, "InvalidParameterValueException", "Could not unzip"),
@@ -58,7 +58,7 @@ def test_a_function_from_its_creation_to_its_end(chamber: Any) -> None:
         ({"Code": {}}, "InvalidParameterValueException", "source for function code"),
         ({"VpcConfig": {"SubnetIds": ["subnet-0"]}}, "InvalidParameterValueException", "VpcConfig"),
         ({"TracingConfig": {"Mode": "Active"}}, "InvalidParameterValueException", "TracingConfig"),
-        ({"Publish": True}, "InvalidParameterValueException", "Publish"),
+        ({"PublishTo": "LATEST_PUBLISHED"}, "InvalidParameterValueException", "PublishTo"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException", "AWS_REGION"),
         ({"Environment": {"Variables": {"LONG": "x" * 4097}}}, "InvalidParameterValueException", "4KB"),
     ],

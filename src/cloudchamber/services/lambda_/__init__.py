@@ -4,7 +4,18 @@
 from __future__ import annotations
 
 from cloudchamber.contract.service import service
-from cloudchamber.services.lambda_ import controls, event_invoke, functions, invoking, permissions
+from cloudchamber.services.lambda_ import (
+    aliases,
+    controls,
+    event_invoke,
+    functions,
+    invoking,
+    layers,
+    permissions,
+    provisioned,
+    urls,
+    versions,
+)
 from cloudchamber.services.lambda_.facts import facts
 from cloudchamber.services.lambda_.part import LambdaPart
 from cloudchamber.services.lambda_.resources import EVENT_INVOKE_CONFIG, FUNCTION, PERMISSION
@@ -16,6 +27,11 @@ SERVICE = service(
     permissions,
     controls,
     event_invoke,
+    versions,
+    aliases,
+    layers,
+    provisioned,
+    urls,
     resources=(FUNCTION, PERMISSION, EVENT_INVOKE_CONFIG),
     part=LambdaPart,
     facts=facts,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from cloudchamber.base.body import ReplyBody
 
@@ -21,6 +21,8 @@ FunctionVersion = Literal["ALL"]
 FunctionVersionLatestPublished = Literal["LATEST_PUBLISHED"]
 
 InvocationType = Literal["Event", "RequestResponse", "DryRun"]
+
+InvokeMode = Literal["BUFFERED", "RESPONSE_STREAM"]
 
 LastUpdateStatus = Literal["Successful", "Failed", "InProgress"]
 
@@ -70,7 +72,11 @@ LogType = Literal["None", "Tail"]
 
 PackageType = Literal["Zip", "Image"]
 
+ProvisionedConcurrencyStatusEnum = Literal["IN_PROGRESS", "READY", "FAILED"]
+
 RecursiveLoop = Literal["Allow", "Terminate"]
+
+ResponseStreamingInvocationType = Literal["RequestResponse", "DryRun"]
 
 S3ObjectStorageMode = Literal["COPY", "REFERENCE"]
 
@@ -106,6 +112,21 @@ class AccountUsage(TypedDict):
     FunctionCount: NotRequired[int]
 
 
+class AddLayerVersionPermissionRequest(TypedDict):
+    LayerName: str
+    VersionNumber: int
+    StatementId: str
+    Action: str
+    Principal: str
+    OrganizationId: NotRequired[str]
+    RevisionId: NotRequired[str]
+
+
+class AddLayerVersionPermissionResponse(TypedDict):
+    Statement: NotRequired[str]
+    RevisionId: NotRequired[str]
+
+
 class AddPermissionRequest(TypedDict):
     FunctionName: str
     StatementId: str
@@ -125,12 +146,42 @@ class AddPermissionResponse(TypedDict):
     Statement: NotRequired[str]
 
 
+class AliasConfiguration(TypedDict):
+    AliasArn: NotRequired[str]
+    Name: NotRequired[str]
+    FunctionVersion: NotRequired[str]
+    Description: NotRequired[str]
+    RoutingConfig: NotRequired[AliasRoutingConfiguration]
+    RevisionId: NotRequired[str]
+
+
+class AliasRoutingConfiguration(TypedDict):
+    AdditionalVersionWeights: NotRequired[dict[str, float]]
+
+
 class CapacityProviderConfig(TypedDict):
     LambdaManagedInstancesCapacityProviderConfig: LambdaManagedInstancesCapacityProviderConfig
 
 
 class Concurrency(TypedDict):
     ReservedConcurrentExecutions: NotRequired[int]
+
+
+class Cors(TypedDict):
+    AllowCredentials: NotRequired[bool]
+    AllowHeaders: NotRequired[list[str]]
+    AllowMethods: NotRequired[list[str]]
+    AllowOrigins: NotRequired[list[str]]
+    ExposeHeaders: NotRequired[list[str]]
+    MaxAge: NotRequired[int]
+
+
+class CreateAliasRequest(TypedDict):
+    FunctionName: str
+    Name: str
+    FunctionVersion: str
+    Description: NotRequired[str]
+    RoutingConfig: NotRequired[AliasRoutingConfiguration]
 
 
 class CreateFunctionRequest(TypedDict):
@@ -166,8 +217,30 @@ class CreateFunctionRequest(TypedDict):
     AcceleratorConfig: NotRequired[AcceleratorConfig]
 
 
+class CreateFunctionUrlConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: NotRequired[str]
+    AuthType: FunctionUrlAuthType
+    Cors: NotRequired[Cors]
+    InvokeMode: NotRequired[InvokeMode]
+
+
+class CreateFunctionUrlConfigResponse(TypedDict):
+    FunctionUrl: str
+    FunctionArn: str
+    AuthType: FunctionUrlAuthType
+    Cors: NotRequired[Cors]
+    CreationTime: str
+    InvokeMode: NotRequired[InvokeMode]
+
+
 class DeadLetterConfig(TypedDict):
     TargetArn: NotRequired[str]
+
+
+class DeleteAliasRequest(TypedDict):
+    FunctionName: str
+    Name: str
 
 
 class DeleteFunctionConcurrencyRequest(TypedDict):
@@ -186,6 +259,21 @@ class DeleteFunctionRequest(TypedDict):
 
 class DeleteFunctionResponse(TypedDict):
     StatusCode: NotRequired[int]
+
+
+class DeleteFunctionUrlConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: NotRequired[str]
+
+
+class DeleteLayerVersionRequest(TypedDict):
+    LayerName: str
+    VersionNumber: int
+
+
+class DeleteProvisionedConcurrencyConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: str
 
 
 class DestinationConfig(TypedDict):
@@ -306,6 +394,16 @@ class FunctionRuntimeConfig(TypedDict):
     RuntimeAlias: str
 
 
+class FunctionUrlConfig(TypedDict):
+    FunctionUrl: str
+    FunctionArn: str
+    CreationTime: str
+    LastModifiedTime: str
+    Cors: NotRequired[Cors]
+    AuthType: FunctionUrlAuthType
+    InvokeMode: NotRequired[InvokeMode]
+
+
 class GetAccountSettingsRequest(TypedDict):
     pass
 
@@ -313,6 +411,11 @@ class GetAccountSettingsRequest(TypedDict):
 class GetAccountSettingsResponse(TypedDict):
     AccountLimit: NotRequired[AccountLimit]
     AccountUsage: NotRequired[AccountUsage]
+
+
+class GetAliasRequest(TypedDict):
+    FunctionName: str
+    Name: str
 
 
 class GetFunctionConcurrencyRequest(TypedDict):
@@ -354,6 +457,52 @@ class GetFunctionResponse(TypedDict):
     Concurrency: NotRequired[Concurrency]
 
 
+class GetFunctionUrlConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: NotRequired[str]
+
+
+class GetFunctionUrlConfigResponse(TypedDict):
+    FunctionUrl: str
+    FunctionArn: str
+    AuthType: FunctionUrlAuthType
+    Cors: NotRequired[Cors]
+    CreationTime: str
+    LastModifiedTime: str
+    InvokeMode: NotRequired[InvokeMode]
+
+
+class GetLayerVersionByArnRequest(TypedDict):
+    Arn: str
+
+
+class GetLayerVersionPolicyRequest(TypedDict):
+    LayerName: str
+    VersionNumber: int
+
+
+class GetLayerVersionPolicyResponse(TypedDict):
+    Policy: NotRequired[str]
+    RevisionId: NotRequired[str]
+
+
+class GetLayerVersionRequest(TypedDict):
+    LayerName: str
+    VersionNumber: int
+
+
+class GetLayerVersionResponse(TypedDict):
+    Content: NotRequired[LayerVersionContentOutput]
+    LayerArn: NotRequired[str]
+    LayerVersionArn: NotRequired[str]
+    Description: NotRequired[str]
+    CreatedDate: NotRequired[str]
+    Version: NotRequired[int]
+    CompatibleArchitectures: NotRequired[list[Architecture]]
+    CompatibleRuntimes: NotRequired[list[str]]
+    LicenseInfo: NotRequired[str]
+
+
 class GetPolicyRequest(TypedDict):
     FunctionName: str
     Qualifier: NotRequired[str]
@@ -362,6 +511,20 @@ class GetPolicyRequest(TypedDict):
 class GetPolicyResponse(TypedDict):
     Policy: NotRequired[str]
     RevisionId: NotRequired[str]
+
+
+class GetProvisionedConcurrencyConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: str
+
+
+class GetProvisionedConcurrencyConfigResponse(TypedDict):
+    RequestedProvisionedConcurrentExecutions: NotRequired[int]
+    AvailableProvisionedConcurrentExecutions: NotRequired[int]
+    AllocatedProvisionedConcurrentExecutions: NotRequired[int]
+    Status: NotRequired[ProvisionedConcurrencyStatusEnum]
+    StatusReason: NotRequired[str]
+    LastModified: NotRequired[str]
 
 
 class ImageConfig(TypedDict):
@@ -400,6 +563,33 @@ class InvocationResponse(TypedDict):
     DurableExecutionArn: NotRequired[str]
 
 
+class InvokeResponseStreamUpdate(TypedDict):
+    Payload: NotRequired[bytes]
+
+
+class InvokeWithResponseStreamCompleteEvent(TypedDict):
+    ErrorCode: NotRequired[str]
+    ErrorDetails: NotRequired[str]
+    LogResult: NotRequired[str]
+
+
+class InvokeWithResponseStreamRequest(TypedDict):
+    FunctionName: str
+    LogType: NotRequired[LogType]
+    ClientContext: NotRequired[str]
+    Qualifier: NotRequired[str]
+    Payload: NotRequired[bytes]
+    TenantId: NotRequired[str]
+    InvocationType: NotRequired[ResponseStreamingInvocationType]
+
+
+class InvokeWithResponseStreamResponse(TypedDict):
+    StatusCode: NotRequired[int]
+    ExecutedVersion: NotRequired[str]
+    EventStream: NotRequired[Any]
+    ResponseStreamContentType: NotRequired[str]
+
+
 class LambdaManagedInstancesCapacityProviderConfig(TypedDict):
     CapacityProviderArn: str
     PerExecutionEnvironmentMaxConcurrency: NotRequired[int]
@@ -413,6 +603,51 @@ class Layer(TypedDict):
     SigningJobArn: NotRequired[str]
 
 
+class LayerVersionContentInput(TypedDict):
+    S3Bucket: NotRequired[str]
+    S3Key: NotRequired[str]
+    S3ObjectVersion: NotRequired[str]
+    S3ObjectStorageMode: NotRequired[S3ObjectStorageMode]
+    ZipFile: NotRequired[bytes]
+
+
+class LayerVersionContentOutput(TypedDict):
+    Location: NotRequired[str]
+    CodeSha256: NotRequired[str]
+    CodeSize: NotRequired[int]
+    SigningProfileVersionArn: NotRequired[str]
+    SigningJobArn: NotRequired[str]
+    ResolvedS3Object: NotRequired[ResolvedS3Object]
+
+
+class LayerVersionsListItem(TypedDict):
+    LayerVersionArn: NotRequired[str]
+    Version: NotRequired[int]
+    Description: NotRequired[str]
+    CreatedDate: NotRequired[str]
+    CompatibleArchitectures: NotRequired[list[Architecture]]
+    CompatibleRuntimes: NotRequired[list[str]]
+    LicenseInfo: NotRequired[str]
+
+
+class LayersListItem(TypedDict):
+    LayerName: NotRequired[str]
+    LayerArn: NotRequired[str]
+    LatestMatchingVersion: NotRequired[LayerVersionsListItem]
+
+
+class ListAliasesRequest(TypedDict):
+    FunctionName: str
+    FunctionVersion: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListAliasesResponse(TypedDict):
+    NextMarker: NotRequired[str]
+    Aliases: NotRequired[list[AliasConfiguration]]
+
+
 class ListFunctionEventInvokeConfigsRequest(TypedDict):
     FunctionName: str
     Marker: NotRequired[str]
@@ -421,6 +656,17 @@ class ListFunctionEventInvokeConfigsRequest(TypedDict):
 
 class ListFunctionEventInvokeConfigsResponse(TypedDict):
     FunctionEventInvokeConfigs: NotRequired[list[FunctionEventInvokeConfig]]
+    NextMarker: NotRequired[str]
+
+
+class ListFunctionUrlConfigsRequest(TypedDict):
+    FunctionName: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListFunctionUrlConfigsResponse(TypedDict):
+    FunctionUrlConfigs: list[FunctionUrlConfig]
     NextMarker: NotRequired[str]
 
 
@@ -434,6 +680,42 @@ class ListFunctionsRequest(TypedDict):
 class ListFunctionsResponse(TypedDict):
     NextMarker: NotRequired[str]
     Functions: NotRequired[list[FunctionConfiguration]]
+
+
+class ListLayerVersionsRequest(TypedDict):
+    CompatibleArchitecture: NotRequired[Architecture]
+    CompatibleRuntime: NotRequired[str]
+    LayerName: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListLayerVersionsResponse(TypedDict):
+    NextMarker: NotRequired[str]
+    LayerVersions: NotRequired[list[LayerVersionsListItem]]
+
+
+class ListLayersRequest(TypedDict):
+    CompatibleArchitecture: NotRequired[Architecture]
+    CompatibleRuntime: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListLayersResponse(TypedDict):
+    NextMarker: NotRequired[str]
+    Layers: NotRequired[list[LayersListItem]]
+
+
+class ListProvisionedConcurrencyConfigsRequest(TypedDict):
+    FunctionName: str
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListProvisionedConcurrencyConfigsResponse(TypedDict):
+    ProvisionedConcurrencyConfigs: NotRequired[list[ProvisionedConcurrencyConfigListItem]]
+    NextMarker: NotRequired[str]
 
 
 class ListTagsRequest(TypedDict):
@@ -470,6 +752,45 @@ class OnSuccess(TypedDict):
     Destination: NotRequired[str]
 
 
+class ProvisionedConcurrencyConfigListItem(TypedDict):
+    FunctionArn: NotRequired[str]
+    RequestedProvisionedConcurrentExecutions: NotRequired[int]
+    AvailableProvisionedConcurrentExecutions: NotRequired[int]
+    AllocatedProvisionedConcurrentExecutions: NotRequired[int]
+    Status: NotRequired[ProvisionedConcurrencyStatusEnum]
+    StatusReason: NotRequired[str]
+    LastModified: NotRequired[str]
+
+
+class PublishLayerVersionRequest(TypedDict):
+    LayerName: str
+    Description: NotRequired[str]
+    Content: LayerVersionContentInput
+    CompatibleArchitectures: NotRequired[list[Architecture]]
+    CompatibleRuntimes: NotRequired[list[str]]
+    LicenseInfo: NotRequired[str]
+
+
+class PublishLayerVersionResponse(TypedDict):
+    Content: NotRequired[LayerVersionContentOutput]
+    LayerArn: NotRequired[str]
+    LayerVersionArn: NotRequired[str]
+    Description: NotRequired[str]
+    CreatedDate: NotRequired[str]
+    Version: NotRequired[int]
+    CompatibleArchitectures: NotRequired[list[Architecture]]
+    CompatibleRuntimes: NotRequired[list[str]]
+    LicenseInfo: NotRequired[str]
+
+
+class PublishVersionRequest(TypedDict):
+    FunctionName: str
+    CodeSha256: NotRequired[str]
+    Description: NotRequired[str]
+    RevisionId: NotRequired[str]
+    PublishTo: NotRequired[FunctionVersionLatestPublished]
+
+
 class PutFunctionConcurrencyRequest(TypedDict):
     FunctionName: str
     ReservedConcurrentExecutions: int
@@ -490,6 +811,28 @@ class PutFunctionRecursionConfigRequest(TypedDict):
 
 class PutFunctionRecursionConfigResponse(TypedDict):
     RecursiveLoop: NotRequired[RecursiveLoop]
+
+
+class PutProvisionedConcurrencyConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: str
+    ProvisionedConcurrentExecutions: int
+
+
+class PutProvisionedConcurrencyConfigResponse(TypedDict):
+    RequestedProvisionedConcurrentExecutions: NotRequired[int]
+    AllocatedProvisionedConcurrentExecutions: NotRequired[int]
+    AvailableProvisionedConcurrentExecutions: NotRequired[int]
+    Status: NotRequired[ProvisionedConcurrencyStatusEnum]
+    StatusReason: NotRequired[str]
+    LastModified: NotRequired[str]
+
+
+class RemoveLayerVersionPermissionRequest(TypedDict):
+    LayerName: str
+    VersionNumber: int
+    StatementId: str
+    RevisionId: NotRequired[str]
 
 
 class RemovePermissionRequest(TypedDict):
@@ -555,6 +898,15 @@ class UntagResourceRequest(TypedDict):
     TagKeys: list[str]
 
 
+class UpdateAliasRequest(TypedDict):
+    FunctionName: str
+    Name: str
+    FunctionVersion: NotRequired[str]
+    Description: NotRequired[str]
+    RoutingConfig: NotRequired[AliasRoutingConfiguration]
+    RevisionId: NotRequired[str]
+
+
 class UpdateFunctionCodeRequest(TypedDict):
     FunctionName: str
     ZipFile: NotRequired[bytes]
@@ -603,6 +955,24 @@ class UpdateFunctionEventInvokeConfigRequest(TypedDict):
     MaximumRetryAttempts: NotRequired[int]
     MaximumEventAgeInSeconds: NotRequired[int]
     DestinationConfig: NotRequired[DestinationConfig]
+
+
+class UpdateFunctionUrlConfigRequest(TypedDict):
+    FunctionName: str
+    Qualifier: NotRequired[str]
+    AuthType: NotRequired[FunctionUrlAuthType]
+    Cors: NotRequired[Cors]
+    InvokeMode: NotRequired[InvokeMode]
+
+
+class UpdateFunctionUrlConfigResponse(TypedDict):
+    FunctionUrl: str
+    FunctionArn: str
+    AuthType: FunctionUrlAuthType
+    Cors: NotRequired[Cors]
+    CreationTime: str
+    LastModifiedTime: str
+    InvokeMode: NotRequired[InvokeMode]
 
 
 class VpcConfig(TypedDict):

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import os
@@ -17,14 +18,17 @@ import sys
 import sysconfig
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from cloudchamber.services.lambda_.tables import Function
 
 ZIPPED_MAX = 50 * 1024 * 1024
 UNZIPPED_MAX = 262_144_000
@@ -33,7 +37,16 @@ _COPY = 256 * 1024
 _SINGLY_MAX = 500
 """So many files are forced to the disk one by one; more of them all at once."""
 _BROKEN = "Could not unzip uploaded file. Please check your file, then try to upload again."
+_HERE = tuple(str(number) for number in sys.version_info[:2])
 _COMPILED = re.compile(r"\.(?P<tag>(?:cpython|abi|pypy)[^/]*)\.so$")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What an environment reads: the function's code, and its layers merged into one folder, if it has any."""
+
+    code: Path
+    layers: Path | None = None
 
 
 class Archives:
@@ -79,9 +92,46 @@ class Archives:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
 
+    def unzipped_size(self, sha: str) -> int:
+        """Octets of a kept package's files."""
+        with zipfile.ZipFile(self._folder / f"{sha}.zip") as package:
+            return sum(entry.file_size for entry in package.infolist())
+
+    def package(self, sha: str) -> Path:
+        """A kept package as it came."""
+        return self._folder / f"{sha}.zip"
+
     def path(self, sha: str) -> Path:
         """Where a package's files are, once unpacked."""
         return self._folder / sha
+
+    async def files(self, function: Function) -> Files:
+        """What an environment of this function reads; layers are merged now if they are not yet."""
+        layers = layers_of(function.configuration)
+        if not layers:
+            return Files(self._folder / function.code_sha)
+        merged = self._folder / merged_name(layers)
+        if not merged.is_dir():
+            await asyncio.to_thread(self.merge, layers)
+        return Files(self._folder / function.code_sha, merged)
+
+    def merge(self, layers: tuple[str, ...]) -> Path:
+        """One folder with the files of these layers; of two files with one name the later layer's is taken."""
+        target = self._folder / merged_name(layers)
+        if target.is_dir():
+            return target
+        temporary = self._folder / f".{target.name}.{ids.hex_token(4)}"
+        try:
+            for sha in layers:
+                _lay_over(self.unpack(sha), temporary)
+            try:
+                temporary.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
 
     def forget_all_but(self, wanted: Iterable[str], before_s: float) -> None:
         """Remove packages that no function has, and what an ended process left half done.
@@ -97,6 +147,41 @@ class Archives:
                     shutil.rmtree(entry, ignore_errors=True)
                 else:
                     entry.unlink(missing_ok=True)
+
+
+def layers_of(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """SHA-256 of the layers of a configuration, in order."""
+    return tuple(str(each["Sha"]) for each in document.get("Layers", ()))
+
+
+def merged_name(layers: tuple[str, ...]) -> str:
+    """The folder's name for these layers laid over each other; one alone is its own folder."""
+    if len(layers) == 1:
+        return layers[0]
+    return "opt-" + hashlib.sha256(" ".join(layers).encode()).hexdigest()
+
+
+def names_of(code_sha: str, document: Mapping[str, Any]) -> set[str]:
+    """Everything in the archive that one function version needs."""
+    layers = layers_of(document)
+    return {code_sha, *layers, *([merged_name(layers)] if layers else [])}
+
+
+def _lay_over(source: Path, target: Path) -> None:
+    """The files of `source` over those of `target`, as links: nothing is copied."""
+    for place, folders, names in os.walk(source):
+        here = target / os.path.relpath(place, source)
+        if here.is_symlink() or here.is_file():
+            here.unlink()
+        here.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for folder in folders:
+            if (here / folder).is_file():
+                (here / folder).unlink()
+        for name in names:
+            if (here / name).is_dir():
+                shutil.rmtree(here / name)
+            (here / name).unlink(missing_ok=True)
+            os.link(os.path.join(place, name), here / name)
 
 
 def check(data: bytes) -> None:
@@ -158,13 +243,14 @@ def _extract(package: zipfile.ZipFile, target: Path) -> None:
         raise InvalidParameterValueException(_BROKEN) from error
 
 
-def foreign_parts(folder: Path) -> str:
-    """What to say of compiled modules that this interpreter cannot load; empty if there are none.
+def foreign_parts(folder: Path, python: str) -> str:
+    """What to say of compiled modules that this Python (``3.12.1``) cannot load; empty if there are none.
 
     A package built for another machine or Python fails with a bare ImportError; this names the cause.
     """
-    suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
     machine = os.uname().machine
+    version = "cpython-" + "".join(python.split(".")[:2])
+    suffix = str(sysconfig.get_config_var("EXT_SUFFIX")).replace(f"cpython-{''.join(_HERE)}", version)
     found: set[str] = set()
     usable: set[str] = set()
     for index, path in enumerate(folder.rglob("*.so")):
@@ -173,19 +259,18 @@ def foreign_parts(folder: Path) -> str:
             continue
         stem = str(path.relative_to(folder)).removesuffix(path.name[match.start() :])
         tag = match["tag"]
-        if f".{tag}.so" == suffix or (tag.startswith("abi") and _machine(path) in ("", machine)):
+        if f".{tag}.so" == suffix or (tag.startswith("abi") and elf_machine(path) in ("", machine)):
             usable.add(stem)
         else:
             found.add(f"{stem}\0{tag}")
     foreign = sorted({item.split("\0")[1] for item in found if item.split("\0")[0] not in usable})
     if not foreign:
         return ""
-    version = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
     built = ", ".join(foreign[:3])
     return f"the package holds modules compiled for {built}; this chamber runs {version}-{machine}-linux-gnu"
 
 
-def _machine(path: Path) -> str:
+def elf_machine(path: Path) -> str:
     """The machine that an ELF file is for; empty if unknown. Source: ELF specification, e_machine."""
     with path.open("rb") as file:
         head = file.read(20)

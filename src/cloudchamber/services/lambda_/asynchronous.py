@@ -14,19 +14,25 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import ids
 from cloudchamber.base.arn import Arn
 from cloudchamber.base.body import Held
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.lambda_ import tables
-from cloudchamber.services.lambda_.environment import assume
-from cloudchamber.services.lambda_.errors import RecursiveInvocationException, TooManyRequestsException
+from cloudchamber.services.lambda_.environment import Work, assume
+from cloudchamber.services.lambda_.errors import (
+    RecursiveInvocationException,
+    ResourceNotFoundException,
+    TooManyRequestsException,
+)
 from cloudchamber.services.lambda_.events import destination, invocation_record, record_key
+from cloudchamber.services.lambda_.names import LATEST, Reference
 from cloudchamber.services.lambda_.outcome import Outcome
 from cloudchamber.track.track import Segment, Trace, segment_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.services.lambda_.events import Condition
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
     from cloudchamber.services.lambda_.tables import Function
     from cloudchamber.store.database import Reader, Tx
 
-    Run = Callable[[Function, str, bytes, Trace, str, dict[str, Any]], Awaitable[Outcome]]
+    Run = Callable[[Function, Work, dict[str, Any]], Awaitable[Outcome]]
 
 _log = logging.getLogger(__name__)
 _RETRIES = 2
@@ -52,6 +58,7 @@ class Event:
 
     id: str
     arn: str
+    qualifier: str
     payload: bytes
     context: str
     trace: Trace
@@ -65,8 +72,8 @@ def _event(row: sqlite3.Row) -> Event:
     if trace is None:
         raise ValueError(f"event {row['id']} has no track")
     return Event(
-        row["id"], row["arn"], bytes(row["payload"]), row["context"], trace, row["accepted"], row["attempts"],
-        row["throttles"],
+        row["id"], row["arn"], row["qualifier"], bytes(row["payload"]), row["context"], trace, row["accepted"],
+        row["attempts"], row["throttles"],
     )  # fmt: skip
 
 
@@ -125,10 +132,11 @@ class EventQueue:
         sql = "SELECT count(*) FROM lambda_events WHERE ? IN ('', arn)"
         return int(self._doors.database.read(lambda db: db.execute(sql, (arn,)).fetchone()[0]))
 
-    async def accept(self, request_id: str, arn: str, payload: bytes, context: str, trace: Trace) -> None:
-        """Take an event; returns when it is on disk."""
+    async def accept(self, function: Function, work: Work) -> None:
+        """Take an event for a function as it was asked for; returns when it is on disk."""
         now = self._doors.clock.now().timestamp()
-        values = (request_id, arn, payload, context, trace.header(), now, now)
+        arn = function.arn
+        values = (work.request_id, arn, function.qualifier, work.payload, work.context, work.trace.header(), now, now)
 
         def publish(tx: Tx) -> None:
             tables.get(tx, arn)
@@ -136,7 +144,8 @@ class EventQueue:
             if newest is not None and newest > _WAITING_MAX:
                 raise TooManyRequestsException("Rate Exceeded.", Reason="CallerRateLimitExceeded")
             tx.execute(
-                "INSERT INTO lambda_events (id, arn, payload, context, trace, accepted, due) VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO lambda_events (id, arn, qualifier, payload, context, trace, accepted, due)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
 
@@ -189,9 +198,11 @@ class EventQueue:
             if row is not None:
                 event = _event(row)
                 await self._settled(event.arn)
-                function = self._doors.database.read(lambda db: tables.find(db, event.arn))
-                if function is None:
-                    await self._done(event)
+                reference = Reference(event.arn, event.qualifier)
+                try:
+                    function = self._doors.database.read(lambda db: tables.chosen(db, reference, ids.fraction()))
+                except ResourceNotFoundException:
+                    await self._done(event)  # the function, the version or the alias is gone
                 else:
                     await self._attempt(event, function)
         except Exception:  # noqa: BLE001 - the edge: the event stays, and is tried again after a while
@@ -203,14 +214,14 @@ class EventQueue:
             self._wake.set()
 
     async def _attempt(self, event: Event, function: Function) -> None:
-        settings = function.events or {}
+        settings = self._settings(event)
         age_s = self._doors.clock.now().timestamp() - event.accepted_s
         if age_s > float(settings.get("MaximumEventAgeInSeconds") or _AGE_S):
             await self._give_up(event, function, "EventAgeExceeded", Outcome(b""))
             return
         notes: dict[str, Any] = {"attempt": event.attempts + 1, "asynchronous": True}
         try:
-            done = await self._run(function, event.id, event.payload, event.trace, event.context, notes)
+            done = await self._run(function, Work(event.id, event.payload, event.trace, event.context), notes)
         except RecursiveInvocationException as error:
             await self._give_up(event, function, "RecursiveInvocation", Outcome(b"", error_type=error.code))
             return
@@ -231,6 +242,11 @@ class EventQueue:
             return
         delays = self._tuning.retry_delays_s
         await self._later(event.id, delays[min(event.attempts, len(delays) - 1)], "attempts")
+
+    def _settings(self, event: Event) -> Mapping[str, Any]:
+        """The EventInvokeConfig of what was asked for: of the alias or version itself, if it was one."""
+        found = self._doors.database.read(lambda db: tables.settings(db, event.arn, event.qualifier))
+        return found.events or {}
 
     async def _later(self, event_id: str, after_s: float, count: str) -> None:
         due = self._doors.clock.now().timestamp() + after_s
@@ -262,14 +278,15 @@ class EventQueue:
     async def _send(self, event: Event, function: Function, condition: Condition, last: Outcome) -> str:
         """Send the invocation record to the destination, if there is one; says where, or why it failed."""
         which = "OnSuccess" if condition == "Success" else "OnFailure"
-        target = destination(function.events or {}, which)
+        target = destination(self._settings(event), which)
         if not target:
             return ""
         now = self._doors.clock.now()
         record = invocation_record(
             now=now,
             request_id=event.id,
-            arn=event.arn,
+            arn=f"{event.arn}:{event.qualifier or LATEST}",
+            version=function.version,
             condition=condition,
             runs=event.attempts + (0 if condition in ("EventAgeExceeded", "RecursiveInvocation") else 1),
             request_payload=event.payload,

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException
-from cloudchamber.services.lambda_.names import LATEST, check_runtime
+from cloudchamber.services.lambda_.platform_log import LEVELS, SYSTEM_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +41,8 @@ _ENVIRONMENT_MAX = 4096
 _NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
     # member -> values that mean "not used", which are accepted
     "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
-    "DeadLetterConfig": ({}, {"TargetArn": ""}),
     "KMSKeyArn": ("",),
     "TracingConfig": ({}, {"Mode": "PassThrough"}),
-    "Layers": ([],),
     "FileSystemConfigs": ([],),
     "CodeSigningConfigArn": ("",),
     "ImageConfig": ({},),
@@ -54,7 +52,6 @@ _NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
     "DurableConfig": (),
     "RuntimeConfig": (),
     "AcceleratorConfig": (),
-    "Publish": (False,),
     "PublishTo": (),
     "PackageType": ("Zip",),
     "S3ObjectStorageMode": (),
@@ -81,10 +78,8 @@ def _bounded(request: Mapping[str, Any], name: str, low: int, high: int, wire: s
 
 
 def check(request: Mapping[str, Any]) -> None:
-    """Check the members of CreateFunction and UpdateFunctionConfiguration that are present."""
+    """Check the members of CreateFunction and UpdateFunctionConfiguration that are present; not `Runtime`."""
     refuse_unbuilt(request)
-    if "Runtime" in request:
-        check_runtime(request["Runtime"])
     if "Handler" in request and not _HANDLER.fullmatch(request["Handler"]):
         raise InvalidParameterValueException(
             f"1 validation error detected: Value '{request['Handler']}' at 'handler' failed to satisfy constraint: "
@@ -102,9 +97,34 @@ def check(request: Mapping[str, Any]) -> None:
         raise InvalidParameterValueException("Description must have length less than or equal to 256")
     _check_architectures(request.get("Architectures"))
     _check_environment(request.get("Environment", {}).get("Variables") or {})
-    logging = request.get("LoggingConfig", {})
-    if logging.get("LogFormat", "Text") != "Text" or {"ApplicationLogLevel", "SystemLogLevel"} & set(logging):
-        raise InvalidParameterValueException("LoggingConfig: only LogFormat Text is supported by this chamber yet")
+    _check_logging(request.get("LoggingConfig", {}))
+    dead = request.get("DeadLetterConfig", {}).get("TargetArn", "")
+    if dead:
+        service = dead.split(":")[2] if dead.count(":") >= 5 else ""
+        raise InvalidParameterValueException(
+            f"DeadLetterConfig {dead[:200]!r}: "
+            + (
+                f"there is no {service.upper()} here yet; DestinationConfig OnFailure to a bucket or a function does "
+                "the same"
+                if service in ("sqs", "sns")
+                else "The provided dead letter target is not the ARN of an SQS queue or an SNS topic"
+            )
+        )
+
+
+def _check_logging(logging: Mapping[str, Any]) -> None:
+    """Source: Lambda API Reference, LoggingConfig."""
+    form = logging.get("LogFormat", "")
+    allowed = {"LogFormat": ("JSON", "Text"), "ApplicationLogLevel": LEVELS, "SystemLogLevel": SYSTEM_LEVELS}
+    for member, values in allowed.items():
+        if member in logging and logging[member] not in values:
+            raise InvalidParameterValueException(
+                f"1 validation error detected: Value '{logging[member]}' at 'loggingConfig.{member[0].lower()}"
+                f"{member[1:]}' failed to satisfy constraint: Member must satisfy enum value set: "
+                f"[{', '.join(sorted(values))}]"
+            )
+    if form == "Text" and {"ApplicationLogLevel", "SystemLogLevel"} & set(logging):
+        raise InvalidParameterValueException("Log levels cannot be set when LogFormat is set to Text.")
 
 
 def _check_architectures(wanted: list[str] | None) -> None:
@@ -148,7 +168,7 @@ def modified(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}+0000"
 
 
-def created(request: Mapping[str, Any], name: str) -> dict[str, Any]:
+def created(request: Mapping[str, Any], name: str, layers: list[dict[str, Any]]) -> dict[str, Any]:
     """The configuration of a new function, defaults filled in; the request has been checked."""
     made: dict[str, Any] = {
         "Runtime": request["Runtime"],
@@ -163,10 +183,14 @@ def created(request: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
     if variables := request.get("Environment", {}).get("Variables"):
         made["Environment"] = {"Variables": dict(variables)}
+    if layers:
+        made["Layers"] = layers
     return made
 
 
-def updated(current: Mapping[str, Any], request: Mapping[str, Any], name: str) -> dict[str, Any]:
+def updated(
+    current: Mapping[str, Any], request: Mapping[str, Any], name: str, layers: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The configuration after an update; what the request does not name stays."""
     made = dict(current)
     for member in ("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize"):
@@ -174,8 +198,12 @@ def updated(current: Mapping[str, Any], request: Mapping[str, Any], name: str) -
             made[member] = request[member]
     if "EphemeralStorage" in request:
         made["EphemeralStorage"] = {"Size": int(request["EphemeralStorage"]["Size"])}
+    if "Layers" in request:
+        made.pop("Layers", None)
+        if layers:
+            made["Layers"] = layers
     if "LoggingConfig" in request:
-        made["LoggingConfig"] = _logging(request, name)
+        made["LoggingConfig"] = _logging(request, name, current["LoggingConfig"])
     if "Environment" in request:
         made.pop("Environment", None)
         if variables := request["Environment"].get("Variables"):
@@ -183,18 +211,29 @@ def updated(current: Mapping[str, Any], request: Mapping[str, Any], name: str) -
     return made
 
 
-def _logging(request: Mapping[str, Any], name: str) -> dict[str, Any]:
-    group = request.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}"
-    return {"LogFormat": "Text", "LogGroup": group}
+def _logging(request: Mapping[str, Any], name: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """LoggingConfig with its defaults; levels are there only where the format is JSON."""
+    asked = {**(before or {}), **request.get("LoggingConfig", {})}
+    made = {"LogFormat": asked.get("LogFormat", "Text"), "LogGroup": asked.get("LogGroup") or f"/aws/lambda/{name}"}
+    if made["LogFormat"] == "JSON":
+        made |= {level: asked.get(level, "INFO") for level in ("ApplicationLogLevel", "SystemLogLevel")}
+    return made
+
+
+def _layers(function: Function) -> dict[str, Any]:
+    """`Layers` without what only we need to know."""
+    layers = function.configuration.get("Layers")
+    return {"Layers": [{"Arn": each["Arn"], "CodeSize": each["CodeSize"]} for each in layers]} if layers else {}
 
 
 def shown(function: Function) -> dict[str, Any]:
     """A FunctionConfiguration, as GetFunctionConfiguration gives it."""
     answer: dict[str, Any] = {
         "FunctionName": function.name,
-        "FunctionArn": function.arn,
-        **function.configuration,
-        "Version": LATEST,
+        "FunctionArn": function.asked_arn,
+        **{name: value for name, value in function.configuration.items() if name != "Layers"},
+        **_layers(function),
+        "Version": function.version,
         "TracingConfig": {"Mode": "PassThrough"},
         "State": function.state,
         "PackageType": "Zip",

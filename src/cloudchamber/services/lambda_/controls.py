@@ -11,8 +11,8 @@ from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
 from cloudchamber.services.lambda_.archive import UNZIPPED_MAX, ZIPPED_MAX
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException
-from cloudchamber.services.lambda_.functions import named, read
 from cloudchamber.services.lambda_.part import LambdaPart
+from cloudchamber.services.lambda_.reading import latest, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ async def put_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, A
 
     Source: Lambda API Reference, PutFunctionConcurrency.
     """
-    arn, wanted = named(call, request), int(request["ReservedConcurrentExecutions"])
+    arn, wanted = plain(call, request), int(request["ReservedConcurrentExecutions"])
     if wanted < 0:
         raise InvalidParameterValueException("ReservedConcurrentExecutions must be greater than or equal to 0")
 
@@ -58,14 +58,14 @@ async def put_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, A
 @operation("GetFunctionConcurrency", needs=needs.on_function("lambda:GetFunctionConcurrency"))
 async def get_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """The reserved concurrency; empty if none. Source: Lambda API Reference, GetFunctionConcurrency."""
-    reserved = read(call, request).reserved
+    reserved = latest(call, request).reserved
     return {} if reserved is None else {"ReservedConcurrentExecutions": reserved}
 
 
 @operation("DeleteFunctionConcurrency", needs=needs.on_function("lambda:DeleteFunctionConcurrency"))
 async def delete_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Give the reserved concurrency back. Source: Lambda API Reference, DeleteFunctionConcurrency."""
-    arn = named(call, request)
+    arn = plain(call, request)
 
     def publish(tx: Tx) -> None:
         tables.get(tx, arn)
@@ -79,9 +79,9 @@ async def delete_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str
 @operation("GetAccountSettings", needs=needs.on_anything("lambda:GetAccountSettings"))
 async def get_account_settings(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Limits and use of the account in this region. Source: Lambda API Reference, GetAccountSettings."""
-    functions = [
-        f for f in await call.doors.database.query(tables.every) if (f.account, f.region) == (call.account, call.region)
-    ]
+    every = await call.doors.database.query(tables.every)
+    functions = [f for f in every if (f.account, f.region) == (call.account, call.region)]
+    sizes = await call.doors.database.query(lambda db: tables.code_sizes(db, call.account, call.region))
     reserved = sum(f.reserved or 0 for f in functions)
     return {
         "AccountLimit": {
@@ -92,7 +92,7 @@ async def get_account_settings(call: Call, request: Mapping[str, Any]) -> dict[s
             "UnreservedConcurrentExecutions": CONCURRENCY - reserved,
         },
         "AccountUsage": {
-            "TotalCodeSize": sum(int(f.configuration["CodeSize"]) for f in functions),
+            "TotalCodeSize": sizes,
             "FunctionCount": len(functions),
         },
     }
@@ -101,7 +101,7 @@ async def get_account_settings(call: Call, request: Mapping[str, Any]) -> dict[s
 @operation("PutFunctionRecursionConfig", needs=needs.on_function("lambda:PutFunctionRecursionConfig"))
 async def put_recursion(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Whether a function that triggers itself is stopped. Source: Lambda API Reference, PutFunctionRecursionConfig."""
-    arn, wanted = named(call, request), request["RecursiveLoop"]
+    arn, wanted = plain(call, request), request["RecursiveLoop"]
     if wanted not in ("Allow", "Terminate"):
         raise InvalidParameterValueException(
             f"1 validation error detected: Value '{wanted}' at 'recursiveLoop' failed to satisfy constraint: Member "
@@ -119,7 +119,7 @@ async def put_recursion(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 @operation("GetFunctionRecursionConfig", needs=needs.on_function("lambda:GetFunctionRecursionConfig"))
 async def get_recursion(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Source: Lambda API Reference, GetFunctionRecursionConfig."""
-    return {"RecursiveLoop": read(call, request).recursion}
+    return {"RecursiveLoop": latest(call, request).recursion}
 
 
 def _tagged(resource: str) -> str:

@@ -11,38 +11,57 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from cloudchamber.base import ids
-from cloudchamber.base.clock import iso
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
-from cloudchamber.sandbox.spec import Exit, Limits, Listener, Mount, SandboxSpec
-from cloudchamber.services.lambda_ import outcome
+from cloudchamber.sandbox.spec import Exit
+from cloudchamber.services.lambda_ import launching, outcome, runtimes
 from cloudchamber.services.lambda_.archive import foreign_parts
 from cloudchamber.services.lambda_.errors import AccessDeniedException
-from cloudchamber.services.lambda_.names import LATEST, RUNTIME_HERE, runtime_note, session_name
-from cloudchamber.services.lambda_.outcome import Outcome
+from cloudchamber.services.lambda_.launching import Given, NoEntrypoint
+from cloudchamber.services.lambda_.names import session_name
+from cloudchamber.services.lambda_.outcome import TIMED_OUT, Outcome
+from cloudchamber.services.lambda_.platform_log import PlatformLog
 from cloudchamber.services.lambda_.run_logs import Console, RunLogs, Stream
-from cloudchamber.services.lambda_.runtime_api import Answer, Invocation, RuntimeApi
+from cloudchamber.services.lambda_.runtime_api import RESPONSE_MAX, Answer, Invocation, RuntimeApi
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.contract.identity import Principal
     from cloudchamber.sandbox.sandboxes import Sandbox
+    from cloudchamber.services.lambda_.archive import Files
+    from cloudchamber.services.lambda_.runtime_api import Streamed
+    from cloudchamber.services.lambda_.runtimes import Runtime
     from cloudchamber.services.lambda_.tables import Function
     from cloudchamber.track.track import Trace
 
-WARM = "cloudchamber.sandbox.warm_lambda"
+    Sink = Callable[[str, bytes], Awaitable[None]]
+    """Takes the pieces of a streamed answer, each with the content type of the whole."""
+
 INIT_S = 10.0
 """How long initialisation may take by itself; a longer timeout of the function allows more."""
 _TAIL = 4096
 _EXPIRY_MARGIN = timedelta(minutes=15)
 _FREEZE_AFTER_S = 0.1
+_STREAM_MAX = 200 * 1024 * 1024
+"""Source: Lambda quotas, response streaming."""
 _IMPORT_ERROR = re.compile(r"Unable to import module")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One event for a function. `sink` takes the pieces of an answer that is streamed; without one it is gathered."""
+
+    request_id: str
+    payload: bytes
+    trace: Trace
+    context: str = ""
+    sink: Sink | None = None
 
 
 class _Front(Protocol):
@@ -86,16 +105,19 @@ async def assume(doors: Doors, function: Function, trace: Trace | None) -> RoleS
 class Environment:
     """One environment, from its launch to its end. It runs one invocation at a time."""
 
-    def __init__(self, doors: Doors, function: Function, code: Path, logs: RunLogs, folder: Path) -> None:
+    def __init__(
+        self, doors: Doors, function: Function, files: Files, logs: RunLogs, folder: Path, *, provisioned: bool = False
+    ) -> None:
         self.id = ids.hex_token(16)
         self.function = function
         self.generation = function.generation
+        self.provisioned = provisioned
         self.memory_mb = function.memory_mb
         self.runs = 0
         self.idle_since = 0.0
         self.ended = False
         self._doors = doors
-        self._code = code
+        self._files = files
         self._logs = logs
         self._folder = folder / self.id
         self._api = RuntimeApi()
@@ -111,30 +133,79 @@ class Environment:
         self._exited: asyncio.Task[Exit] | None = None
         self._session: RoleSession
         self._stream: Stream
+        self._runtime: Runtime
+        self._says = PlatformLog.of(
+            function.name, function.version, function.memory_mb, function.configuration["LoggingConfig"]
+        )
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    async def start(self, request_id: str, trace: Trace) -> Outcome | None:
+    @property
+    def initialization(self) -> str:
+        """How AWS calls the way in which it came to be."""
+        return "provisioned-concurrency" if self.provisioned else "on-demand"
+
+    async def start(self, request_id: str, trace: Trace | None) -> Outcome | None:
         """Launch and initialise; None when ready, else how the initialisation failed (the environment has ended).
 
-        `request_id` is the invocation that it is started for, which hears of the failure.
+        `request_id` is the invocation that it is started for, which hears of the failure; empty if for none.
 
         Raises:
             ServiceError: the role cannot be assumed.
             OSError, ChamberError: the sandbox could not be made.
         """
         began = self._doors.clock.monotonic()
+        self._runtime = await asyncio.to_thread(runtimes.find, self.function.configuration["Runtime"])
         self._session = await assume(self._doors, self.function, trace)
         now = self._doors.clock.now()
         self._stream = Stream(
             self.function.configuration["LoggingConfig"]["LogGroup"],
-            f"{now:%Y/%m/%d}/[{LATEST}]{self.id}",
+            f"{now:%Y/%m/%d}/[{self.function.version}]{self.id}",
             self.function.region,
             self._session.principal,
         )
         self._trace = trace
-        self._say_init()
-        self._sandbox = await self._doors.sandboxes.launch(self._spec())
+        runtime = f"{self._runtime.kind}:{self._runtime.version}"
+        self._printed(self._says.init_start(now, self.initialization, runtime, self._runtime.note))
+        try:
+            failure = await self._launched()
+        except NoEntrypoint as error:
+            kind = "Runtime.InvalidEntrypoint"
+            prefix = f"RequestId: {request_id} Error: " if request_id else "Error: "
+            failure = Outcome(outcome.failed(kind, prefix + str(error)), "Unhandled", kind, usable=False)
+            self._printed([f"{prefix}{error}", kind])
+        self._init_ms = (self._doors.clock.monotonic() - began) * 1000
+        self._doors_told(failure)
+        if failure is None:
+            self.idle_since = self._doors.clock.monotonic()
+            return None
+        return await self._failed(failure, request_id, trace)
+
+    def _doors_told(self, failure: Outcome | None) -> None:
+        if self._console is not None:
+            self._console.drain()
+        kind = failure.error_type if failure is not None else ""
+        self._printed(self._says.init_end(self._doors.clock.now(), self.initialization, self._init_ms, kind))
+
+    async def _failed(self, failure: Outcome, request_id: str, trace: Trace | None) -> Outcome:
+        failure = replace(failure, usable=False, version=self.function.version)
+        if request_id and trace is not None:
+            self._printed(self._says.start(self._doors.clock.now(), request_id))
+            self._finish(request_id, failure, trace)
+        await self.end()
+        return replace(failure, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.refused)
+
+    async def _launched(self) -> Outcome | None:
+        """Start the sandbox and wait until its runtime asks for an event; else how that failed."""
+        session = self._session
+        credentials = {
+            "AWS_ACCESS_KEY_ID": session.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": session.secret_key,
+            "AWS_SESSION_TOKEN": session.session_token,
+        }
+        given = Given(self.id, self._folder, self.initialization, self._stream, credentials)
+        spec = launching.spec(self._doors, self.function, self._runtime, self._files, given)
+        self._sandbox = await self._doors.sandboxes.launch(spec)
         sockets = self._sandbox.listeners
         self._console = Console(self._sandbox.output, self._printed)
         await self._api.serve(sockets["api"])
@@ -142,17 +213,7 @@ class Environment:
         # Why: not the host's own address, so that the console knows that this is no browser of the host.
         self._server = await front.serve(sockets["endpoint"], peer="127.0.0.2")
         self._exited = asyncio.create_task(self._sandbox.exited())
-        limit_s = max(INIT_S, float(self.function.timeout_s))
-        failure = await self._initialised(limit_s)
-        self._init_ms = (self._doors.clock.monotonic() - began) * 1000
-        if failure is not None:
-            self._console.drain()
-            self._printed([f"START RequestId: {request_id} Version: {LATEST}"])
-            failure = replace(failure, usable=False)
-            self._finish(request_id, failure, trace)
-            await self.end()
-            return replace(failure, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.refused)
-        return None
+        return await self._initialised(max(INIT_S, float(self.function.timeout_s)))
 
     async def _initialised(self, limit_s: float) -> Outcome | None:
         assert self._exited is not None
@@ -169,7 +230,7 @@ class Environment:
         if self._exited in done:
             return self._ended_outcome(self._exited.result(), "")
         message = f"Error: Task timed out after {limit_s:.2f} seconds"
-        return Outcome(outcome.failed("Sandbox.Timedout", message), "Unhandled", "Sandbox.Timedout")
+        return Outcome(outcome.failed(TIMED_OUT, message), "Unhandled", TIMED_OUT)
 
     async def _explained(self, body: bytes) -> bytes:
         """The runtime's own words; for an import error, also what is wrong with the package, if we see it."""
@@ -178,7 +239,9 @@ class Environment:
             message = str(document.get("errorMessage", ""))
         except (ValueError, AttributeError):
             return body
-        if _IMPORT_ERROR.search(message) and (why := await asyncio.to_thread(foreign_parts, self._code)):
+        if _IMPORT_ERROR.search(message) and (
+            why := await asyncio.to_thread(foreign_parts, self._files.code, self._runtime.version)
+        ):
             document["errorMessage"] = f"{message} ({why})"
             self._printed([f"[ERROR] {why}"])
         return json.dumps(document).encode()
@@ -209,56 +272,96 @@ class Environment:
         return alive and generation == self.generation and now + margin < self._session.expires_at
 
     @property
+    def runtime_note(self) -> str:
+        """Where its interpreter is not the one that the function names; empty if it is."""
+        return self._runtime.note
+
+    @property
     def frozen(self) -> bool:
         return self._frozen
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    async def run(self, request_id: str, payload: bytes, trace: Trace, context: str) -> Outcome:
-        """Run the function once. Never raises for what the function does."""
+    async def run(self, function: Function, work: Work) -> Outcome:
+        """Run the function once, as it was asked for. Never raises for what the function does."""
         assert self._exited is not None
         assert self._console is not None
         await self._thawed()
         self._console.drain()
-        self._trace = trace
+        self._trace = work.trace
         self._tail.clear()
         clock = self._doors.clock
-        cold, self.runs = self.runs == 0, self.runs + 1
+        cold, self.runs = self.runs == 0 and not self.provisioned, self.runs + 1
         timeout_s = self.function.timeout_s
-        self._printed([f"START RequestId: {request_id} Version: {LATEST}"])
+        self._printed(self._says.start(clock.now(), work.request_id))
         begun = clock.monotonic()
         answer: asyncio.Future[Answer] | None = None
+        streamed: Outcome | None = None
         if self._api.ready.is_set():
             deadline_ms = int(clock.now().timestamp() * 1000) + timeout_s * 1000
-            invocation = Invocation(request_id, payload, deadline_ms, self.function.arn, trace.header(), context)
-            answer = self._api.submit(invocation)
+            header = work.trace.header()
+            answer = self._api.submit(
+                Invocation(work.request_id, work.payload, deadline_ms, function.asked_arn, header, work.context)
+            )
             await asyncio.wait({answer, self._exited}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done() and not answer.cancelled() and (stream := answer.result().stream) is not None:
+                streamed = await self._streamed(stream, work.sink, begun + timeout_s)
         duration_ms = (clock.monotonic() - begun) * 1000
         self._console.drain()
-        made = await self._made(answer, request_id, timeout_s)
+        made = streamed or await self._made(answer, work.request_id, timeout_s)
+        made = replace(made, version=self.function.version)
         done = replace(made, duration_ms=duration_ms, init_ms=self._init_ms if cold else 0.0)
-        self._finish(request_id, done, trace)
+        self._finish(work.request_id, done, work.trace)
         if not done.usable:
             await self.end()
         return replace(done, log=bytes(self._tail[-_TAIL:]), logs_denied=self._stream.refused)
 
+    async def _streamed(self, stream: Streamed, sink: Sink | None, until: float) -> Outcome | None:
+        """Hand the pieces on as they come; None when the time is over, which is said like any other timeout."""
+        held = bytearray()
+        octets = 0
+        try:
+            async with asyncio.timeout(max(0.0, until - self._doors.clock.monotonic())):
+                async for piece in stream:
+                    octets += len(piece)
+                    if octets > (RESPONSE_MAX if sink is None else _STREAM_MAX):
+                        kind = "Function.ResponseSizeTooLarge"
+                        said = outcome.failed(
+                            kind, f"Response payload size exceeded maximum allowed payload size ({octets})."
+                        )
+                        return Outcome(said, "Unhandled", kind, usable=False)
+                    if sink is None:
+                        held += piece
+                    else:
+                        await sink(stream.content_type, piece)
+        except TimeoutError:
+            return None
+        if stream.error_type == "Runtime.TruncatedResponse" and self._exited is not None:
+            exit_ = await self._exited
+            return self._ended_outcome(exit_, "")
+        if stream.error_type:
+            return Outcome(stream.error_body, "Unhandled", stream.error_type)
+        return Outcome(bytes(held), content_type=stream.content_type)
+
     async def _made(self, answer: asyncio.Future[Answer] | None, request_id: str, timeout_s: int) -> Outcome:
         """What the answer, its absence, or the end of the process means."""
         assert self._exited is not None
-        if answer is not None and answer.done() and not answer.cancelled():
+        if answer is not None and answer.done() and not answer.cancelled() and answer.result().stream is None:
             given = answer.result()
             memory_mb = -(-given.memory_kb // 1024)
             if given.kind == "response":
-                return Outcome(given.body, memory_mb=memory_mb, usable=not self._exited.done())
+                return Outcome(
+                    given.body, memory_mb=memory_mb, usable=not self._exited.done(), content_type=given.content_type
+                )
             error_type = given.error_type or "Unhandled"
             return Outcome(given.body, "Unhandled", error_type, memory_mb=memory_mb, usable=not self._exited.done())
         if self._exited.done() or answer is None:
             exit_ = await self._exited if self._exited.done() else Exit(1)
             return self._ended_outcome(exit_, request_id)
         said = f"Task timed out after {timeout_s:.2f} seconds"
-        self._printed([f"{iso(self._doors.clock.now())} {request_id} {said}"])
-        body = outcome.failed("Sandbox.Timedout", f"RequestId: {request_id} Error: {said}")
-        return Outcome(body, "Unhandled", "Sandbox.Timedout", usable=False)
+        self._printed(self._says.timed_out(self._doors.clock.now(), request_id, said))
+        body = outcome.failed(TIMED_OUT, f"RequestId: {request_id} Error: {said}")
+        return Outcome(body, "Unhandled", TIMED_OUT, usable=False)
 
     def _ended_outcome(self, exit_: Exit, request_id: str) -> Outcome:
         if self._console is not None:
@@ -270,8 +373,7 @@ class Environment:
         return Outcome(outcome.failed(kind, prefix + words), "Unhandled", kind, usable=False)
 
     def _finish(self, request_id: str, done: Outcome, trace: Trace) -> None:
-        report = outcome.report(request_id, done, self.memory_mb, trace.track_id)
-        self._printed([f"END RequestId: {request_id}", report])
+        self._printed(self._says.end(self._doors.clock.now(), request_id, done, trace.track_id))
         self.idle_since = self._doors.clock.monotonic()
         if done.usable:
             loop = asyncio.get_running_loop()
@@ -317,72 +419,10 @@ class Environment:
     # -- what it prints --------------------------------------------------------------------------------------------
 
     def _printed(self, lines: list[str]) -> None:
+        if not lines:
+            return
         self._tail += ("\n".join(lines) + "\n").encode("utf-8", "replace")
         if len(self._tail) > 2 * _TAIL:
             del self._tail[:-_TAIL]
         moment_ms = int(self._doors.clock.now().timestamp() * 1000)
         self._logs.put(self._stream, lines, moment_ms, self._trace)
-
-    def _say_init(self) -> None:
-        runtime = self.function.configuration["Runtime"]
-        note = runtime_note(runtime)
-        self._printed([f"INIT_START Runtime Version: {RUNTIME_HERE}" + (f" ({note})" if note else "")])
-
-    # -- what it is made of ----------------------------------------------------------------------------------------
-
-    def _spec(self) -> SandboxSpec:
-        endpoint = urlsplit(self._doors.endpoint)
-        storage = int(self.function.configuration["EphemeralStorage"]["Size"])
-        return SandboxSpec(
-            id=f"lambda-{self.id}",
-            folder=self._folder,
-            program=(WARM,),
-            env=self._env(),
-            warm=True,
-            console="pipe",
-            hostname="localhost",
-            listeners=(
-                Listener("api", "127.0.0.1", 9001),
-                Listener("endpoint", "127.0.0.1", endpoint.port or 80),
-            ),
-            mounts=(Mount(self._code, "/var/task"),),
-            workdir="/var/task",
-            limits=Limits(
-                memory_bytes=self.memory_mb << 20,
-                vcpus=max(1.0, self.memory_mb / 1769),
-                pids=1024,
-                tmp_bytes=storage << 20,
-                open_files=1024,
-            ),
-            ca_pem=self._doors.authority.certificate_pem,
-        )
-
-    def _env(self) -> dict[str, str]:
-        """Source: Lambda Developer Guide, defined runtime environment variables."""
-        function, session = self.function, self._session
-        variables = dict(function.configuration.get("Environment", {}).get("Variables", {}))
-        return {
-            "LANG": "en_US.UTF-8",
-            "TZ": ":UTC",
-            "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-            "HOME": "/tmp",
-            **variables,
-            "_HANDLER": function.configuration["Handler"],
-            "AWS_REGION": function.region,
-            "AWS_DEFAULT_REGION": function.region,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.configuration['Runtime']}",
-            "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-            "AWS_LAMBDA_FUNCTION_VERSION": LATEST,
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": self._stream.group,
-            "AWS_LAMBDA_LOG_STREAM_NAME": self._stream.name,
-            "AWS_LAMBDA_RUNTIME_API": "${listener:api}",
-            "AWS_ACCESS_KEY_ID": session.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": session.secret_key,
-            "AWS_SESSION_TOKEN": session.session_token,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": "http://${listener:endpoint}",
-            "LAMBDA_TASK_ROOT": "${mount:/var/task}",
-            "LAMBDA_RUNTIME_DIR": "/var/runtime",
-        }

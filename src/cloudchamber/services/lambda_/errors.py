@@ -103,3 +103,10 @@ class ServiceException(LambdaError):
     code = "ServiceException"
     status = 500
     fault = "Service"
+
+
+class ProvisionedConcurrencyConfigNotFoundException(LambdaError):
+    """The version or alias has no provisioned concurrency."""
+
+    code = "ProvisionedConcurrencyConfigNotFoundException"
+    status = 404

@@ -6,29 +6,30 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import pages
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceNotFoundException
 from cloudchamber.services.lambda_.events import destination
-from cloudchamber.services.lambda_.functions import named, read
-from cloudchamber.services.lambda_.names import LATEST
+from cloudchamber.services.lambda_.names import LATEST, Reference
+from cloudchamber.services.lambda_.reading import named, plain, unmark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.services.lambda_.tables import Function
-    from cloudchamber.store.database import Tx
+    from cloudchamber.store.database import Reader, Tx
 
 AGE_S = 21_600
+_PAGE = 50
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def _shown(function: Function, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(reference: Reference, settings: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "LastModified": settings["LastModified"],
-        "FunctionArn": f"{function.arn}:{LATEST}",
+        "FunctionArn": f"{reference.arn}:{reference.qualifier or LATEST}",
         "DestinationConfig": settings.get("DestinationConfig") or {"OnSuccess": {}, "OnFailure": {}},
     }
     for member in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
@@ -71,31 +72,35 @@ def _check_destination(event: str, target: str) -> None:
 
 async def _put(call: Call, request: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
     _check(request)
-    arn = named(call, request)
+    reference = named(call, request)
     members = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
 
     def publish(tx: Tx) -> dict[str, Any]:
-        function = tables.get(tx, arn)
-        if keep and function.events is None:
-            raise _none(arn)
-        settings = dict(function.events or {}) if keep else {}
+        before = _events(tx, reference)
+        if keep and before is None:
+            raise _none(reference)
+        settings = dict(before or {}) if keep else {}
         settings |= {name: request[name] for name in members if name in request}
         settings["LastModified"] = call.now.timestamp()
-        tables.change(tx, arn, events=settings)
-        return _shown(function, {**settings, "LastModified": call.now})
+        tables.change_settings(tx, reference.arn, reference.qualifier, events=settings)
+        return _shown(reference, {**settings, "LastModified": call.now})
 
     return await call.doors.database.write(publish)
 
 
-def _none(arn: str) -> ResourceNotFoundException:
-    return ResourceNotFoundException(f"The function {arn}:{LATEST} doesn't have an EventInvokeConfig")
+def _events(db: Reader, reference: Reference) -> Mapping[str, Any] | None:
+    tables.chosen(db, reference)
+    return tables.settings(db, reference.arn, reference.qualifier).events
 
 
-def _read(call: Call, function: Function) -> dict[str, Any]:
-    if function.events is None:
-        raise _none(function.arn)
-    moment = call.now.fromtimestamp(float(function.events["LastModified"]), call.now.tzinfo)
-    return _shown(function, {**function.events, "LastModified": moment})
+def _none(reference: Reference) -> ResourceNotFoundException:
+    arn = f"{reference.arn}:{reference.qualifier or LATEST}"
+    return ResourceNotFoundException(f"The function {arn} doesn't have an EventInvokeConfig")
+
+
+def _read(call: Call, reference: Reference, settings: Mapping[str, Any]) -> dict[str, Any]:
+    moment = call.now.fromtimestamp(float(settings["LastModified"]), call.now.tzinfo)
+    return _shown(reference, {**settings, "LastModified": moment})
 
 
 @operation("PutFunctionEventInvokeConfig", needs=needs.on_function("lambda:PutFunctionEventInvokeConfig"))
@@ -113,25 +118,40 @@ async def update_event_invoke_config(call: Call, request: Mapping[str, Any]) -> 
 @operation("GetFunctionEventInvokeConfig", needs=needs.on_function("lambda:GetFunctionEventInvokeConfig"))
 async def get_event_invoke_config(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Source: Lambda API Reference, GetFunctionEventInvokeConfig."""
-    return _read(call, read(call, request))
+    reference = named(call, request)
+    settings = call.doors.database.read(lambda db: _events(db, reference))
+    if settings is None:
+        raise _none(reference)
+    return _read(call, reference, settings)
 
 
 @operation("ListFunctionEventInvokeConfigs", needs=needs.on_function("lambda:ListFunctionEventInvokeConfigs"))
 async def list_event_invoke_configs(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The one of ``$LATEST``, if set. Source: Lambda API Reference, ListFunctionEventInvokeConfigs."""
-    function = read(call, request)
-    return {"FunctionEventInvokeConfigs": [] if function.events is None else [_read(call, function)]}
+    """Those of ``$LATEST``, versions and aliases. Source: Lambda API Reference, ListFunctionEventInvokeConfigs."""
+    arn = plain(call, request)
+    limit = min(int(request.get("MaxItems", _PAGE)), _PAGE)
+    after = unmark(request.get("Marker", ""))
+
+    def look(db: Reader) -> list[tuple[Reference, Mapping[str, Any]]]:
+        every = [(LATEST, tables.settings(db, arn, LATEST)), *tables.qualifiers(db, arn)]
+        return [(Reference(arn, name), each.events) for name, each in every if each.events is not None and name > after]
+
+    found = call.doors.database.read(look)
+    answer: dict[str, Any] = {"FunctionEventInvokeConfigs": [_read(call, *each) for each in found[:limit]]}
+    if len(found) > limit:
+        answer["NextMarker"] = pages.token(found[limit - 1][0].qualifier)
+    return answer
 
 
 @operation("DeleteFunctionEventInvokeConfig", needs=needs.on_function("lambda:DeleteFunctionEventInvokeConfig"))
 async def delete_event_invoke_config(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Back to the defaults. Source: Lambda API Reference, DeleteFunctionEventInvokeConfig."""
-    arn = named(call, request)
+    reference = named(call, request)
 
     def publish(tx: Tx) -> None:
-        if tables.get(tx, arn).events is None:
-            raise _none(arn)
-        tables.change(tx, arn, events="")
+        if _events(tx, reference) is None:
+            raise _none(reference)
+        tables.change_settings(tx, reference.arn, reference.qualifier, events="")
 
     await call.doors.database.write(publish)
     return {}

@@ -10,7 +10,6 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from cloudchamber.base.clock import iso
-from cloudchamber.services.lambda_.names import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +23,7 @@ def invocation_record(
     now: datetime,
     request_id: str,
     arn: str,
+    version: str,
     condition: Condition,
     runs: int,
     request_payload: bytes,
@@ -36,14 +36,14 @@ def invocation_record(
         "timestamp": iso(now),
         "requestContext": {
             "requestId": request_id,
-            "functionArn": f"{arn}:{LATEST}",
+            "functionArn": arn,
             "condition": condition,
             "approximateInvokeCount": runs,
         },
         "requestPayload": _value(request_payload),
     }
     if runs:
-        context: dict[str, Any] = {"statusCode": 200, "executedVersion": LATEST}
+        context: dict[str, Any] = {"statusCode": 200, "executedVersion": version}
         if function_error:
             context["functionError"] = function_error
         record["responseContext"] = context

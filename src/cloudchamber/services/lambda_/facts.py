@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import Facts
+from cloudchamber.services.lambda_ import layer_tables as layers
 from cloudchamber.services.lambda_ import policy, tables
 
 if TYPE_CHECKING:
@@ -20,11 +21,17 @@ def facts(doors: Doors, arn: str) -> Facts | None:
     except ValueError:
         return None
     kind, _, rest = parsed.resource.partition(":")
-    name = rest.partition(":")[0]
+    name, _, qualifier = rest.partition(":")
+    if kind == "layer":
+        layer = doors.database.read(lambda db: layers.find(db, arn))
+        if layer is None:
+            return None
+        return Facts(layer.account, policy.document(layer.statements), f"layer policy of {name}:{qualifier}")
     if kind != "function" or not name:
         return None
     plain = str(Arn("lambda", parsed.region, parsed.account, f"function:{name}", parsed.partition))
     function = doors.database.read(lambda db: tables.find(db, plain))
     if function is None:
         return None
-    return Facts(function.account, policy.document(function.statements), f"function policy of {name}", function.tags)
+    settings = doors.database.read(lambda db: tables.settings(db, plain, qualifier))
+    return Facts(function.account, policy.document(settings.statements), f"function policy of {rest}", function.tags)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Invoke."""
+"""Invoke, and InvokeWithResponseStream."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import ids
 from cloudchamber.base.body import Held, read_all
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
+from cloudchamber.services.lambda_.environment import Work
 from cloudchamber.services.lambda_.errors import (
     InvalidParameterValueException,
     InvalidRequestContentException,
@@ -18,12 +20,14 @@ from cloudchamber.services.lambda_.errors import (
     RequestTooLargeException,
     ResourceConflictException,
 )
-from cloudchamber.services.lambda_.functions import named, read
-from cloudchamber.services.lambda_.names import LATEST
+from cloudchamber.services.lambda_.names import Reference
 from cloudchamber.services.lambda_.part import LambdaPart
+from cloudchamber.services.lambda_.reading import named
+from cloudchamber.services.lambda_.relay import Relay
+from cloudchamber.wire import eventstream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.services.lambda_.tables import Function
@@ -56,18 +60,16 @@ async def invoke(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
         if member in request:
             raise InvalidParameterValueException(f"{member} is not supported by this chamber yet")
     payload = await _payload(request, kind)
-    context = _context(request)
-    function = read(call, request)
+    function = chosen(call, request)
+    work = Work(call.request_id, payload, call.trace, _context(request))
     if kind == "DryRun":
-        return {"StatusCode": 204, "ExecutedVersion": LATEST}
+        return {"StatusCode": 204, "ExecutedVersion": function.version}
     part = call.doors.part("lambda", LambdaPart)
     if kind == "Event":
-        await part.events.accept(call.request_id, function.arn, payload, context, call.trace)
+        await part.events.accept(function, work)
         return {"StatusCode": 202}
-    if not function.ready:
-        function = await _ready(call, function, part)
-    done = await part.run_through(function, call.request_id, payload, call.trace, context)
-    answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": LATEST, "Payload": done.payload}
+    done = await part.run_through(await ready(call, function, part), work)
+    answer: dict[str, Any] = {"StatusCode": 200, "ExecutedVersion": function.version, "Payload": done.payload}
     if done.function_error:
         answer["FunctionError"] = done.function_error
     if request.get("LogType") == "Tail":
@@ -75,15 +77,78 @@ async def invoke(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-async def _ready(call: Call, function: Function, part: LambdaPart) -> Function:
+@operation("InvokeWithResponseStream", needs=needs.on_function("lambda:InvokeFunction"))
+async def invoke_with_response_stream(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a function and answer piece by piece, as it writes; one that returns a value answers in one piece.
+
+    Raises:
+        What Invoke raises.
+
+    Source: Lambda API Reference, InvokeWithResponseStream.
+    """
+    kind = request.get("InvocationType", "RequestResponse")
+    if kind not in ("RequestResponse", "DryRun"):
+        raise InvalidParameterValueException(f"InvocationType must be RequestResponse or DryRun, not {kind!r}")
+    if "TenantId" in request:
+        raise InvalidParameterValueException("TenantId is not supported by this chamber yet")
+    payload = await _payload(request, "RequestResponse")
+    function = chosen(call, request)
+    shown = {"ExecutedVersion": function.version, "ResponseStreamContentType": eventstream.CONTENT_TYPE}
+    if kind == "DryRun":
+        return {"StatusCode": 204, **shown, "EventStream": _nothing()}
+    part = call.doors.part("lambda", LambdaPart)
+    function = await ready(call, function, part)
+    relay = Relay()
+    work = Work(call.request_id, payload, call.trace, _context(request), relay.put)
+    await relay.begin(part.run_through(function, work))
+    tail = request.get("LogType") == "Tail"
+    return {"StatusCode": 200, **shown, "EventStream": _pieces(relay, tail=tail)}
+
+
+async def _nothing() -> AsyncIterator[dict[str, Any]]:
+    for none in ():
+        yield none
+
+
+async def _pieces(relay: Relay, *, tail: bool) -> AsyncIterator[dict[str, Any]]:
+    async for piece in relay.pieces():
+        yield {"PayloadChunk": {"Payload": piece}}
+    done = await relay.outcome()
+    over: dict[str, Any] = {}
+    if done.function_error:
+        over = {
+            "ErrorCode": done.error_type or done.function_error,
+            "ErrorDetails": done.payload.decode("utf-8", "replace"),
+        }
+    elif done.payload:
+        yield {"PayloadChunk": {"Payload": done.payload}}
+    if tail:
+        over["LogResult"] = base64.b64encode(done.log).decode()
+    yield {"InvokeComplete": over}
+
+
+def chosen(call: Call, request: Mapping[str, Any]) -> Function:
+    """The function version that runs this time: an alias with weights decides by chance."""
+    reference = named(call, request)
+    return call.doors.database.read(lambda db: tables.chosen(db, reference, ids.fraction()))
+
+
+async def ready(call: Call, function: Function, part: LambdaPart) -> Function:
+    """The function once its code is there to run.
+
+    Raises:
+        ResourceConflictException: it is being created, or could not be.
+    """
+    if function.ready:
+        return function
     if function.state == "Pending" or function.state == "Failed":
         raise ResourceConflictException(
             "The operation cannot be performed at this time. The function is currently in the following state: "
             + function.state
         )
     await part.settled(function.arn)
-    arn = named(call, {"FunctionName": function.arn})
-    return call.doors.database.read(lambda db: tables.get(db, arn))
+    reference = Reference(function.arn, function.qualifier)
+    return call.doors.database.read(lambda db: tables.chosen(db, reference, ids.fraction()))
 
 
 async def _payload(request: Mapping[str, Any], kind: str) -> bytes:

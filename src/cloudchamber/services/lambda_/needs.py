@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import Need
-from cloudchamber.services.lambda_.names import try_resolve
+from cloudchamber.services.lambda_.names import try_layer, try_resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def _arn(call: Call, request: Mapping[str, Any]) -> str:
-    return try_resolve(str(request.get("FunctionName", "")), call.account, call.region)
+    qualifier = str(request.get("Qualifier") or "")
+    return try_resolve(str(request.get("FunctionName", "")), call.account, call.region, qualifier)
 
 
 def on_function(action: str) -> Needs:
@@ -30,6 +31,35 @@ def on_function(action: str) -> Needs:
 
     def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
         return (Need(action, _arn(call, request)),)
+
+    return needs
+
+
+def on_alias(action: str) -> Needs:
+    """The action on the function of the alias that the request names."""
+    return on_function(action)
+
+
+def on_url(action: str) -> Needs:
+    """The action on the function whose address the request names, with who may use it."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+        arn = _arn(call, request)
+        context: dict[str, ContextValue] = {"lambda:FunctionArn": arn}
+        if "AuthType" in request:
+            context["lambda:FunctionUrlAuthType"] = str(request["AuthType"])
+        return (Need(action, arn, context),)
+
+    return needs
+
+
+def on_layer(action: str) -> Needs:
+    """The action on the layer, or on the version of it, that the request names."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+        number = str(request.get("VersionNumber", ""))
+        named = str(request.get("Arn") or request.get("LayerName", ""))
+        return (Need(action, try_layer(named, call.account, call.region, number)),)
 
     return needs
 

@@ -10,6 +10,8 @@ import json
 import math
 from dataclasses import dataclass
 
+TIMED_OUT = "Sandbox.Timedout"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -28,6 +30,10 @@ class Outcome:
     usable: bool = True
     log: bytes = b""
     """The last 4 KB of what this run logged."""
+    content_type: str = ""
+    """What a runtime said of its payload; it is empty where the payload is JSON."""
+    version: str = ""
+    """The version that ran."""
     logs_denied: str = ""
     """Why its log did not reach CloudWatch Logs; empty if it did or may yet."""
 
@@ -49,19 +55,24 @@ def exit_words(code: int) -> str:
     return f"Runtime exited with error: exit status {code}"
 
 
+def billed_ms(outcome: Outcome) -> int:
+    """What would be billed: initialisation included, in whole milliseconds."""
+    return max(1, math.ceil(outcome.duration_ms + outcome.init_ms))
+
+
 def report(request_id: str, outcome: Outcome, memory_size_mb: int, trace_id: str) -> str:
     """The REPORT line."""
     parts = [
         f"REPORT RequestId: {request_id}",
         f"Duration: {outcome.duration_ms:.2f} ms",
-        f"Billed Duration: {max(1, math.ceil(outcome.duration_ms + outcome.init_ms))} ms",
+        f"Billed Duration: {billed_ms(outcome)} ms",
         f"Memory Size: {memory_size_mb} MB",
     ]
     if outcome.memory_mb:
         parts.append(f"Max Memory Used: {outcome.memory_mb} MB")
     if outcome.init_ms:
         parts.append(f"Init Duration: {outcome.init_ms:.2f} ms")
-    if outcome.error_type == "Sandbox.Timedout":
+    if outcome.error_type == TIMED_OUT:
         parts.append("Status: timeout")
     elif outcome.error_type.startswith(("Runtime.", "Extension.")):
         parts += ["Status: error", f"Error Type: {outcome.error_type}"]

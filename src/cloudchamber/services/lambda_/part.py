@@ -7,24 +7,29 @@ import asyncio
 import json
 import logging
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.lambda_ import lineage, tables
-from cloudchamber.services.lambda_.archive import Archives
+from cloudchamber.services.lambda_.archive import Archives, names_of
 from cloudchamber.services.lambda_.asynchronous import EventQueue
+from cloudchamber.services.lambda_.downloads import Downloads
 from cloudchamber.services.lambda_.errors import RecursiveInvocationException, ServiceException
+from cloudchamber.services.lambda_.names import Reference
 from cloudchamber.services.lambda_.pool import Pools, Tuning
 from cloudchamber.services.lambda_.run_logs import RunLogs
+from cloudchamber.services.lambda_.url_door import UrlDoor
 from cloudchamber.track.track import Segment, segment_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Doors
+    from cloudchamber.services.lambda_.environment import Work
     from cloudchamber.services.lambda_.outcome import Outcome
     from cloudchamber.services.lambda_.tables import Function
-    from cloudchamber.store.database import Tx
+    from cloudchamber.store.database import Reader, Tx
     from cloudchamber.track.track import Trace
 
 _log = logging.getLogger(__name__)
@@ -44,10 +49,14 @@ class LambdaPart:
         self._logs = RunLogs(doors)
         self._pools = Pools(doors, self.archives, self._logs, self._environments, tuning)
         self.events = EventQueue(doors, self.run, self.settled, tuning)
+        self.downloads = Downloads(doors, self.archives)
+        self.urls = UrlDoor(doors, self)
         self._activating: dict[str, asyncio.Task[None]] = {}
         self._reaper: asyncio.Task[None] | None = None
         self._warmed = False
         self._runs: set[asyncio.Task[Outcome]] = set()
+        self._provisioning: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Finish what a crash interrupted, then take accepted events."""
@@ -61,12 +70,16 @@ class LambdaPart:
                 self.activate(function.arn)
         self._logs.start()
         self.events.start()
+        self.urls.open()
+        self.provision()
         self._reaper = asyncio.create_task(self._tidy_for_ever(), name="lambda-tidy")
 
     async def stop(self) -> None:
         """End every environment; accepted events stay for the next start."""
-        if self._reaper is not None:
-            self._reaper.cancel()
+        self._stopping = True
+        for task in (self._reaper, self._provisioning):
+            if task is not None:
+                task.cancel()
         await self.events.stop()
         await asyncio.gather(*self._activating.values(), return_exceptions=True)
         await self._pools.stop()
@@ -108,6 +121,7 @@ class LambdaPart:
         reason = ""
         try:
             await asyncio.to_thread(self.archives.unpack, function.code_sha)
+            await self.archives.files(function)
         except (ServiceError, OSError) as error:
             _log.exception("the code of %s could not be unpacked", arn)
             reason = str(error) or type(error).__name__
@@ -121,7 +135,7 @@ class LambdaPart:
 
         await self._doors.database.write(publish)
         await self._warm()
-        self._pools.refresh(arn, function.generation)
+        self._pools.refresh(function.key, function.generation)
         self.events.nudge()
 
     async def _warm(self) -> None:
@@ -130,30 +144,38 @@ class LambdaPart:
             self._warmed = True
             await self._doors.sandboxes.warm()
 
-    async def forget(self, arn: str) -> None:
-        """A function was deleted."""
-        await self._pools.forget(arn)
+    async def forget(self, arn: str, version: str = "") -> None:
+        """A function, or one version of it, was deleted."""
+        await self._pools.forget(arn, version)
+
+    # -- provisioned concurrency -------------------------------------------------------------------------------------
+
+    def provision(self) -> None:
+        """Have the environments that are asked for, in a moment; call it when something changed."""
+        if not self._stopping and (self._provisioning is None or self._provisioning.done()):
+            self._provisioning = asyncio.get_running_loop().create_task(self._provision())
+
+    async def _provision(self) -> None:
+        await asyncio.sleep(0)
+        try:
+            self._pools.provision(self._doors.database.read(_wanted))
+        except Exception:  # noqa: BLE001 - the edge of a task: looked at again with the next reaping
+            _log.exception("provisioned concurrency could not be looked at")
+
+    def provisioned(self, key: tuple[str, str]) -> tuple[int, int, str]:
+        """How many provisioned environments a version has, how many start, and why the last one failed."""
+        return self._pools.provisioned(key)
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
-    async def run_through(
-        self, function: Function, request_id: str, payload: bytes, trace: Trace, context: str
-    ) -> Outcome:
+    async def run_through(self, function: Function, work: Work) -> Outcome:
         """`run`, to its end also when the caller goes away, as on AWS."""
-        task = asyncio.get_running_loop().create_task(self.run(function, request_id, payload, trace, context))
+        task = asyncio.get_running_loop().create_task(self.run(function, work))
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
         return await asyncio.shield(task)
 
-    async def run(
-        self,
-        function: Function,
-        request_id: str,
-        payload: bytes,
-        trace: Trace,
-        context: str = "",
-        notes: Mapping[str, Any] | None = None,
-    ) -> Outcome:
+    async def run(self, function: Function, work: Work, notes: Mapping[str, Any] | None = None) -> Outcome:
         """Run a function once, as a step of its own on the track.
 
         Raises:
@@ -161,6 +183,7 @@ class LambdaPart:
             TooManyRequestsException: a concurrency limit is reached.
             ServiceException, AccessDeniedException: no environment could be made.
         """
+        trace = work.trace
         clock = self._doors.clock
         segment = Segment(
             trace.track_id,
@@ -170,13 +193,13 @@ class LambdaPart:
             f"Run {function.name}",
             clock.now().timestamp(),
             principal=function.role,
-            resource=function.arn,
-            notes={"invocation": request_id, **(notes or {})},
+            resource=function.asked_arn,
+            notes={"invocation": work.request_id, "version": function.version, **(notes or {})},
         )
         try:
             self._check_recursion(function, trace)
             handed = segment.trace(lineage.extend(trace.lineage, function.arn))
-            done = await self._pools.run(function, request_id, payload, handed, context, segment.notes)
+            done = await self._pools.run(function, replace(work, trace=handed), segment.notes)
             _describe(segment, done)
         except ServiceError as error:
             segment.status, segment.error = error.status, error.code
@@ -204,6 +227,7 @@ class LambdaPart:
         clean_at = 0.0
         while True:
             self._pools.reap()
+            self.provision()
             if self._doors.clock.monotonic() >= clean_at:
                 clean_at = self._doors.clock.monotonic() + _CLEAN_S
                 try:
@@ -214,9 +238,33 @@ class LambdaPart:
 
     async def _clean(self) -> None:
         """Remove packages that nobody has any more."""
-        wanted = {f.code_sha for f in await self._doors.database.query(tables.every)} | self._pools.code_in_use()
+        kept = await self._doors.database.query(_kept)
+        for function in self._pools.in_use():
+            kept |= names_of(function.code_sha, function.configuration)
         before_s = self._doors.clock.now().timestamp() - _CLEAN_S
-        await asyncio.to_thread(self.archives.forget_all_but, wanted, before_s)
+        await asyncio.to_thread(self.archives.forget_all_but, kept, before_s)
+
+
+def _kept(db: Reader) -> set[str]:
+    """Everything in the archive that a function, a version or a layer needs."""
+    found = tables.code_in_use(db)
+    for function in tables.every(db):
+        found |= names_of(function.code_sha, function.configuration)
+        for version in tables.versions(db, function.arn):
+            found |= names_of(version.code_sha, version.configuration)
+    return found
+
+
+def _wanted(db: Reader) -> dict[tuple[str, str], tuple[Function, int]]:
+    """How many environments of which versions are to be kept."""
+    found: dict[tuple[str, str], tuple[Function, int]] = {}
+    for arn, qualifier, number in tables.provisioned(db):
+        try:
+            function = tables.chosen(db, Reference(arn, qualifier))
+        except ServiceError:
+            continue  # its version is gone, and what was asked for it with it
+        found[function.key] = (function, number + found.get(function.key, (function, 0))[1])
+    return found
 
 
 def _describe(segment: Segment, done: Outcome) -> None:

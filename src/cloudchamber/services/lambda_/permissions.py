@@ -15,19 +15,21 @@ from cloudchamber.services.lambda_.errors import (
     ResourceConflictException,
     ResourceNotFoundException,
 )
-from cloudchamber.services.lambda_.functions import named, read
+from cloudchamber.services.lambda_.names import LATEST
+from cloudchamber.services.lambda_.reading import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.services.lambda_.tables import Function
-    from cloudchamber.store.database import Tx
+    from cloudchamber.services.lambda_.names import Reference
+    from cloudchamber.services.lambda_.tables import Settings
+    from cloudchamber.store.database import Reader, Tx
 
 
-def _check_policy_revision(function: Function, request: Mapping[str, Any]) -> None:
+def _check_policy_revision(settings: Settings, request: Mapping[str, Any]) -> None:
     wanted = request.get("RevisionId")
-    if wanted and wanted != function.policy_revision:
+    if wanted and wanted != settings.policy_revision:
         raise PreconditionFailedException(
             "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the "
             "latest Revision Id"
@@ -44,25 +46,21 @@ async def add_permission(call: Call, request: Mapping[str, Any]) -> dict[str, An
 
     Source: Lambda API Reference, AddPermission.
     """
-    for member in ("FunctionUrlAuthType", "InvokedViaFunctionUrl"):
-        if member in request:
-            raise InvalidParameterValueException(f"{member}: function URLs are not supported by this chamber yet")
-    if request.get("Qualifier"):
+    reference = named(call, request)
+    if reference.qualifier == LATEST:
         raise InvalidParameterValueException("We currently do not support adding policies for $LATEST.")
-    arn = named(call, request)
-    made = policy.statement(request, arn)
+    made = policy.statement(request, reference.qualified)
 
     def publish(tx: Tx) -> None:
-        function = tables.get(tx, arn)
-        _check_policy_revision(function, request)
-        if any(old["Sid"] == made["Sid"] for old in function.statements):
+        tables.chosen(tx, reference)
+        settings = tables.settings(tx, reference.arn, reference.qualifier)
+        _check_policy_revision(settings, request)
+        if any(old["Sid"] == made["Sid"] for old in settings.statements):
             raise ResourceConflictException(
                 f"The statement id ({made['Sid']}) provided already exists. Please provide a new statement id, or "
                 "remove the existing statement."
             )
-        statements = (*function.statements, made)
-        policy.document(statements)
-        tables.change(tx, arn, statements=statements, policy_revision=ids.request_id())
+        _put(tx, reference, (*settings.statements, made))
 
     await call.doors.database.write(publish)
     return {"Statement": json.dumps(made, separators=(",", ":"))}
@@ -71,24 +69,38 @@ async def add_permission(call: Call, request: Mapping[str, Any]) -> dict[str, An
 @operation("RemovePermission", needs=needs.on_function("lambda:RemovePermission"))
 async def remove_permission(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take a statement out of the function policy. Source: Lambda API Reference, RemovePermission."""
-    arn, sid = named(call, request), request["StatementId"]
+    reference, sid = named(call, request), request["StatementId"]
 
     def publish(tx: Tx) -> None:
-        function = tables.get(tx, arn)
-        _check_policy_revision(function, request)
-        statements = [old for old in function.statements if old["Sid"] != sid]
-        if len(statements) == len(function.statements):
+        tables.chosen(tx, reference)
+        settings = tables.settings(tx, reference.arn, reference.qualifier)
+        _check_policy_revision(settings, request)
+        statements = tuple(old for old in settings.statements if old["Sid"] != sid)
+        if len(statements) == len(settings.statements):
             raise ResourceNotFoundException(f"Statement {sid} is not found in resource policy.")
-        tables.change(tx, arn, statements=statements, policy_revision=ids.request_id())
+        _put(tx, reference, statements)
 
     await call.doors.database.write(publish)
     return {}
 
 
+def _put(tx: Tx, reference: Reference, statements: tuple[Mapping[str, Any], ...]) -> None:
+    policy.document(statements)
+    tables.change_settings(
+        tx, reference.arn, reference.qualifier, statements=statements, policy_revision=ids.request_id()
+    )
+
+
 @operation("GetPolicy", needs=needs.on_function("lambda:GetPolicy"))
 async def get_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The function policy. Source: Lambda API Reference, GetPolicy."""
-    function = read(call, request)
-    if not function.statements:
+    """The policy of a function, a version or an alias. Source: Lambda API Reference, GetPolicy."""
+    reference = named(call, request)
+
+    def look(db: Reader) -> Settings:
+        tables.chosen(db, reference)
+        return tables.settings(db, reference.arn, reference.qualifier)
+
+    settings = call.doors.database.read(look)
+    if not settings.statements:
         raise ResourceNotFoundException("The resource you requested does not exist.")
-    return {"Policy": policy.document(function.statements), "RevisionId": function.policy_revision}
+    return {"Policy": policy.document(settings.statements), "RevisionId": settings.policy_revision}

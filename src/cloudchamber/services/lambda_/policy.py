@@ -53,6 +53,38 @@ def statement(request: Mapping[str, Any], arn: str) -> dict[str, Any]:
     return made
 
 
+def layer_statement(request: Mapping[str, Any], arn: str) -> dict[str, Any]:
+    """The statement of an AddLayerVersionPermission request.
+
+    Raises:
+        InvalidParameterValueException: statement id, action or principal is not valid.
+    """
+    sid, action, principal = (str(request[name]) for name in ("StatementId", "Action", "Principal"))
+    if not _SID.fullmatch(sid):
+        raise InvalidParameterValueException(
+            f"1 validation error detected: Value '{sid}' at 'statementId' failed to satisfy constraint: Member must "
+            "satisfy regular expression pattern: ([a-zA-Z0-9-_]+)"
+        )
+    if action != "lambda:GetLayerVersion":
+        raise InvalidParameterValueException(
+            f"1 validation error detected: Value '{action}' at 'action' failed to satisfy constraint: Member must "
+            "satisfy regular expression pattern: lambda:GetLayerVersion"
+        )
+    organization = request.get("OrganizationId")
+    if organization and principal != "*":
+        raise InvalidParameterValueException("OrganizationId can only be used with the principal *")
+    made: dict[str, Any] = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": _principal(principal),
+        "Action": action,
+        "Resource": arn,
+    }
+    if organization:
+        made["Condition"] = {"StringEquals": {"aws:PrincipalOrgID": organization}}
+    return made
+
+
 def _principal(text: str) -> str | dict[str, str]:
     if text == "*":
         return "*"
@@ -80,7 +112,20 @@ def _conditions(request: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         equals["aws:PrincipalOrgID"] = organization
     if token := request.get("EventSourceToken"):
         equals["lambda:EventSourceToken"] = token
+    if auth := request.get("FunctionUrlAuthType"):
+        if auth not in ("NONE", "AWS_IAM"):
+            raise InvalidParameterValueException(
+                f"1 validation error detected: Value '{auth}' at 'functionUrlAuthType' failed to satisfy constraint: "
+                "Member must satisfy enum value set: [AWS_IAM, NONE]"
+            )
+        if request["Action"] != "lambda:InvokeFunctionUrl":
+            raise InvalidParameterValueException(
+                "FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action"
+            )
+        equals["lambda:FunctionUrlAuthType"] = auth
     conditions: dict[str, dict[str, str]] = {"StringEquals": equals} if equals else {}
+    if request.get("InvokedViaFunctionUrl") is not None:
+        conditions["Bool"] = {"lambda:InvokedViaFunctionUrl": str(bool(request["InvokedViaFunctionUrl"])).lower()}
     if source := request.get("SourceArn"):
         if not str(source).startswith("arn:"):
             raise InvalidParameterValueException(

@@ -8,17 +8,21 @@ another. Source: Lambda Developer Guide, Using the Lambda runtime API.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import httptools
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import AsyncIterator, Callable
 
 RESPONSE_MAX = 6_291_556
+_STREAM_WINDOW = 256 * 1024
 _HEAD_MAX = 2 * 1024 * 1024
 """The runtime sends an X-Ray document of up to 1 MB in a header."""
 _PREFIX = "/2018-06-01/runtime/"
@@ -39,14 +43,61 @@ class Invocation:
     client_context: str = ""
 
 
+class Streamed:
+    """An answer that comes piece by piece: iterate once, then read `error_type` and `error_body`.
+
+    What is not read yet is bounded: the runtime's connection waits meanwhile.
+    """
+
+    def __init__(self, content_type: str, pause: Callable[[bool], None]) -> None:
+        self.content_type = content_type
+        self.error_type = ""
+        self.error_body = b""
+        self._pause = pause
+        self._pieces: deque[bytes] = deque()
+        self._octets = 0
+        self._ended = False
+        self._news = asyncio.Event()
+
+    def put(self, piece: bytes) -> None:
+        """One more piece, from the runtime."""
+        self._pieces.append(piece)
+        self._octets += len(piece)
+        if self._octets > _STREAM_WINDOW:
+            self._pause(True)
+        self._news.set()
+
+    def end(self, error_type: str = "", error_body: bytes = b"") -> None:
+        """The runtime has said all, or is gone."""
+        if not self._ended:
+            self._ended = True
+            self.error_type, self.error_body = error_type, error_body
+            self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                self._octets -= len(piece)
+                if self._octets <= _STREAM_WINDOW:
+                    self._pause(False)
+                yield piece
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the runtime gave back; `memory_kb` is what it says it used at most, 0 if it does not say."""
 
-    kind: Literal["response", "error", "init-error"]
+    kind: Literal["response", "error", "init-error", "stream"]
     body: bytes
     error_type: str = ""
     memory_kb: int = 0
+    content_type: str = ""
+    stream: Streamed | None = None
 
 
 class RuntimeApi:
@@ -96,6 +147,17 @@ class RuntimeApi:
         connection.reply(200, invocation.payload, headers)
         return self._answer
 
+    def begin_stream(self, connection: _Connection, path: str, content_type: str) -> Streamed | None:
+        """The head of an answer that comes piece by piece; None if it answers nothing that is open."""
+        found = _ANSWER.fullmatch(path.removeprefix(_PREFIX))
+        if found is None or found[2] != "response" or found[1] != self._request_id:
+            return None
+        if self._answer is None or self._answer.done():
+            return None
+        made = Streamed(content_type, connection.pause)
+        self._answer.set_result(Answer("stream", b"", content_type=content_type, stream=made))
+        return made
+
     def handle(self, connection: _Connection, method: str, path: str, error_type: str, memory_kb: int) -> None:
         """One complete request of the runtime."""
         where = path.removeprefix(_PREFIX)
@@ -109,7 +171,9 @@ class RuntimeApi:
                 self.failed.set_result(Answer("init-error", body, error_type))
             connection.reply(202, b'{"status":"OK"}')
         elif method == "POST" and found:
-            self._answered(connection, found[1], found[2], Answer("response", body, error_type, memory_kb))
+            self._answered(
+                connection, found[1], found[2], Answer("response", body, error_type, memory_kb, connection.content_type)
+            )
         else:
             connection.refuse(404, "NotFound", f"no such resource: {method} {path[:200]}")
 
@@ -123,7 +187,7 @@ class RuntimeApi:
             message = f"Exceeded maximum allowed payload size ({RESPONSE_MAX} bytes)."
             connection.refuse(413, "RequestEntityTooLarge", message)
         else:
-            made = Answer("error" if kind == "error" else "response", answer.body, answer.error_type, answer.memory_kb)
+            made = replace(answer, kind="error" if kind == "error" else "response")
             self._answer.set_result(made)
             connection.reply(202, b'{"status":"OK"}')
 
@@ -138,6 +202,14 @@ def _too_large(size: int) -> bytes:
     ).encode()
 
 
+def _decoded(text: bytes) -> bytes:
+    """The error in a trailer, which is base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return text
+
+
 class _Connection(asyncio.Protocol):
     """One connection of the runtime; requests come one after the other."""
 
@@ -150,6 +222,11 @@ class _Connection(asyncio.Protocol):
         self._error_type = ""
         self._memory_kb = 0
         self._head = 0
+        self._waits = False
+        self._streaming = False
+        self._stream: Streamed | None = None
+        self._trailers: dict[bytes, bytes] = {}
+        self.content_type = ""
         self.body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,6 +236,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._transport = None
+        if self._stream is not None:
+            self._stream.end("Runtime.TruncatedResponse", b"")
+            self._stream = None
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -168,6 +248,7 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._url, self._error_type, self._memory_kb, self._head = b"", "", 0, 0
+        self._streaming, self._stream, self._trailers, self.content_type = False, None, {}, ""
         self.body = bytearray()
 
     def on_url(self, url: bytes) -> None:
@@ -177,19 +258,39 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._grew(len(name) + len(value))
         lower = name.lower()
-        if lower == b"lambda-runtime-function-error-type":
+        if self._stream is not None:
+            self._trailers[lower] = value
+            return
+        if lower == b"content-type":
+            self.content_type = value.decode("latin-1").partition("; maxrss-kb")[0]
+        if lower == b"lambda-runtime-function-response-mode":
+            self._streaming = value.lower() == b"streaming"
+        elif lower == b"lambda-runtime-function-error-type":
             self._error_type = value.decode("latin-1")[:256]
         elif lower in _SAYS_MEMORY and (found := _MEMORY.search(value)):
             self._memory_kb = int(found[1])
         elif lower == b"expect" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def on_headers_complete(self) -> None:
+        if self._streaming:
+            self._stream = self._api.begin_stream(self, self._url.decode("latin-1"), self.content_type)
+
     def on_body(self, body: bytes) -> None:
+        if self._stream is not None:
+            self._stream.put(bytes(body))
+            return
         # Why: what is beyond the limit is counted by one octet more, and not kept.
         if len(self.body) <= RESPONSE_MAX:
             self.body += body[: RESPONSE_MAX + 1 - len(self.body)]
 
     def on_message_complete(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            kind = self._trailers.get(b"lambda-runtime-function-error-type", b"").decode("latin-1")[:256]
+            stream.end(kind, _decoded(self._trailers.get(b"lambda-runtime-function-error-body", b"")))
+            self.reply(202, b'{"status":"OK"}')
+            return
         method = self._parser.get_method().decode("ascii")
         self._api.handle(self, method, self._url.decode("latin-1"), self._error_type, self._memory_kb)
 
@@ -209,6 +310,12 @@ class _Connection(asyncio.Protocol):
     def refuse(self, status: int, kind: str, message: str) -> None:
         """Write an error as the Runtime API does."""
         self.reply(status, json.dumps({"errorType": kind, "errorMessage": message}).encode())
+
+    def pause(self, wait: bool) -> None:
+        """Read on, or let the runtime wait."""
+        if self._transport is not None and wait != self._waits:
+            self._waits = wait
+            (self._transport.pause_reading if wait else self._transport.resume_reading)()
 
     def drop(self) -> None:
         """Close the connection."""
