@@ -63,11 +63,8 @@ TEXTS = {
     ("iam", "RoleName"): "needs",
     ("iam", "PolicyArn"): f"arn:aws:iam::{ACCOUNT}:policy/p",
     ("iam", "PolicySourceArn"): f"arn:aws:iam::{ACCOUNT}:user/u",
-<<<<<<< HEAD
     ("sts", "TransitiveTagKeys"): "team",
     ("iam", "Arn"): f"arn:aws:iam::{ACCOUNT}:user/u",
-=======
->>>>>>> 90fc3ccdcd1f40383b9df7ee230a89f2b9da9e88
     ("iam", "SerialNumber"): f"arn:aws:iam::{ACCOUNT}:mfa/m",
     ("iam", "Path"): "/",
     ("iam", "PathPrefix"): "/",
@@ -102,11 +99,8 @@ OTHER_FORMS = {
     "iam:ListGroups": "arn:aws:iam::*:group/*",
     "iam:ListRoles": "arn:aws:iam::*:role/*",
     "iam:ListInstanceProfiles": "arn:aws:iam::*:instance-profile/*",
-<<<<<<< HEAD
     # GetFederationToken with tags: IAM User Guide, "Passing session tags using GetFederationToken"
     "sts:TagSession": "arn:aws:sts::*:federated-user/*",
-=======
->>>>>>> 90fc3ccdcd1f40383b9df7ee230a89f2b9da9e88
     "logs:DescribeLogGroups": "arn:aws:logs:*:*:log-group::log-stream:*",
     "cloudformation:ListStacks": "arn:aws:cloudformation:*:*:stack/*/*",
 }
@@ -169,15 +163,12 @@ KEYS_BESIDES = {
 """Keys that an action has beside those that are listed for it."""
 
 
-<<<<<<< HEAD
 REFUSED = {
     # by their names, before any permission is looked at
     ("sts", "ProvidedContexts"),
 }
 
 
-=======
->>>>>>> 90fc3ccdcd1f40383b9df7ee230a89f2b9da9e88
 class Drawn:
     """Values for the members of one service's requests."""
 
@@ -188,10 +179,7 @@ class Drawn:
         name = shape.type_name
         if name == "structure":
             wanted = shape.members if kind == "all" and depth < DEPTH_MAX else shape.required_members
-<<<<<<< HEAD
             wanted = [m for m in wanted if (self._service, m) not in REFUSED]
-=======
->>>>>>> 90fc3ccdcd1f40383b9df7ee230a89f2b9da9e88
             return {m: self.value(shape.members[m], kind, m, member, depth + 1) for m in wanted}
         if name == "list":
             return [self.value(shape.member, kind, member, path, depth + 1)]
