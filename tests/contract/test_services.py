@@ -24,7 +24,8 @@ WITHOUT_NEEDS = {
     ("sts", "GetCallerIdentity"),
     ("sts", "GetSessionToken"),
 }
-ASK_FOR_EACH = {("s3", "DeleteObjects")}
+ASK_FOR_EACH = {("s3", "DeleteObjects"), ("sts", "AssumeRoleWithWebIdentity")}
+"""Whom a token speaks for is known only once it was verified."""
 
 
 @pytest.mark.parametrize("name", SERVICES)

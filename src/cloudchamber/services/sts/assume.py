@@ -26,7 +26,6 @@ _WRONG_CODE = "MultiFactorAuthentication failed with invalid MFA one time pass c
 def _assume_role_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
     """AssumeRole; tags and a source identity are permissions of their own, asked of the same trust policy."""
     role = role_arn(request)
-    refuse(request)
     who = call.principal
     tags = passed.tags(request.get("Tags", ()), request.get("TransitiveTagKeys", ()), who)
     context: dict[str, ContextValue] = {"sts:RoleSessionName": request["RoleSessionName"], **tags.context()}
@@ -55,7 +54,9 @@ async def assume_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     Source: AWS STS API Reference, AssumeRole.
     """
+    refuse(request)
     who, arn = call.principal, role_arn(request)
+    passed.check_tags(request.get("Tags", ()), request.get("TransitiveTagKeys", ()), who)
     if who.kind == "root":
         raise AccessDenied("Roles may not be assumed by root accounts.")
     if call.doors.identities.session_limit(arn) is None:
@@ -143,7 +144,8 @@ def session_of(
         source_identity=source_identity,
         transitive_tags=tags.transitive,
         federated=federated,
-        extra=extra or {},
+        # Why: what a service says of the session that it opens (which instance, which function) holds as long as it
+        extra=extra or (call.principal.extra if call.principal.kind == "service" else {}),
     )
 
 

@@ -51,6 +51,7 @@ async def assume_role_with_web_identity(call: Call, request: Mapping[str, Any]) 
     bearer = Principal(
         "federated-user", account, provider.arn, claims.subject, federated=provider.arn, extra=claims.keys
     )
+    passed.check_tags(claims.tags, claims.transitive, bearer)
     tags = passed.tags(claims.tags, claims.transitive, bearer)
     _permit(call, bearer, request, claims, tags)
     session = session_of(

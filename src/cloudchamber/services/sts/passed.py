@@ -52,7 +52,7 @@ class Tags:
     @property
     def passed(self) -> dict[str, str]:
         """All that the trust policy decides on."""
-        return {**self.inherited, **self.asked}
+        return {**self.asked, **self.inherited}
 
     def over(self, own: Mapping[str, str]) -> dict[str, str]:
         """With the role's or user's own tags; a tag of the session hides an own one, in whatever case."""
@@ -71,29 +71,35 @@ class Tags:
 
 
 def tags(asked: Iterable[Mapping[str, str]], transitive: Sequence[str], caller: Principal) -> Tags:
-    """The tags of a session that `caller` begins.
+    """The tags of a session that `caller` begins, as they are asked for; `check_tags` says what is wrong with them."""
+    found = {tag["Key"]: tag.get("Value", "") for tag in asked}
+    handed_on = _handed_on(caller)
+    inherited = {key: value for key, value in caller.tags.items() if key.lower() in handed_on}
+    return Tags(found, inherited, tuple(dict.fromkeys((*inherited, *transitive))))
+
+
+def check_tags(asked: Iterable[Mapping[str, str]], transitive: Sequence[str], caller: Principal) -> None:
+    """Hold the tags that are asked for against STS's rules.
 
     Raises:
         InvalidParameterValue: a key comes twice, is reserved, is transitive but not passed, or would replace one that
             the calling session hands on. ValidationError: more than 50.
     """
-    found: dict[str, str] = {}
-    for tag in asked:
-        key = tag["Key"]
-        if key.lower() in {one.lower() for one in found}:
-            raise InvalidParameterValue(_DUPLICATE)
-        if key.lower().startswith("aws:"):
-            raise InvalidParameterValue("aws: prefixed tag key names are not allowed for external use.")
-        found[key] = tag.get("Value", "")
-    if len(found) > TAGS_MAX:
+    keys = [tag["Key"].lower() for tag in asked]
+    if len(set(keys)) != len(keys):
+        raise InvalidParameterValue(_DUPLICATE)
+    if any(key.startswith("aws:") for key in keys):
+        raise InvalidParameterValue("aws: prefixed tag key names are not allowed for external use.")
+    if len(keys) > TAGS_MAX:
         raise ValidationError(f"A session has {TAGS_MAX} tags at most.")
-    if not {key.lower() for key in transitive} <= {key.lower() for key in found}:
+    if not {key.lower() for key in transitive} <= set(keys):
         raise InvalidParameterValue(_NOT_PASSED)
-    handed_on = {key.lower() for key in caller.transitive_tags} if caller.kind == "assumed-role" else set[str]()
-    if handed_on & {key.lower() for key in found}:
+    if not _handed_on(caller).isdisjoint(keys):
         raise InvalidParameterValue(_CONFLICT)
-    inherited = {key: value for key, value in caller.tags.items() if key.lower() in handed_on}
-    return Tags(found, inherited, tuple(dict.fromkeys((*inherited, *transitive))))
+
+
+def _handed_on(caller: Principal) -> set[str]:
+    return {key.lower() for key in caller.transitive_tags} if caller.kind == "assumed-role" else set()
 
 
 def policies(identities: Identities, request: Mapping[str, Any], account: str) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ async def get_federation_token(call: Call, request: Mapping[str, Any]) -> dict[s
     who = _long_term(call, "GetFederationToken")
     refuse(request)
     name: str = request["Name"]
+    passed.check_tags(request.get("Tags", ()), (), who)
     tags = passed.tags(request.get("Tags", ()), (), who)
     session = Principal(
         "federated-user",
