@@ -74,6 +74,7 @@ TEXTS = {
     ("iam", "Url"): "https://example.com",
     ("lambda", "Role"): ROLE,
     ("lambda", "Resource"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f",
+    ("lambda", "Arn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",
     ("lambda", "Layers"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",
     ("lambda", "LayerVersionArn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",
     ("lambda", "EventSourceArn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:q",
@@ -101,6 +102,8 @@ OTHER_FORMS = {
     "iam:ListInstanceProfiles": "arn:aws:iam::*:instance-profile/*",
     # GetFederationToken with tags: IAM User Guide, "Passing session tags using GetFederationToken"
     "sts:TagSession": "arn:aws:sts::*:federated-user/*",
+    # AWS Lambda Developer Guide, "Resources and conditions for Lambda actions": the layer
+    "lambda:ListLayerVersions": "arn:aws:lambda:*:*:layer:*",
     "logs:DescribeLogGroups": "arn:aws:logs:*:*:log-group::log-stream:*",
     "cloudformation:ListStacks": "arn:aws:cloudformation:*:*:stack/*/*",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -182,12 +182,13 @@ class Imds:
     async def _assume(self, row: tables.Instance, role: str) -> dict[str, Any]:
         now = self._doors.clock.now()
         stamp = "%Y-%m-%dT%H:%M:%SZ"
+        who = service_principal("ec2.amazonaws.com", row.account, row.arn)
         try:
             answer = await self._doors.ask(
                 "sts",
                 "AssumeRole",
                 {"RoleArn": role, "RoleSessionName": row.id, "DurationSeconds": 3600},
-                principal=service_principal("ec2.amazonaws.com", row.account, row.arn),
+                principal=replace(who, extra=_of_session(row)),
                 region=row.region,
             )
         except ServiceError as error:
@@ -339,3 +340,16 @@ def _write(writer: asyncio.StreamWriter, method: str, answer: Answer, *, keep: b
         *(f"{name}: {value}" for name, value in answer.headers),
     ]
     writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (b"" if method == "HEAD" else answer.body))
+
+
+def _of_session(row: tables.Instance) -> dict[str, tuple[str, ...]]:
+    """Condition keys that an instance's credentials carry, wherever they are used.
+
+    Source: IAM User Guide, "AWS global condition context keys", `aws:Ec2InstanceSourceVpc`; Service Authorization
+    Reference, Amazon EC2, `ec2:SourceInstanceARN`.
+    """
+    return {
+        "ec2:SourceInstanceARN": (row.arn,),
+        "aws:Ec2InstanceSourceVpc": (names.vpc_id(row.account, row.region),),
+        "aws:Ec2InstanceSourcePrivateIPv4": (row.private_ip,),
+    }

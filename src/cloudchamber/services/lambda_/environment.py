@@ -85,12 +85,14 @@ async def assume(doors: Doors, function: Function, trace: Trace | None) -> RoleS
     Raises:
         AccessDeniedException: the role is gone, or its trust policy does not name Lambda.
     """
+    who = service_principal("lambda.amazonaws.com", function.account, function.arn)
     try:
         answer = await doors.ask(
             "sts",
             "AssumeRole",
             {"RoleArn": function.role, "RoleSessionName": session_name(function.name)},
-            principal=service_principal("lambda.amazonaws.com", function.account, function.arn),
+            # Why: policies can ask from which function a call with these credentials comes
+            principal=replace(who, extra={"lambda:SourceFunctionArn": (function.arn,)}),
             trace=trace,
             region=function.region,
         )
