@@ -67,8 +67,13 @@ def check(operation: OperationModel, values: Mapping[str, Any]) -> None:
 
 
 def iam_words(failure: str) -> str:
-    """What IAM says of names and paths in words of its own; empty for all else."""
+    """What IAM says of names, paths and enumerations in words of its own; empty for all else."""
     member = failure.partition(" at '")[2].partition("'")[0]
+    if "Member must satisfy enum value set" in failure:
+        return (
+            f"1 validation error detected: Value at '{member}' failed to satisfy constraint: "
+            "Member must satisfy enum value set"
+        )
     if failure.endswith(f"pattern: {IAM_NAME}"):
         return (
             f"The specified value for {member} is invalid. "

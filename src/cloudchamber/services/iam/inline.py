@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cloudchamber.base.errors import ValidationError
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.iam import aws_managed, documents, linked, needs, tables
 from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity, PolicyNotAttachable
@@ -112,6 +113,8 @@ def _attach(kind: Kind) -> Run:
 
         def change(tx: Tx) -> None:
             found = linked.changeable(tx, call.account, kind, request[f"{title}Name"])
+            if request["PolicyArn"].count(":") < 5 or not request["PolicyArn"].startswith("arn:"):
+                raise ValidationError("Invalid ARN:  Could not be parsed!")
             policy = tables.managed(tx, request["PolicyArn"])
             if policy is None or policy.account not in ("aws", call.account):
                 raise NoSuchEntity(f"Policy {request['PolicyArn']} does not exist or is not attachable.")

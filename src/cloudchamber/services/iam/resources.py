@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.resource import Made, Property, ResourceType
-from cloudchamber.services.iam import policy_resources
+from cloudchamber.services.iam import policy_resources, provider_resources
 from cloudchamber.services.iam.errors import NoSuchEntity
 from cloudchamber.services.iam.names import WORDS, Kind
 from cloudchamber.services.iam.policy_resources import as_text
@@ -317,4 +317,12 @@ ACCESS_KEY = ResourceType(
     attributes=("SecretAccessKey",),
 )
 
-RESOURCES = (ROLE, INSTANCE_PROFILE, USER, GROUP, ACCESS_KEY, *policy_resources.RESOURCES)
+RESOURCES = (
+    ROLE,
+    INSTANCE_PROFILE,
+    USER,
+    GROUP,
+    ACCESS_KEY,
+    *policy_resources.RESOURCES,
+    *provider_resources.RESOURCES,
+)

@@ -95,7 +95,8 @@ async def list_service_specific_credentials(call: Call, request: Request) -> dic
         found = [one for user in users for one in credentials.of_user(db, call.account, "service", user)]
         found = sorted((one for one in found if not service or one.service == service), key=lambda one: one.id)
         some, more = page(request, found, lambda one: one.id)
-        return {"ServiceSpecificCredentials": [_shape(one) for one in some]} | more
+        # Why: AWS says that a list goes on, and never that it does not
+        return {"ServiceSpecificCredentials": [_shape(one) for one in some]} | (more if "Marker" in more else {})
 
     return call.doors.database.read(look)
 
