@@ -96,6 +96,8 @@ class Decided:
 
     policy: Policy
     statement: Statement
+    begins: tuple[str, ...]
+    """`statement.begins`, within one step's reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ class Plan:
         """Decide a question about this action; as `evaluate`."""
         boundary = self._groups[1][1]
         question.bounded = boundary is not None
-        denied = [d for d in self.denies if d.statement.holds(question)]
+        resource = question.resource
+        denied = [d for d in self.denies if resource.startswith(d.begins) and d.statement.holds(question)]
         exempt = question.subject.service_linked
         if denied and exempt:
             denied = [d for d in denied if d.policy.kind not in ("scp", "rcp")]
@@ -207,12 +210,15 @@ itself, past the boundary, but what a session policy leaves out stays out. Acros
 
 def _of(group: Iterable[Policy], verb: str, which: int) -> tuple[Decided, ...]:
     """The statements of several policies about an action: 0 those that deny, 1 those that allow."""
-    return tuple(Decided(one, statement) for one in group for statement in one.document.relevant(verb)[which])
+    return tuple(
+        Decided(one, statement, statement.begins) for one in group for statement in one.document.relevant(verb)[which]
+    )
 
 
 def _allowing(question: Question, group: tuple[Decided, ...], allowing: list[Decided]) -> bool:
+    resource = question.resource
     for decided in group:
-        if decided.statement.holds(question):
+        if resource.startswith(decided.begins) and decided.statement.holds(question):
             allowing.append(decided)
             return True
     return False

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from cloudchamber.policy import positions
+from cloudchamber.policy import match, positions
+from cloudchamber.policy.conditions import OPERATORS, split_operator
 from cloudchamber.policy.document import Reach, strings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _KINDS: dict[Kind, str] = {
 }
 
 
+_NEGATIVE = frozenset(name for name, operator in OPERATORS.items() if operator.negative)
 _NAMED: frozenset[Kind] = frozenset(("identity", "boundary", "session", "scp", "rcp"))
 """Kinds whose ARN AWS's message names. Source: AWS Security Blog, "Enhanced access denied error messages with policy
 ARNs"."""
@@ -220,7 +222,8 @@ class Mismatch:
             asks = "comes from" if self.element == "Principal" else "is for"
             return f"its {self.element} is {wants}, and the request {asks} {self.has}"
         has = "has no such key" if self.has is None else f"has {_list(self.has)}"
-        return f"its {self.element} wants {wants}, and the request {has}"
+        negative = split_operator(self.element.split(" ")[1])[1] in _NEGATIVE
+        return f"its {self.element} wants {'anything but ' if negative else ''}{wants}, and the request {has}"
 
 
 def mismatch(question: Question, statement: Statement) -> Mismatch | None:
@@ -255,6 +258,17 @@ def mismatch(question: Question, statement: Statement) -> Mismatch | None:
     return Mismatch(*first, fits) if first is not None else None
 
 
+def _variables(question: Question, statement: Statement, missed: Mismatch) -> str:
+    """What the policy variables in an element stand for in this request."""
+    found: dict[str, str] = {}
+    wants: object = missed.wants
+    for wanted in strings(cast("object", wants)) if isinstance(wants, (str, list)) else ():
+        for key in match.variables_of(match.tokens(wanted, variables=True)) & statement.reads:
+            value = question.context.get(key)
+            found[key] = f"${{{key}}} is {_list(_shown(value))}" if value else f"${{{key}}} has no value"
+    return f" ({', '.join(found[key] for key in sorted(found))})" if found else ""
+
+
 def _nearest(question: Question, consulted: Iterable[Policy], verdict: Verdict) -> dict[str, Any] | None:
     """The Allow that came nearest among the policies that should have allowed."""
     best: tuple[float, Policy, Statement, Mismatch] | None = None
@@ -271,7 +285,7 @@ def _nearest(question: Question, consulted: Iterable[Policy], verdict: Verdict) 
         return None
     _, one, statement, missed = best
     where = {"policy": one.name, "kind": one.kind} | _place(one, statement)
-    text = f"{_called(one, statement)} does not match: {missed.sentence}"
+    text = f"{_called(one, statement)} does not match: {missed.sentence}{_variables(question, statement, missed)}"
     return where | {"element": missed.element, "wants": missed.wants, "has": missed.has, "sentence": text}
 
 

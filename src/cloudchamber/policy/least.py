@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.policy.document import Question, Subject, document, strings
@@ -17,7 +18,7 @@ from cloudchamber.policy.evaluate import IdentityPolicies, Policy, evaluate
 from cloudchamber.policy.patterns import Pattern, generalise, generalise_text, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Value = str | tuple[str, ...]
 
@@ -85,13 +86,22 @@ class Written:
         return json.dumps(self.policy, indent=2)
 
 
-def write(allowed: Sequence[Asked], denied: Sequence[Asked] = (), kept: Sequence[Mapping[str, Any]] = ()) -> Written:
-    """The smallest policy for `allowed` that opens nothing of `denied`. `kept`: Deny statements that stay."""
+def write(
+    allowed: Sequence[Asked],
+    denied: Sequence[Asked] = (),
+    kept: Sequence[Mapping[str, Any]] = (),
+    within: Callable[[str, str], bool] | None = None,
+) -> Written:
+    """The smallest policy for `allowed` that opens nothing of `denied`.
+
+    `kept`: Deny statements that stay. `within`: whether an action on a resource is granted today; nothing is widened
+    past that.
+    """
     grants: list[Grant] = []
     for action in sorted({one.action for one in allowed}):
         cases = [one for one in allowed if one.action == action]
         refused = [one for one in denied if one.action.lower() == action.lower()]
-        grants += _grants(action, cases, refused)
+        grants += _grants(action, cases, refused, within)
     statements, reasons = _statements(grants)
     body = _without_idle({"Version": "2012-10-17", "Statement": statements}, allowed)
     left = {(s["Sid"], resource) for s in body["Statement"] for resource in strings(s["Resource"])}
@@ -120,10 +130,13 @@ def size(body: Mapping[str, Any]) -> int:
     return len(re.sub(r"\s", "", json.dumps(body, separators=(",", ":"), ensure_ascii=False)))
 
 
-def _grants(action: str, cases: Sequence[Asked], refused: Sequence[Asked]) -> list[Grant]:
+def _grants(
+    action: str, cases: Sequence[Asked], refused: Sequence[Asked], within: Callable[[str, str], bool] | None
+) -> list[Grant]:
     bad = {one.resource for one in refused}
     found: list[Grant] = []
-    for pattern in generalise({one.resource for one in cases}, bad):
+    limit = partial(within, action) if within is not None else None
+    for pattern in generalise({one.resource for one in cases}, bad, limit):
         covered = [one for one in cases if one.resource in pattern.covers]
         beside = [one for one in refused if one.resource in pattern.covers]
         conditions, why = _conditions(action, covered, beside)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cloudchamber.policy import match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    Within: TypeAlias = Callable[[str], bool]
 
 MANY = 8
 """So many different plain names in one place are a rule, not a list."""
 _SHOWN = 3
+_ANYTHING = "anything~0"
+"""Stands for what a star might cover, when it is asked whether it may."""
 _EDGE, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 _KINDS = (
     ("UUID", r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
@@ -54,15 +58,26 @@ class _Slot:
 _Part = str | _Slot
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What no pattern may cover."""
+
+    refused: frozenset[str]
+    within: Within | None
+
+
 def literal(text: str) -> str:
     """Text as a policy writes it when it means just that. Source: IAM User Guide, "Special characters"."""
     return re.sub(r"[*?]|\$(?=\{)", lambda hit: f"${{{hit.group()}}}", text)
 
 
-def generalise(resources: Iterable[str], refused: Iterable[str] = ()) -> list[Pattern]:
-    """Patterns that together cover `resources` and none of `refused` (but for those that are in both)."""
+def generalise(resources: Iterable[str], refused: Iterable[str] = (), within: Within | None = None) -> list[Pattern]:
+    """Patterns that together cover `resources` and none of `refused` (but for those that are in both).
+
+    `within` says of a resource that nobody asked for whether it may be covered: nothing is widened past it.
+    """
     wanted = frozenset(resources)
-    bad = frozenset(refused) - wanted
+    bad = _Limit(frozenset(refused) - wanted, within)
     groups: dict[tuple[str, ...], list[tuple[str, list[_Part]]]] = {}
     for resource in sorted(wanted):
         parts = _parts(resource)
@@ -124,7 +139,7 @@ def _parts(resource: str) -> list[_Part]:
     return parts
 
 
-def _of_group(group: list[tuple[str, list[_Part]]], bad: frozenset[str]) -> list[Pattern]:
+def _of_group(group: list[tuple[str, list[_Part]]], bad: _Limit) -> list[Pattern]:
     """The patterns of resources that differ in their ids only."""
     covers = frozenset(resource for resource, _ in group)
     columns = list(zip(*(parts for _, parts in group), strict=True))
@@ -148,7 +163,7 @@ def _of_group(group: list[tuple[str, list[_Part]]], bad: frozenset[str]) -> list
     return [_exact(resource, bad) for resource in sorted(covers)]
 
 
-def _exact(resource: str, bad: frozenset[str]) -> Pattern:
+def _exact(resource: str, bad: _Limit) -> Pattern:
     text = _name(resource)
     return Pattern(text if _free(text, bad) else literal(resource), frozenset((resource,)))
 
@@ -170,7 +185,7 @@ def _told(kind: str, values: Sequence[str]) -> str:
     return f"{len(values)} different {kind}s ({shown})" if kind != "hash" else f"{len(values)} different hashes"
 
 
-def _of_names(found: list[Pattern], bad: frozenset[str]) -> list[Pattern]:
+def _of_names(found: list[Pattern], bad: _Limit) -> list[Pattern]:
     """Patterns that differ in one plain name only, and are many, become one."""
     patterns: dict[str, Pattern] = {}
     for one in found:
@@ -186,7 +201,7 @@ def _of_names(found: list[Pattern], bad: frozenset[str]) -> list[Pattern]:
     return sorted(patterns.values(), key=lambda p: p.text)
 
 
-def _merge_at(patterns: dict[str, Pattern], width: int, place: int, bad: frozenset[str]) -> bool:
+def _merge_at(patterns: dict[str, Pattern], width: int, place: int, bad: _Limit) -> bool:
     alike: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for text in patterns:
         head, path = _path(text)
@@ -220,8 +235,18 @@ def _path(pattern: str) -> tuple[str, str]:
     return pattern[:at], pattern[at:]
 
 
-def _free(text: str, bad: frozenset[str]) -> bool:
-    if not bad or text == "*":
+def _free(text: str, bad: _Limit) -> bool:
+    """Whether a pattern covers nothing that was refused, and nothing that lies outside what may be covered."""
+    if text == "*":
         return True
+    wide = any(part is match.Wild.MANY for part in match.tokens(text, variables=True))
+    if wide and bad.within is not None and not bad.within(_probe(text)):
+        return False
     fits = match.arn(text, variables=True)
-    return not any(fits(resource, {}) for resource in bad)
+    return not any(fits(resource, {}) for resource in bad.refused)
+
+
+def _probe(text: str) -> str:
+    """A resource that a pattern covers and nobody asked for."""
+    parts = match.tokens(text, variables=True)
+    return "".join(part if isinstance(part, str) else _ANYTHING for part in parts)

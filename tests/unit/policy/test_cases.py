@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cloudchamber.policy.document import Question, Subject, context_of
 from cloudchamber.policy.evaluate import IdentityPolicies, evaluate, policy
-from cloudchamber.policy.explain import explain
+from cloudchamber.policy.explain import explain, reason
 
 DATA = Path(__file__).parents[2] / "data" / "policy"
 CASES = [(file.stem, case) for file in sorted(DATA.glob("*.json")) for case in json.loads(file.read_text())]
@@ -164,3 +164,101 @@ def test_the_order_of_statements_means_nothing(found, action, resource, random) 
     shuffled = list(found)
     random.shuffle(shuffled)
     assert decide(found, action, resource) == decide(shuffled, action, resource)
+
+
+def told_of(name: str) -> dict[str, Any]:
+    """The explanation of one case."""
+    case = next(case for _, case in CASES if case["name"] == name)
+    question, policies, resource = asked(case)
+    verdict = evaluate(question, policies, resource, resource_must_allow=case.get("trust", False))
+    return explain(question, policies, resource, verdict)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "another instance type",
+            "Statement 1 of scp denies it: Action ec2:RunInstances covers ec2:RunInstances, and its condition holds: "
+            "StringNotEquals ec2:InstanceType t2.micro (the request has m5.large)",
+        ),
+        (
+            "create one without",
+            "Statement 1 of identityPolicies 1 denies it: Action iam:CreateUser or iam:PutUserPermissionsBoundary "
+            "covers iam:CreateUser, and its condition holds: StringNotEquals iam:PermissionsBoundary "
+            "arn:aws:iam::111111111111:policy/XCompanyBoundaries (the request has no such key)",
+        ),
+    ],
+)
+def test_a_deny_is_shown_with_its_reason(name: str, sentence: str) -> None:
+    (denial,) = told_of(name)["denied_by"]
+    assert denial["sentence"] == sentence
+    assert denial["source"]["Effect"] == "Deny"
+    assert (denial["line"], denial["column"]) > (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "another user's folder",
+            "Statement 1 of identityPolicies 0 does not match: its Resource is arn:aws:s3:::bucket/${aws:username}/*, "
+            "and the request is for arn:aws:s3:::bucket/bob/x (${aws:username} is alice)",
+        ),
+        (
+            "a variable without a value matches nothing",
+            "Statement 1 of identityPolicies 0 does not match: its Resource is arn:aws:s3:::bucket/${aws:username}/*, "
+            "and the request is for arn:aws:s3:::bucket//x (${aws:username} has no value)",
+        ),
+        (
+            "MFA two hours ago",
+            "Statement 1 of identityPolicies 0 does not match: its Condition NumericLessThan aws:MultiFactorAuthAge "
+            "wants 3600, and the request has 7200",
+        ),
+        (
+            "pass it to Lambda",
+            "Statement 1 of identityPolicies 0 does not match: its Condition StringEquals iam:PassedToService wants "
+            "ec2.amazonaws.com, and the request has lambda.amazonaws.com",
+        ),
+        (
+            "a service that it does not",
+            'Statement 1 of own does not match: its Principal is {"Service": "ec2.amazonaws.com"}, and the request '
+            "comes from lambda.amazonaws.com",
+        ),
+    ],
+)
+def test_the_nearest_statement_says_why_not(name: str, sentence: str) -> None:
+    assert told_of(name)["nearest"]["sentence"] == sentence
+
+
+def test_each_kind_says_its_part() -> None:
+    told = told_of("an SCP limits what a resource policy of the same account grants")
+    assert [(part["kind"], part["says"]) for part in told["kinds"]] == [
+        ("identity", "nothing allows it"),
+        ("scp", "one level of the organization does not allow it"),
+        ("resource", "allows"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "home", "words"),
+    [
+        ("scp", "111111111111", "in a service control policy: arn:p"),
+        ("boundary", "111111111111", "in a permissions boundary: arn:p"),
+        ("identity", "111111111111", "in an identity-based policy: arn:p"),
+        ("identity", "222222222222", "in an identity-based policy"),
+    ],
+)
+def test_the_error_names_the_policy_at_home(kind: Any, home: str, words: str) -> None:
+    """Source: AWS Security Blog, "Enhanced access denied error messages with policy ARNs"."""
+    deny = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
+    own = (policy("p", kind, deny, "arn:p"),)
+    policies = IdentityPolicies(
+        own if kind == "identity" else (),
+        own if kind == "boundary" else None,
+        None,
+        (own,) if kind == "scp" else None,
+    )
+    alice = Subject("user", "111111111111", "arn:aws:iam::111111111111:user/alice")
+    question = Question(alice, "s3:GetObject", "arn:aws:s3:::b/k", {}, home)
+    assert reason(question, evaluate(question, policies)) == f"with an explicit deny {words}"

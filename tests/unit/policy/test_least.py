@@ -108,6 +108,14 @@ def test_a_refused_resource_is_never_covered() -> None:
     assert texts(FILES + "users/1/a", FILES + "users/2/a", refused=(FILES + "keys/3/a",)) == [FILES + "users/*/a"]
 
 
+def test_nothing_is_widened_past_what_is_granted_today() -> None:
+    asked = [Asked("s3:GetObject", FILES + "users/1/a"), Asked("s3:GetObject", FILES + "code/0123456789abcdef.zip")]
+    granted = {FILES + "code/0123456789abcdef.zip"}
+    found = write(asked, within=lambda action, resource: resource in granted or "/users/" in resource)
+    (one,) = found.policy["Statement"]
+    assert one["Resource"] == [FILES + "code/0123456789abcdef.zip", FILES + "users/*/a"]
+
+
 @pytest.mark.parametrize(
     "arn",
     [

@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools import naive
 
 from cloudchamber.policy.document import Question, Subject, context_of
 from cloudchamber.policy.evaluate import IdentityPolicies, evaluate, policy
-from tools import naive
 
 PRINCIPAL = "arn:aws:iam::111111111111:user/ann"
 ACTIONS = ("s3:GetObject", "s3:PutObject", "ec2:RunInstances", "sts:AssumeRole")

@@ -124,8 +124,8 @@ class World:
             self.bucket["object"] = {"s3:ExistingObjectTag/t": str(two % 2)}
 
     def ask(self, one: int, two: int) -> None:
-        who = (self.user, self.user, self.doors.identities.root.principal,
-               service_principal("logs.amazonaws.com", ACCOUNT), service_principal("s3.amazonaws.com", ACCOUNT))[one % 5]  # fmt: skip
+        services = [service_principal(f"{name}.amazonaws.com", ACCOUNT) for name in ("logs", "s3")]
+        who = (self.user, self.user, self.doors.identities.root.principal, *services)[one % 5]
         call = self.call(who, two)
         context: dict[str, Any] = ({}, {"s3:Prefix": "abc"}, {"s3:prefix": ("x", "abc")})[one % 3]
         need = Need(
@@ -154,11 +154,12 @@ async def live(found: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
         await world.start()
+        await world.change("policy", len(found), 0)
         try:
             for what, one, two in found:
                 if what == "ask":
-                    world.ask(one, two)
-                    world.ask(one, two)
+                    for other in range(6):  # the same caller, action and resource, and another context
+                        world.ask(one + 20 * other, two + 3 * other)
                 else:
                     await world.change(what, one, two)
         finally:
