@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudchamber.base.body import Held
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.contract.identity import ANONYMOUS, Credential, Identities, Principal
 from cloudchamber.front import words as say
-from cloudchamber.front.payload import NO_RULE, PayloadRule, Verified
+from cloudchamber.front.payload import EMPTY, NO_RULE, PayloadRule, Verified
 from cloudchamber.front.words import S3, Words
 from cloudchamber.wire import chunked, errors, scalars, sigv2, sigv4
 from cloudchamber.wire.http import HttpRequest
@@ -44,8 +44,7 @@ _PARAMETERS_MISSING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(NamedTuple):
     """Who calls, how that was shown, and what the body has to prove while it is read."""
 
     principal: Principal
@@ -67,7 +66,7 @@ def body_first(request: HttpRequest, routed: Routed) -> bool:
 
 def wrap(body: Body, rule: PayloadRule) -> Body:
     """A body that checks itself against `rule` while it is iterated, and is decoded if it was chunked."""
-    if body.length == 0 and (rule is NO_RULE or rule.sha256 == sigv4.EMPTY_SHA256):
+    if body.length == 0 and (rule is NO_RULE or rule is EMPTY):
         return Held(b"")  # Why: what a GET has is proved already, and costs time to iterate over
     return body if rule is NO_RULE else Verified(body, rule)
 
@@ -85,7 +84,7 @@ def authenticate(
         ServiceError: the signature is wrong, too old, or by a key that nobody has; in the service's own words.
     """
     words = say.BY_PROTOCOL.get(routed.protocol, say.QUERY)
-    query = dict(reversed(routed.query))
+    query = dict(reversed(routed.query)) if routed.query else {}
     authorization = request.headers.get("authorization")
     if "X-Amz-Algorithm" in query or "X-Amz-Signature" in query or "X-Amz-Credential" in query:
         if authorization and words is S3:
@@ -269,16 +268,17 @@ def check_signed_headers(request: HttpRequest, claim: sigv4.Claim, words: Words)
         raise words.mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     if words is not S3:
         return
-    unsigned = [
-        n
-        for n, _ in request.headers.items
-        if n.startswith("x-amz-") and n not in claim.signed_headers and n not in UNSIGNED_ALLOWED
-    ]
+    unsigned = unsigned_of(request.headers.names, claim.signed_headers)
     if unsigned:
         raise AccessDenied(
-            "There were headers present in the request which were not signed",
-            HeadersNotSigned=", ".join(dict.fromkeys(unsigned)),
+            "There were headers present in the request which were not signed", HeadersNotSigned=", ".join(unsigned)
         )
+
+
+@lru_cache(maxsize=1024)
+def unsigned_of(names: tuple[str, ...], signed: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a request's headers that should have been signed; a client's are the same again and again."""
+    return tuple(n for n in names if n.startswith("x-amz-") and n not in signed and n not in UNSIGNED_ALLOWED)
 
 
 def payload_of(request: HttpRequest, body: bytes | None, words: Words) -> str:
@@ -329,6 +329,8 @@ def payload_rule(
     """What S3's body must prove."""
     if payload == sigv4.UNSIGNED:
         return NO_RULE
+    if payload == sigv4.EMPTY_SHA256:
+        return EMPTY
     if payload not in chunked.KINDS:
         return PayloadRule(sha256=payload.lower())
     signer = None

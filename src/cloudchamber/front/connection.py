@@ -15,6 +15,7 @@ import socket
 from collections import deque
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -101,12 +102,11 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
-        self._headers: list[tuple[str, str]] = []
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_octets = 0
         self._head_began = 0.0
         self._silent_octets = 0
         self._spoke = False
-        self._expects = False
         self._incoming: Incoming | None = None
         self._waiting: deque[_Asked] = deque()
         self._paused = False
@@ -191,36 +191,33 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._head_octets = 0
         self._head_began = self.touched
-        self._expects = False
 
     def on_url(self, url: bytes) -> None:
+        self._spoke = True
         self._url += url
-        self._count(len(url))
+        self._head_octets += len(url)
+        if self._head_octets > HEAD_OCTETS_MAX:
+            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        if len(self._headers) >= HEADERS_MAX:
+        self._spoke = True
+        self._head_octets += len(name) + len(value) + 4
+        if self._head_octets > HEAD_OCTETS_MAX or len(self._headers) >= HEADERS_MAX:
             raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        text = name.decode("latin-1").lower()
-        if text == "expect" and value.strip().lower() == b"100-continue":
-            self._expects = True
-        # Why: header values are UTF-8 in practice (x-amz-meta-*); what is not stays as latin-1.
-        try:
-            self._headers.append((text, value.decode()))
-        except UnicodeDecodeError:
-            self._headers.append((text, value.decode("latin-1")))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._spoke = True
         self._head_began = 0.0
-        headers = Headers(self._headers)
+        headers = _headers(self._headers)
         method = self._parser.get_method().decode("latin-1")
         version = self._parser.get_http_version()
         path, query = _target(self._url.decode("latin-1"), headers)
         length = _length(method, version, headers)
         request = HttpRequest(method, path, query, headers, self._peer)
         keep = version == "1.1" and "upgrade" not in headers and self._parser.should_keep_alive()
-        self._incoming = Incoming(self, length, expects=self._expects and version == "1.1")
+        expects = version == "1.1" and headers.get("expect").strip().lower() == "100-continue"
+        self._incoming = Incoming(self, length, expects=expects)
         self._waiting.append(_Asked(request, self._incoming, keep, version == "1.0"))
         self._adjust_reading()
         if self.task is None:
@@ -262,12 +259,6 @@ class Connection(asyncio.Protocol):
             self.touched = self._loop.time()
             self._transport.resume_reading()
         self._paused = paused
-
-    def _count(self, octets: int) -> None:
-        self._spoke = True
-        self._head_octets += octets
-        if self._head_octets > HEAD_OCTETS_MAX:
-            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer what came before, then say no, then end."""
@@ -442,6 +433,26 @@ class Connection(asyncio.Protocol):
             os.close(descriptor)
 
 
+def _headers(came: list[tuple[bytes, bytes]]) -> Headers:
+    """Headers as text: values are UTF-8 in practice (x-amz-meta-*); what is not stays as latin-1."""
+    try:
+        return Headers([(_name(n), v.decode()) for n, v in came], lowered=True)
+    except UnicodeDecodeError:
+        return Headers([(_name(n), _text(v)) for n, v in came], lowered=True)
+
+
+@lru_cache(maxsize=512)
+def _name(octets: bytes) -> str:
+    return octets.decode("latin-1").lower()
+
+
+def _text(octets: bytes) -> str:
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
 def _target(target: str, headers: Headers) -> tuple[str, str]:
     """Path and query of a request's target.
 
@@ -488,8 +499,10 @@ def _length(method: str, version: str, headers: Headers) -> int | None:
 def _head(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
     """The reply's head, and whether its body goes out in chunks."""
     body, chunked = reply.body, False
-    lines = "".join(f"{_clean(n)}: {_clean(v)}\r\n" for n, v in reply.headers)
-    if reply.status not in (204, 304) and not any(n.lower() == "content-length" for n, _ in reply.headers):
+    lines = "".join([f"{n}: {v}\r\n" for n, v in reply.headers])
+    if lines.count("\n") + lines.count("\r") != 2 * len(reply.headers):
+        lines = "".join([f"{_clean(n)}: {_clean(v)}\r\n" for n, v in reply.headers])
+    if reply.status not in (204, 304) and "\r\ncontent-length: " not in f"\r\n{lines}".lower():
         if isinstance(body, bytes):
             lines += f"Content-Length: {len(body)}\r\n"
         elif isinstance(body, FileSlice):

@@ -118,7 +118,7 @@ async def read_form(request: HttpRequest, routed: Routed, body: Body) -> Form:
     path = f"/{quote(routed.bucket)}/{quote(fields['key'])}"
     model = load("s3").operations["PutObject"]
     labels = {"Bucket": routed.bucket, "Key": fields["key"]}
-    put = replace(routed, operation="PutObject", model=model, labels=labels, query=(), key=fields["key"])
+    put = routed._replace(operation="PutObject", model=model, labels=labels, query=(), key=fields["key"])
     asked = replace(request, method="PUT", path=path, query="", headers=headers)
     file = FormFile(decoder, first, rest)
     base = f"{request.scheme}://{request.headers.get('host')}{request.path.rstrip('/')}"

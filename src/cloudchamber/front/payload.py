@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cloudchamber.wire.chunked import Decoder, Signer
 from cloudchamber.wire.errors import XAmzContentSHA256Mismatch
+from cloudchamber.wire.sigv4 import EMPTY_SHA256
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,6 +30,7 @@ class PayloadRule:
 
 
 NO_RULE = PayloadRule()
+EMPTY = PayloadRule(sha256=EMPTY_SHA256)
 
 
 class Verified:

@@ -9,13 +9,14 @@ from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.call import Call
 from cloudchamber.front.incoming import BodyCut
-from cloudchamber.track.track import Segment, Trace, segment_id
+from cloudchamber.track.track import Segment, new_track, segment_id
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.contract.identity import Principal
+    from cloudchamber.track.track import Trace
 
 MESSAGE_MAX = 2000
 
@@ -30,9 +31,10 @@ class Step:
         self.doors = doors
         self.now = doors.clock.now()
         started = self.now.timestamp()
-        trace = trace or Trace.begin(int(started))
-        self.lineage = trace.lineage
-        self.segment = Segment(trace.track_id, segment_id(), trace.parent_id, service, name, started)
+        track, parent, self.lineage = (
+            (new_track(int(started)), "", "") if trace is None else (trace.track_id, trace.parent_id, trace.lineage)
+        )
+        self.segment = Segment(track, segment_id(), parent, service, name, started)
         self.segment.request_id = ids.request_id()
 
     def call(self, principal: Principal, account: str, region: str) -> Call:

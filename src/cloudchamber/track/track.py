@@ -39,11 +39,13 @@ class Trace:
     @classmethod
     def begin(cls, epoch_s: int) -> Trace:
         """A new track."""
-        return cls(f"1-{epoch_s:08x}-{ids.name(12)}")
+        return cls(new_track(epoch_s))
 
     @classmethod
     def parse(cls, header: str) -> Trace | None:
         """Read the header; None if it names no valid track. `Self` (an ALB's own step) counts as no parent."""
+        if not header:
+            return None
         parts = (part.strip().partition("=") for part in header.split(";")[:8])
         fields = {name: value for name, _, value in parts}
         root = fields.get("Root", "")
@@ -51,6 +53,11 @@ class Trace:
             return None
         parent = fields.get("Parent", "")
         return cls(root, parent if _SEGMENT.fullmatch(parent) else "", fields.get("Lineage", "")[:256])
+
+
+def new_track(epoch_s: int) -> str:
+    """Id of a track that begins."""
+    return f"1-{epoch_s:08x}-{ids.name(12)}"
 
 
 def segment_id() -> str:

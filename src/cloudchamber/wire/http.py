@@ -17,11 +17,23 @@ class Headers:
 
     __slots__ = ("_first", "items")
 
-    def __init__(self, items: Iterable[tuple[str, str]]) -> None:
-        self.items: tuple[tuple[str, str], ...] = tuple((n.lower(), v) for n, v in items)
-        self._first: dict[str, str] = {}
-        for name, value in self.items:
-            self._first.setdefault(name, value)
+    def __init__(self, items: Iterable[tuple[str, str]], *, lowered: bool = False) -> None:
+        """`lowered`: the names are in lower case already."""
+        self.items: tuple[tuple[str, str], ...] = tuple(items if lowered else ((n.lower(), v) for n, v in items))
+        self._first = dict(self.items)
+        if len(self._first) != len(self.items):
+            first = dict(reversed(self.items))
+            self._first = {name: first[name] for name in self._first}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name once, in order."""
+        return tuple(self._first)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a name occurs more than once."""
+        return len(self._first) != len(self.items)
 
     def get(self, name: str, default: str = "") -> str:
         """First value of `name` (lower case)."""

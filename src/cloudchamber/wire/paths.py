@@ -70,17 +70,22 @@ class Table:
             )
             names = tuple(m[1] for m in _LABEL.finditer(path))
             self._paths.setdefault(method, []).append((pattern(path), names, path))
+        self._plain = {
+            at: [one for one in known if not one.flags and one.operation.name != "PostObject"]
+            for at, known in self._exact.items()
+        }
+        """Those that a request without a query can mean."""
         for routes in self._paths.values():
             routes.sort(key=lambda r: (r[2].count("{"), r[2].count("+}"), -len(r[2])))
 
     def choose(self, method: str, path: str, query: Mapping[str, str], headers: Headers) -> OperationModel | None:
         """The operation at a path of the model (``/{Bucket}``)."""
-        known = self._exact.get((method, path), ())
+        known = (self._exact if query else self._plain).get((method, path), ())
         if method == "POST" and path == "/{Bucket}" and not query:
             return self._service.operations["PostObject"]
         incomplete: Candidate | None = None
         for one in known:
-            if (one.flags and not query) or one.operation.name == "PostObject" or not one.flagged(query):
+            if one.operation.name == "PostObject" or not one.flagged(query):
                 continue
             if incomplete is not None and len(one.flags) < len(incomplete.flags):
                 break

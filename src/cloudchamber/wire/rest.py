@@ -145,7 +145,8 @@ class Bindings:
         if self.query_map is not None:
             self._read_query_map(query, out)
         for name, text in headers.items:
-            self._read_header(name, text, out)
+            if self.prefixes or name in self.headers:
+                self._read_header(name, text, out)
         if self._s3:
             # Why: SDKs move x-amz headers of presigned URLs into the query, and S3 reads them there. Checksums it
             # does not: JavaScript's presigned PUT carries the checksum of an empty body.

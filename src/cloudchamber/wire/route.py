@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from cloudchamber.base.errors import ServiceError
@@ -21,6 +23,7 @@ from cloudchamber.wire.paths import Table, table
 
 FORM = "application/x-www-form-urlencoded"
 PARAMETERS_MAX = 20_000
+SCOPE_CACHED_MAX = 1024
 
 _SCOPE = re.compile(r"Credential=([^,\s]+)")
 _S3_HOST = re.compile(
@@ -43,20 +46,24 @@ class Scope:
     service: str
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Routed(NamedTuple):
     """What a request means. `error` is set, and `model` None, where no operation can be run.
 
     `query` and `form` are decoded; `labels` are the path's parameters by member name, decoded.
     """
 
+    # Why not a dataclass: one is made for each request, and a frozen one takes four times as long.
+
     service: str
     operation: str
     protocol: str
     model: OperationModel | None = None
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    labels: Mapping[str, str] = _NOTHING
     query: tuple[tuple[str, str], ...] = ()
-    form: Mapping[str, str] = field(default_factory=dict[str, str])
+    form: Mapping[str, str] = _NOTHING
     bucket: str = ""
     key: str = ""
     scope: Scope | None = None
@@ -91,13 +98,22 @@ class Offered:
 def scope_of(request: HttpRequest, query: Mapping[str, str]) -> Scope | None:
     """The scope in the Authorization header or in X-Amz-Credential."""
     header = request.headers.get("authorization")
-    if header:
-        found = _SCOPE.search(header)
-        text = found[1] if found else ""
-    else:
-        text = query.get("X-Amz-Credential", "")
+    if not header:
+        return _scope(query.get("X-Amz-Credential", ""))
+    before, mark, _ = header.rpartition("Signature=")
+    return _scope_in(before if mark and len(before) < SCOPE_CACHED_MAX else header)
+
+
+def _scope(text: str) -> Scope | None:
     parts = text.rsplit("/", 4)
     return Scope(*parts[:4]) if len(parts) == 5 else None
+
+
+@lru_cache(maxsize=512)
+def _scope_in(header: str) -> Scope | None:
+    """What comes before the signature is the same all day."""
+    found = _SCOPE.search(header)
+    return _scope(found[1]) if found else None
 
 
 def decoded(text: str) -> str:
@@ -141,7 +157,7 @@ def route(request: HttpRequest, form: bytes | None, offered: Offered) -> Routed:
     except UnicodeDecodeError:
         error = errors.InvalidURI("Couldn't parse the specified URI.", URI=request.query[:1024])
         return Routed("s3", "", "rest-xml", error=error)
-    first = dict(reversed(query))
+    first = dict(reversed(query)) if query else {}
     scope = scope_of(request, first)
     values: dict[str, str] = {}
     if form is not None:
@@ -298,14 +314,18 @@ def route_s3(
 ) -> Routed:
     """S3: bucket from host or path, key from the path, operation by method, parameters and headers."""
     hosted = bucket_of_host(host_of(request), signed_for_s3=host_is_ours)
+    path = request.path
     try:
-        path = unquote_to_bytes(octets(request.path)).decode()
+        if "%" in path or not path.isascii():
+            path = unquote_to_bytes(octets(path)).decode()
         bucket, key = (hosted, path[1:]) if hosted else path[1:].partition("/")[::2]
     except UnicodeDecodeError:
         error: ServiceError = errors.InvalidURI("Couldn't parse the specified URI.", URI=request.path[:1024])
         return Routed("s3", "", "rest-xml", query=query, scope=scope, error=error)
     labels = {"Bucket": bucket, "Key": key} if key else {"Bucket": bucket} if bucket else {}
     operation = operation_s3(request, first, service, bucket, key)
+    if operation is not None and operation.implemented:
+        return Routed("s3", operation.name, "rest-xml", operation, labels, query, _NOTHING, bucket, key, scope)
     common = {"query": query, "bucket": bucket, "key": key, "scope": scope, "labels": labels}
     if operation is None:
         kind = "OBJECT" if key else "BUCKET" if bucket else "SERVICE"
@@ -315,13 +335,11 @@ def route_s3(
         return Routed("s3", "", "rest-xml", error=error, **common)  # type: ignore[arg-type]
     if operation.name == "PostObject":  # Why: it is the PUT of a form's file; the front makes one of the other
         return Routed("s3", operation.name, "rest-xml", **common)  # type: ignore[arg-type]
-    if not operation.implemented:
-        error = errors.OperationNotImplemented(
-            "A header or query you provided implies functionality that is not implemented: "
-            f"cloudchamber does not implement s3:{operation.name}."
-        )
-        return Routed("s3", operation.name, "rest-xml", error=error, **common)  # type: ignore[arg-type]
-    return Routed("s3", operation.name, "rest-xml", operation, **common)  # type: ignore[arg-type]
+    error = errors.OperationNotImplemented(
+        "A header or query you provided implies functionality that is not implemented: "
+        f"cloudchamber does not implement s3:{operation.name}."
+    )
+    return Routed("s3", operation.name, "rest-xml", error=error, **common)  # type: ignore[arg-type]
 
 
 def operation_s3(

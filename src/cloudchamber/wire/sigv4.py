@@ -10,9 +10,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from cloudchamber.wire.http import Headers, octets
@@ -34,8 +33,7 @@ class SignatureFormError(ValueError):
     """What a request says of its signature has a wrong form; the text says what."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a request says of its signature, from the header or the query; nothing of it is verified."""
 
     how: str
@@ -53,8 +51,7 @@ class Claim:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """The signature that the secret makes, with the texts on the way to it, for error messages."""
 
     signature: str
@@ -187,6 +184,9 @@ def _again(text: str) -> str:
 
 def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
     """Signed headers, one a line; several values joined, runs of spaces made one."""
+    if not headers.repeated:
+        get = headers.get
+        return "".join([f"{n}:{' '.join(get(n).split())}\n" for n in dict.fromkeys(names)])
     wanted: dict[str, str | None] = dict.fromkeys(names)
     for name, value in headers.items:
         if name in wanted:
