@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cloudchamber.console.errors import NoSuchEntity
 from cloudchamber.contract.identity import Principal
 from cloudchamber.policy.compare import compare
-from cloudchamber.policy.document import Subject
+from cloudchamber.policy.document import Question, Subject
 from cloudchamber.policy.least import MANAGED_MAX, ROLE_INLINE_MAX, USER_INLINE_MAX, Asked, prove, write
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _told(
     refused = [one for one in record if not one.allowed]
     allowed, denied = [_asked(one) for one in needed], [_asked(one) for one in refused]
     kept = _denials(current)
-    written = write(allowed, denied, kept)
+    written = write(allowed, denied, kept, _granted(current, principal))
     entity = principal.entity_arn if principal.kind == "assumed-role" else ""
     proof = prove(written.policy, allowed, denied, Subject(principal.kind, principal.account, principal.arn, entity))
     granted = {(one.action, one.resource) for one in needed}
@@ -106,6 +106,18 @@ def _told(
         "granted": [asdict(one) for one in compare(current, [_asked(o) for o in record if o.allowed], actions)],
         "current": [one.name for one in current],
     }
+
+
+def _granted(current: Sequence[Policy], principal: Principal) -> Callable[[str, str], bool]:
+    """Whether an action on a resource is granted today, whatever the conditions."""
+    who = Subject(principal.kind, principal.account, principal.arn, principal.entity_arn)
+    keys = {"aws:username": principal.arn.rsplit("/", 1)[-1]} if principal.kind == "user" else dict[str, str]()
+
+    def granted(action: str, resource: str) -> bool:
+        question = Question(who, action, resource, keys, principal.account)
+        return any(s.on(question) for one in current for s in one.document.relevant(question.verb)[1])
+
+    return granted
 
 
 def _denials(current: Sequence[Policy]) -> list[Mapping[str, Any]]:

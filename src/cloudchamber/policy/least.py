@@ -50,6 +50,7 @@ _WORD = re.compile(r"[A-Za-z][a-z0-9]*|[A-Z]+")
 _READS = ("Get", "List", "Describe", "Head", "Filter", "BatchGet")
 _REMOVES = ("Delete", "Remove", "Terminate")
 _SID_WORDS = 3
+_WORD_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +246,7 @@ def _sid(actions: Sequence[str], resources: Sequence[str]) -> str:
         path = path.rpartition("/")[2]
     elif service == "secretsmanager":
         path = "secret"
-    words = [w for w in _WORD.findall(re.sub(r"\.[A-Za-z0-9]{2,4}$", "", path.split("/${")[0])) if len(w) > 1]
+    words = [w for w in _WORD.findall(re.sub(r"\.[A-Za-z0-9]{2,4}$", "", path.split("/${")[0])) if 1 < len(w) <= _WORD_MAX]
     noun = "".join(w[:1].upper() + w[1:] for w in words[:_SID_WORDS])
     return re.sub(r"[^A-Za-z0-9]", "", verb[:1].upper() + verb[1:] + (noun if noun.lower() not in verb.lower() else ""))
 
