@@ -75,8 +75,9 @@ async def update_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
         role = find(tx, call.account, "role", request["RoleName"])
         if "Description" in request:
             entities.change(tx, call.account, "role", role.name, "description", request["Description"])
-        if "MaxSessionDuration" in request:
-            entities.change(tx, call.account, "role", role.name, "session_s", int(request["MaxSessionDuration"]))
+        # Why: AWS puts back what is not given. Source: IAM API Reference, UpdateRole, MaxSessionDuration
+        session_s = int(request.get("MaxSessionDuration", 3600))
+        entities.change(tx, call.account, "role", role.name, "session_s", session_s)
 
     await call.doors.database.write(change)
     return {}
