@@ -20,7 +20,7 @@ def test_every_policy_can_be_read_and_compiled():
         assert arn == AWS_MANAGED + (found.path + found.name)[1:]
         assert found.created <= found.updated
         assert document(found.document).statements
-        assert list(json.loads(found.document))[0] == "Version"
+        assert next(iter(json.loads(found.document))) == "Version"
 
 
 def test_what_is_no_policy_of_aws_is_not_found():
