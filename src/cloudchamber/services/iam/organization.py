@@ -8,6 +8,7 @@ policies" ("RCP syntax"; "List of AWS services that support RCPs").
 from __future__ import annotations
 
 import hashlib
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -104,11 +105,23 @@ class Organization:
         short = TYPES[kind][2]
         return tuple(
             tuple(
-                policy(f"{short.upper()} {name} of {target.kind} {target.name}", short, self.policies[kind, name])
+                policy(
+                    f"{short.upper()} {name} of {target.kind} {target.name}",
+                    short,
+                    self.policies[kind, name],
+                    self._arn(kind, name),
+                )
                 for name in target.attached[kind]
             )
             for target in path
         )
+
+    def _arn(self, kind: Type, name: str) -> str:
+        """A policy's ARN, as error messages name it; its id follows from its name."""
+        if name in ("FullAWSAccess", "RCPFullAWSAccess"):
+            return f"arn:aws:organizations::aws:policy/{kind.lower()}/p-{name}"
+        own = hashlib.sha256(f"{self.id}/{kind}/{name}".encode()).hexdigest()[:8]
+        return f"arn:aws:organizations::{self.management}:policy/{self.id}/{kind.lower()}/p-{own}"
 
     def shown(self) -> Mapping[str, Any]:
         """The organization as its file writes it, with ids."""
