@@ -246,7 +246,8 @@ def _sid(actions: Sequence[str], resources: Sequence[str]) -> str:
         path = path.rpartition("/")[2]
     elif service == "secretsmanager":
         path = "secret"
-    words = [w for w in _WORD.findall(re.sub(r"\.[A-Za-z0-9]{2,4}$", "", path.split("/${")[0])) if 1 < len(w) <= _WORD_MAX]
+    stem = re.sub(r"\.[A-Za-z0-9]{2,4}$", "", path.split("/${")[0])
+    words = [word for word in _WORD.findall(stem) if 1 < len(word) <= _WORD_MAX]
     noun = "".join(w[:1].upper() + w[1:] for w in words[:_SID_WORDS])
     return re.sub(r"[^A-Za-z0-9]", "", verb[:1].upper() + verb[1:] + (noun if noun.lower() not in verb.lower() else ""))
 
