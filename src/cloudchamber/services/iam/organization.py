@@ -8,7 +8,6 @@ policies" ("RCP syntax"; "List of AWS services that support RCPs").
 from __future__ import annotations
 
 import hashlib
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
