@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import random  # noqa: TID251 - this is the one place
 import secrets
 import string
@@ -14,6 +15,10 @@ _NAMES = random.Random()
 """Seeded by the machine; for names that nobody has to guess."""
 
 
+_SERIAL = itertools.count(_NAMES.getrandbits(62))
+"""Why ids of requests, tracks and segments begin with a number that counts up: an index takes them at its end, and not
+on as many pages as there are ids; they are unique, and no secret."""
+_SERIAL_48 = 0xFFFFFFFFFFFF
 _UUID_FREE = ~((0xF << 76) | (0x3 << 62))
 _UUID_4 = (0x4 << 76) | (0x2 << 62)
 """Version and variant of a random UUID (RFC 9562, section 5.4)."""
@@ -21,8 +26,19 @@ _UUID_4 = (0x4 << 76) | (0x2 << 62)
 
 def request_id() -> str:
     """Id of one request, a UUID, as most services write it."""
-    digits = f"{_NAMES.getrandbits(128) & _UUID_FREE | _UUID_4:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    first = f"{next(_SERIAL) & _SERIAL_48:012x}"
+    rest = f"{_NAMES.getrandbits(80) & _UUID_FREE | _UUID_4:020x}"
+    return f"{first[:8]}-{first[8:]}-{rest[:4]}-{rest[4:8]}-{rest[8:]}"
+
+
+def track_digits() -> str:
+    """The 24 hexadecimal digits of a track's id."""
+    return f"{next(_SERIAL) & _SERIAL_48:012x}{_NAMES.getrandbits(48):012x}"
+
+
+def segment_id() -> str:
+    """Id of a segment of a track: 16 hexadecimal digits."""
+    return f"{next(_SERIAL):016x}"
 
 
 def hex_id(prefix: str, digits: int = 17) -> str:

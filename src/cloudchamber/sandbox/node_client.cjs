@@ -248,15 +248,19 @@ function run(handler, event, context) {
     };
     const succeed = over(resolve);
     const fail = over(reject);
-    const callback = (error, value) => (error ? fail(error) : succeed(value));
+    let called = false;
+    const callback = (error, value) => {
+      called = true;
+      return error ? fail(error) : succeed(value);
+    };
+    const idle = () => process.once('beforeExit', () => (called ? undefined : resolve(null)));
     context.done = callback;
     context.succeed = (value) => resolve(value);
     context.fail = (error) => reject(error);
     const given = handler(event, context, callback);
     if (given && typeof given.then === 'function') given.then(resolve, reject);
     else if (given !== undefined && handler.length < 3) resolve(given);
-    else if (handler.length < 3) process.once('beforeExit', () => resolve(null));
-    else process.once('beforeExit', () => resolve(null));
+    else idle();
   });
 }
 

@@ -45,6 +45,8 @@ def main() -> None:
     root = os.environ["LAMBDA_TASK_ROOT"]  # noqa: TID251 - this process is the function's, not the chamber's
     sys.path += [path for path in sys.argv[1:] if path not in sys.path]
     bootstrap = importlib.import_module("awslambdaric.bootstrap")
+    if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":  # noqa: TID251 - as above
+        importlib.reload(bootstrap)  # Why: it reads the log format when it is loaded, which the warm process has done
     client = _client(os.environ["AWS_LAMBDA_RUNTIME_API"])  # noqa: TID251 - as above
     _arrange_imports(root)
     os.chdir(root)

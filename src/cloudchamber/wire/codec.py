@@ -274,7 +274,7 @@ def serialize_rest(operation: OperationModel) -> Serialize:
             response = encode_keys(response)
         headers = bindings.write(response)
         body, content_type = body_of(response)
-        if content_type and not any(n.lower() == "content-type" for n, _ in headers):
+        if content_type and response.get(bindings.content_type) is None:
             headers.append(("Content-Type", content_type))
         headers += request_id_headers(request_id, s3=is_s3)
         status = response.get(bindings.status) if bindings.status else None

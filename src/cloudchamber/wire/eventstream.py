@@ -19,15 +19,16 @@ _STRING = 7
 
 def message(headers: Mapping[str, str], payload: bytes) -> bytes:
     """One message: lengths, their checksum, headers (all are strings), payload, checksum of everything."""
-    packed = b"".join(
-        bytes((len(name.encode()),)) + name.encode() + bytes((_STRING,)) + len(text := value.encode()).to_bytes(2) + text
-        for name, value in headers.items()
-    )
+    packed = b"".join(_header(name.encode(), value.encode()) for name, value in headers.items())
     total = 16 + len(packed) + len(payload)
     start = total.to_bytes(4) + len(packed).to_bytes(4)
     start += zlib.crc32(start).to_bytes(4)
     whole = start + packed + payload
     return whole + zlib.crc32(whole).to_bytes(4)
+
+
+def _header(name: bytes, value: bytes) -> bytes:
+    return bytes((len(name),)) + name + bytes((_STRING,)) + len(value).to_bytes(2) + value
 
 
 def event(kind: str, payload: bytes, content_type: str = "application/json") -> bytes:

@@ -18,6 +18,7 @@ from cloudchamber.services.lambda_ import (
 )
 from cloudchamber.services.lambda_.facts import facts
 from cloudchamber.services.lambda_.part import LambdaPart
+from cloudchamber.services.lambda_.published_resources import PUBLISHED
 from cloudchamber.services.lambda_.resources import EVENT_INVOKE_CONFIG, FUNCTION, PERMISSION
 
 SERVICE = service(
@@ -32,7 +33,7 @@ SERVICE = service(
     layers,
     provisioned,
     urls,
-    resources=(FUNCTION, PERMISSION, EVENT_INVOKE_CONFIG),
+    resources=(FUNCTION, PERMISSION, EVENT_INVOKE_CONFIG, *PUBLISHED),
     part=LambdaPart,
     facts=facts,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,8 +19,6 @@ from cloudchamber.services.lambda_ import runtimes
 from cloudchamber.services.lambda_.archive import elf_machine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cloudchamber.contract.call import Doors
     from cloudchamber.services.lambda_.archive import Files
     from cloudchamber.services.lambda_.run_logs import Stream
@@ -91,6 +90,9 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
     mounts = [Mount(files.code, "/var/task"), *(Mount(path, str(path)) for path in runtime.mounts)]
     if files.layers is not None:
         mounts.append(Mount(files.layers, "/opt"))
+    if runtime.kind == "python" and runtime.program and not warm:
+        places = {Path(os.path.realpath(runtime.program)).parent.parent, Path(runtime.program).parent.parent}
+        mounts += [Mount(path, str(path)) for path in places if path != Path("/usr")]
     return SandboxSpec(
         id=f"lambda-{given.id}",
         folder=given.folder,

@@ -11,9 +11,9 @@ import io
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.resource import Made, Property, ResourceType
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ServiceException
+from cloudchamber.services.lambda_.published_resources import unless_gone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _POLL_S = 0.02
 _NUMBERS = ("Timeout", "MemorySize")
 _CONFIGURED = (
     "Role", "Runtime", "Handler", "Description", "Timeout", "MemorySize", "Environment", "EphemeralStorage",
-    "LoggingConfig", "TracingConfig",
+    "LoggingConfig", "TracingConfig", "Layers", "DeadLetterConfig",
 )  # fmt: skip
 _UPDATE_DEFAULTS: Mapping[str, Any] = {
     "Description": "",
@@ -33,6 +33,8 @@ _UPDATE_DEFAULTS: Mapping[str, Any] = {
     "Environment": {"Variables": {}},
     "EphemeralStorage": {"Size": 512},
     "LoggingConfig": {},
+    "Layers": [],
+    "DeadLetterConfig": {},
     "TracingConfig": {"Mode": "PassThrough"},
 }
 _INLINE_MAX = 4 * 1024 * 1024
@@ -159,15 +161,7 @@ async def _retag(agent: Agent, arn: str, old: Properties, new: Properties) -> No
 
 
 async def _delete(agent: Agent, name: str, properties: Properties) -> None:
-    await _ask_unless_gone(agent, "DeleteFunction", {"FunctionName": name})
-
-
-async def _ask_unless_gone(agent: Agent, operation: str, request: Mapping[str, Any]) -> None:
-    try:
-        await agent.ask("lambda", operation, request)
-    except ServiceError as error:
-        if error.code != "ResourceNotFoundException":
-            raise
+    await unless_gone(agent, "DeleteFunction", {"FunctionName": name})
 
 
 _REPLACE = Property("replace")
@@ -189,7 +183,11 @@ FUNCTION = ResourceType(
         "Environment": Property(shape={"Variables": Property()}),
         "EphemeralStorage": Property(shape={"Size": Property(required=True)}),
         "Architectures": _REPLACE,
-        "LoggingConfig": Property(shape={"LogGroup": Property(), "LogFormat": Property()}),
+        "LoggingConfig": Property(
+            shape={n: Property() for n in ("LogGroup", "LogFormat", "ApplicationLogLevel", "SystemLogLevel")}
+        ),
+        "Layers": Property(),
+        "DeadLetterConfig": Property(shape={"TargetArn": Property()}),
         "TracingConfig": Property(shape={"Mode": Property()}),
         "ReservedConcurrentExecutions": Property(),
         "RecursiveLoop": Property(),
@@ -201,12 +199,16 @@ FUNCTION = ResourceType(
     attributes=("Arn",),
 )
 
-_PERMISSION = ("Action", "Principal", "SourceArn", "SourceAccount", "EventSourceToken", "PrincipalOrgID")
+_PERMISSION = (
+    "Action", "Principal", "SourceArn", "SourceAccount", "EventSourceToken", "PrincipalOrgID", "FunctionUrlAuthType",
+)  # fmt: skip
 
 
 async def _create_permission(agent: Agent, properties: Properties) -> Made:
     sid = agent.name(100)
-    request = {name: str(properties[name]) for name in _PERMISSION if name in properties}
+    request: dict[str, Any] = {name: str(properties[name]) for name in _PERMISSION if name in properties}
+    if "InvokedViaFunctionUrl" in properties:
+        request["InvokedViaFunctionUrl"] = _text(properties["InvokedViaFunctionUrl"]) == "true"
     await agent.ask(
         "lambda", "AddPermission", {"FunctionName": properties["FunctionName"], "StatementId": sid, **request}
     )
@@ -215,7 +217,7 @@ async def _create_permission(agent: Agent, properties: Properties) -> Made:
 
 async def _delete_permission(agent: Agent, sid: str, properties: Properties) -> None:
     request = {"FunctionName": properties["FunctionName"], "StatementId": sid}
-    await _ask_unless_gone(agent, "RemovePermission", request)
+    await unless_gone(agent, "RemovePermission", request)
 
 
 PERMISSION = ResourceType(
@@ -224,7 +226,7 @@ PERMISSION = ResourceType(
         "FunctionName": Property("replace", required=True),
         "Action": Property("replace", required=True),
         "Principal": Property("replace", required=True),
-        **dict.fromkeys(_PERMISSION[2:], _REPLACE),
+        **dict.fromkeys((*_PERMISSION[2:], "InvokedViaFunctionUrl"), _REPLACE),
     },
     create=_create_permission,
     delete=_delete_permission,
@@ -254,7 +256,7 @@ async def _update_event_invoke(agent: Agent, physical_id: str, old: Properties, 
 
 async def _delete_event_invoke(agent: Agent, physical_id: str, properties: Properties) -> None:
     request = {"FunctionName": properties["FunctionName"], "Qualifier": properties["Qualifier"]}
-    await _ask_unless_gone(agent, "DeleteFunctionEventInvokeConfig", request)
+    await unless_gone(agent, "DeleteFunctionEventInvokeConfig", request)
 
 
 _DESTINATION = Property(shape={"Destination": Property(required=True)})
