@@ -19,6 +19,7 @@ from cloudchamber.base.body import Held
 from cloudchamber.base.clock import SystemClock
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.front import pipeline as front
+from cloudchamber.front.authenticate import authenticate
 from cloudchamber.front.authorize import authorize
 from cloudchamber.policy.document import Question, Subject, context_of
 from cloudchamber.policy.evaluate import IdentityPolicies, evaluate, policy
@@ -30,6 +31,7 @@ from cloudchamber.store.outbox import Outbox
 from cloudchamber.track.recorder import Recorder
 from cloudchamber.track.track import Segment
 from cloudchamber.wire.http import Headers, HttpRequest
+from cloudchamber.wire.route import Offered, route
 from tools import naive
 
 if TYPE_CHECKING:
@@ -180,6 +182,15 @@ async def steps(say: Callable[[str, float, str], None], folder: Path) -> None:
             pass
 
     say("  of these, S3's own needs()", best(needs, 1000), "")
+    request = signed("GET", "/bucket/a", key)
+    routed = route(request, None, Offered({"s3": s3.SERVICE.signing_names}))
+    now = doors.clock.now()
+
+    def both() -> None:
+        authenticate(request, routed, None, doors.identities, "us-east-1", now)
+        ask("a")
+
+    say("signature and decision of a GetObject, warm key", best(both, 500), "")
     await share(say, made, key)
     await doors.outbox.stop()
     doors.recorder.close()
