@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The console's one page: what runs, the latest tracks, one track step by step. Text only through textContent.
 
+import { drawNeeded, drawWhy } from "./story.js";
 import { drawWiring, make, tone } from "./wiring.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -139,27 +140,22 @@ function drawStep(step, number, total) {
   if (step.what) head.append(make("span", step.what, "resource"));
   what.append(head);
   if (step.who) what.append(make("div", `as ${step.who}`, "dim"));
-  step.decisions.forEach((decision, index) => what.append(drawDecision(decision, step.decided[index])));
+  step.decisions.forEach((decision, index) => what.append(drawDecision(step, index)));
   const told = step.notes.message ?? step.notes.denied ?? step.notes.reason;
   if (step.error && !step.decisions.some((d) => !d.allowed)) what.append(make("div", `${step.error}${told ? `: ${told}` : ""}`, "error"));
   const details = make("details");
   details.append(make("summary", "details", "dim"), make("pre", facts(step)));
   what.append(details);
+  for (const entity of new Set(step.decisions.map((decision) => decision.entity).filter(Boolean))) what.append(drawNeeded(entity));
   const when = make("div", "", "when");
   when.append(drawBar(step, total), make("div", `+${ms(step.offset_ms)}, took ${ms(step.duration_ms)}${step.status ? ` · ${step.status}` : ""}`, "times"));
   row.append(what, when);
   return row;
 }
 
-function drawDecision(decision, text) {
-  const node = make("div", text, decision.allowed ? "allowed" : "error");
-  if (decision.allowed || !decision.allow_with?.length) return node;
-  const details = make("details");
-  details.append(make("summary", "what would allow it"));
-  for (const remedy of decision.allow_with) {
-    details.append(make("div", `this statement in: ${remedy.policy}`, "dim"), make("pre", JSON.stringify(remedy.statement, null, 2)));
-  }
-  node.append(details);
+function drawDecision(step, index) {
+  const node = make("div", step.decided[index], step.decisions[index].allowed ? "allowed" : "error");
+  node.append(drawWhy(step, index));
   return node;
 }
 
