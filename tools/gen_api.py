@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import keyword
+import ast
 import re
 from typing import Any
 
@@ -90,7 +91,9 @@ def module(service: str, model: dict[str, Any], operations: list[str]) -> str:
     ]
     if re.search(r"\bdatetime\b", text):
         header.append("from datetime import datetime")
-    typing = [n for n in ("Any", "Literal", "NotRequired", "TypedDict") if re.search(rf"\b{n}\b", text)]
+    # Why not a search in the text: "Any" is also a value in IAM's model
+    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    typing = [n for n in ("Any", "Literal", "NotRequired", "TypedDict") if n in used]
     if typing:
         header.append(f"from typing import {', '.join(typing)}\n")
     bodies = [n for n in ("Body", "ReplyBody") if re.search(rf"\b{n}\b", text)]

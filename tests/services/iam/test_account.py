@@ -161,7 +161,7 @@ def test_the_credential_report(mine, iam, name):
     iam.create_user(UserName=name)
     iam.create_login_profile(UserName=name, Password="Correct-horse-7")
     iam.update_account_password_policy(MaxPasswordAge=90)
-    key, client = of_user(mine, iam, name)
+    _, client = of_user(mine, iam, name)
     refused("AccessDenied", client.list_users)
     second, _ = of_user(mine, iam, name)
     iam.update_access_key(UserName=name, AccessKeyId=second, Status="Inactive")

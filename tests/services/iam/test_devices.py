@@ -174,3 +174,18 @@ def test_resync_follows_a_clock_that_is_hours_off(iam, user, device):
         AuthenticationCode1=code(seed, -400), AuthenticationCode2=code(seed, -399),
     )  # fmt: skip
     iam.resync_mfa_device(**ask, AuthenticationCode1=code(seed, 400), AuthenticationCode2=code(seed, 401))
+
+
+def test_a_device_can_be_allowed_by_its_tags(chamber, iam, user, device):
+    serial, _, _ = device
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    statement = {
+        "Effect": "Allow", "Action": "iam:ListMFADeviceTags", "Resource": f"arn:aws:iam::{ACCOUNT}:mfa/*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/k": "v"}},
+    }  # fmt: skip
+    document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    iam.put_user_policy(UserName=user, PolicyName="tags", PolicyDocument=document)
+    client = chamber.client("iam", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    assert client.list_mfa_device_tags(SerialNumber=serial)["Tags"]
+    iam.untag_mfa_device(SerialNumber=serial, TagKeys=["k"])
+    refused("AccessDenied", client.list_mfa_device_tags, SerialNumber=serial)

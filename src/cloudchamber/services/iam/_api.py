@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 AccessAdvisorUsageGranularityType = Literal["SERVICE_LEVEL", "ACTION_LEVEL"]
 

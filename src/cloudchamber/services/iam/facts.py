@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader
 
 
+_OTHERS = ((":mfa/", "iam_mfa", "serial"), (":server-certificate/", "iam_server_certificates", "arn"))
+"""What else has tags: how its ARNs look, its table, and the column with the ARN."""
+
+
 def facts(doors: Doors, arn: str) -> Facts | None:
     """Owner, tags and (of a role) trust policy of a resource of IAM; None if there is no such resource."""
 
@@ -26,6 +30,12 @@ def facts(doors: Doors, arn: str) -> Facts | None:
             account = arn.split(":", 5)[4]
             known = oidc_provider(db, account, arn) or saml_provider(db, account, arn)
             return Facts(account, tags=tables.tags(db, arn)) if known is not None else None
+        account = arn.split(":", 5)[4] if arn.count(":") >= 5 else ""
+        for kind, table, column in _OTHERS:
+            if kind in arn:
+                sql = f"SELECT 1 FROM {table} WHERE {column} = ? AND account = ?"
+                there = db.execute(sql, (arn, account)).fetchone()
+                return Facts(account, tags=tables.tags(db, arn)) if there is not None else None
         policy = tables.managed(db, arn) if ":policy/" in arn else None
         if policy is None:
             return None

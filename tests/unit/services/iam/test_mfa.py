@@ -14,10 +14,12 @@ from cloudchamber.services.iam import mfa
 SEED = b"12345678901234567890"
 
 
-@pytest.mark.parametrize(
-    ("step", "code"),
-    list(enumerate("755224 287082 359152 969429 338314 254676 287922 162583 399871 520489".split())),
-)
+RFC_4226 = (
+    "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "code"), list(enumerate(RFC_4226)))
 def test_codes_of_rfc_4226_appendix_d(step, code):
     assert mfa.code(SEED, step) == code
 

@@ -38,5 +38,5 @@ def test_one_more_than_the_quota_is_refused(db, kind):
 def test_policies_are_limited(db):
     row = "INSERT INTO iam_policies VALUES (?, ?, '/', 'I', ?, '', 0, 0, 1, 1)"
     db.executemany(row, [(ACCOUNT, f"n{i}", f"a{i}") for i in range(1500)])
-    with pytest.raises(LimitExceeded, match="^Cannot exceed quota for PoliciesPerAccount: 1500$"):
+    with pytest.raises(LimitExceeded, match=r"^Cannot exceed quota for PoliciesPerAccount: 1500$"):
         quotas.policies(db, ACCOUNT)
