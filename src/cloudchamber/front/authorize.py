@@ -103,15 +103,17 @@ class _Resource:
 
 
 class _Memory:
-    """What was read of resources and callers. It holds for one state of the database."""
+    """What was read of resources, for one state of the database; what follows from callers; what was decided."""
 
-    __slots__ = ("callers", "changes", "database", "resources")
+    __slots__ = ("callers", "changes", "database", "decisions", "resources")
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.changes = -1
         self.resources: dict[tuple[str, bool], _Resource] = {}
         self.callers: dict[int, tuple[Principal, Subject, dict[str, Value]]] = {}
+        self.decisions: dict[tuple[Any, ...], dict[str, Any]] = {}
+        """What was decided before, told. A key begins with the plan, which other policies do not share."""
 
     def resource(self, call: Call, need: Need) -> _Resource:
         """What the resource's owner says of it, read again after any commit."""
@@ -199,17 +201,17 @@ def _known(call: Call, need: Need, memory: _Memory, policies: IdentityPolicies) 
     context: dict[str, Value] = {}
     if plan.reads:
         _read(call, need, plan, resource, account, of_caller, given, context)
-    key = (principal.arn, need.resource, account, *context.items())
-    base: dict[str, Any] | None = plan.decisions.get(key)
+    key = (plan, principal.arn, need.resource, account, *context.items())
+    base = memory.decisions.get(key)
     if base is None:
         question = Question(who, need.action, need.resource, context, account)
         verdict = plan.decide(question, resource_must_allow=plan.kind == "trust")
         if not verdict.allowed:
             return None
         base = granted(question, plan, verdict) | _asked(principal, account, {})
-        if len(plan.decisions) >= _REMEMBERED_MAX:
-            plan.decisions.clear()
-        plan.decisions[key] = base
+        if len(memory.decisions) >= _REMEMBERED_MAX:
+            memory.decisions.clear()
+        memory.decisions[key] = base
     return {**base, "keys": _shown(given)} if given else base
 
 

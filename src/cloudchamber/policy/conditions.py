@@ -143,7 +143,7 @@ def _bool(written: str, variables: bool) -> Lookup:
 def _binary(written: str, variables: bool) -> Lookup:
     try:
         wanted = base64.b64decode(written, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(written) from error
 
     def test(value: str, context: Context) -> bool:

@@ -115,7 +115,7 @@ class Verdict:
 class Plan:
     """The statements that matter for one action, kind by kind, and the condition keys that they read."""
 
-    __slots__ = ("_groups", "_own", "consulted", "decisions", "denies", "kind", "levels", "reads", "resource", "told")
+    __slots__ = ("_groups", "_own", "consulted", "denies", "kind", "levels", "reads", "resource", "told")
 
     def __init__(self, policies: IdentityPolicies, resource: Policy | None, verb: str) -> None:
         self.resource = resource
@@ -137,8 +137,6 @@ class Plan:
             *(("scp", _of(level, verb, 1)) for level in policies.scps or ()),
         )
         self._own = _of(own, verb, 1)
-        self.decisions: dict[Any, Any] = {}
-        """What was decided before; kept by whoever asks, and gone with the policies."""
         self.told: Any = None
         """How the policies are told; kept by whoever tells."""
 

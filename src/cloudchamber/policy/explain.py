@@ -303,4 +303,8 @@ def _remedy(question: Question, kind: Kind) -> dict[str, Any]:
     statement["Action"] = question.action
     if kind != "trust":
         statement["Resource"] = question.resource
+    source = question.context.get("aws:sourcearn")
+    if kind == "resource" and question.subject.kind == "service" and source:
+        # Why: a service lets itself be sent by anybody; only this source shall be served
+        statement["Condition"] = {"ArnLike": {"aws:SourceArn": _shown(source)}}
     return {"kind": kind, "policy": _KINDS[kind], "statement": statement}
