@@ -107,7 +107,7 @@ def signed(endpoint: str, method: str, body: bytes, key: tuple[str, str]) -> tup
     """Headers of a request, and its octets."""
     host = endpoint.removeprefix("http://")
     asked = AWSRequest(method, f"{endpoint}/{BUCKET}/{KEY}", data=body, headers={"User-Agent": AGENT})
-    S3SigV4Auth(Credentials(*key), "s3", "us-east-1").add_auth(asked)
+    S3SigV4Auth(Credentials(*key), "s3", "us-east-1").add_auth(asked)  # pyright: ignore[reportUnknownMemberType]
     headers = [("Host", host), ("Accept-Encoding", "identity"), *asked.headers.items()]
     headers += [("amz-sdk-invocation-id", "11b2c3d4-0000-4000-8000-000000000000"), ("amz-sdk-request", "attempt=1")]
     if method == "PUT":
@@ -196,7 +196,8 @@ async def run() -> None:
             await ask("s3", "CreateBucket", Bucket=BUCKET)
             await ask("s3", "PutObject", Bucket=BUCKET, Key=KEY, Body=b"x" * SIZE)
             await ask("iam", "CreateUser", UserName="bench")
-            allow = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+            actions = ["s3:GetObject", "s3:PutObject"]
+            allow = {"Effect": "Allow", "Action": actions, "Resource": f"arn:aws:s3:::{BUCKET}/*"}
             document = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
             await ask("iam", "PutUserPolicy", UserName="bench", PolicyName="p", PolicyDocument=document)
             made = (await ask("iam", "CreateAccessKey", UserName="bench"))["AccessKey"]

@@ -89,11 +89,6 @@ def token(octets: int = 32) -> str:
     return secrets.token_urlsafe(octets)
 
 
-def name(octets: int) -> str:
-    """Hexadecimal digits, two for each octet, that are unique but no secret: of tracks and their segments."""
-    return f"{_NAMES.getrandbits(8 * octets):0{2 * octets}x}"
-
-
 def hex_token(octets: int) -> str:
     """Random hexadecimal digits, two for each octet."""
     return secrets.token_hex(octets)

@@ -14,10 +14,9 @@ import os
 import socket
 from collections import deque
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import httptools
 
@@ -78,8 +77,7 @@ class RequestRefused(Exception):  # noqa: N818 - never leaves this module
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     request: HttpRequest
     body: Incoming
     keep: bool

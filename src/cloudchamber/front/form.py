@@ -7,7 +7,7 @@ Source: Amazon S3 API Reference, "POST Object" and "Authenticating requests in b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -119,7 +119,7 @@ async def read_form(request: HttpRequest, routed: Routed, body: Body) -> Form:
     model = load("s3").operations["PutObject"]
     labels = {"Bucket": routed.bucket, "Key": fields["key"]}
     put = routed._replace(operation="PutObject", model=model, labels=labels, query=(), key=fields["key"])
-    asked = replace(request, method="PUT", path=path, query="", headers=headers)
+    asked = request._replace(method="PUT", path=path, query="", headers=headers)
     file = FormFile(decoder, first, rest)
     base = f"{request.scheme}://{request.headers.get('host')}{request.path.rstrip('/')}"
     return Form(fields, asked, put, file, base)

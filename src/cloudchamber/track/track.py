@@ -57,12 +57,12 @@ class Trace:
 
 def new_track(epoch_s: int) -> str:
     """Id of a track that begins."""
-    return f"1-{epoch_s:08x}-{ids.name(12)}"
+    return f"1-{epoch_s:08x}-{ids.track_digits()}"
 
 
 def segment_id() -> str:
     """Id of a segment: 16 hexadecimal digits."""
-    return ids.name(8)
+    return ids.segment_id()
 
 
 @dataclass(slots=True)

@@ -140,7 +140,8 @@ def _key(told: Mapping[str, Any]) -> tuple[Any, ...] | None:
     entity = told.get("entity") or ("" if allowed else told.get("principal"))
     if not entity:
         return None
-    keys = json.dumps(told.get("keys") or {}, sort_keys=True, default=str, separators=(",", ":"))
+    given = told.get("keys")
+    keys = json.dumps(given, sort_keys=True, default=str, separators=(",", ":")) if given else "{}"
     if len(keys) > KEYS_OCTETS_MAX:
         keys = "{}"
     by = ""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudchamber.base.body import ReplyBody
 
@@ -55,8 +55,7 @@ def octets(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """The head of one request.
 
     `path` and `query` are raw: still percent-encoded, just as the client sent and signed them.

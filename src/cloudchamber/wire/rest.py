@@ -207,6 +207,8 @@ class ReplyBindings:
         self._headers: dict[str, tuple[str, Callable[[Any], str]]] = {}
         self._prefixes: dict[str, str] = {}
         self.status = ""
+        self.content_type = ""
+        """The member that says what the body is."""
         elsewhere: set[str] = set()
         for name, reference in operation.output.get("members", {}).items():
             shape = service.resolve(reference)
@@ -217,6 +219,8 @@ class ReplyBindings:
             elsewhere.add(name)
             if location == "header":
                 self._headers[name] = (shape.get("locationName", name), header_writer(service, shape))
+                if self._headers[name][0].lower() == "content-type":
+                    self.content_type = name
             elif location == "headers":
                 self._prefixes[name] = shape.get("locationName", "")
             else:

@@ -15,7 +15,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from cloudchamber.base.body import Held, read_all
@@ -211,7 +211,7 @@ def requests(headers: st.SearchStrategy[list[tuple[str, str]]] = HEADERS) -> st.
 @given(request=requests(), body=st.binary(max_size=200))
 def test_any_claim(pipeline: Pipeline, request: HttpRequest, body: bytes) -> None:
     reply = answer(pipeline, request, body)
-    assert reply.status != 418 or "authorization" not in request.headers, "nobody has signed this"
+    assert reply.status != 418 or not request.headers.get("authorization"), "nobody has signed this"
 
 
 @FUZZ
@@ -316,6 +316,7 @@ def test_any_rest_json(
 
 @FUZZ
 @given(target=st.sampled_from(operations("rest-xml")), body=XML, headers=HEADERS)
+@example(target=("s3", "DeleteObjects"), body=b"", headers=[("content-md5", "\x80")])
 def test_any_xml(target: tuple[str, str], body: bytes, headers: list[tuple[str, str]]) -> None:
     operation = model.load("s3").operations[target[1]]
     given_headers = Headers([*signed_for("s3").items, *headers])
