@@ -18,6 +18,8 @@ KINDS = {
     "resource": "resource's own policy",
     "trust": "role's trust policy",
 }
+ROOT = "root user of the account"
+"""What stands in the place of a policy where root may do everything."""
 Chapter = dict[str, Any]
 
 
@@ -46,9 +48,10 @@ def _chapter(title: str, lines: list[str], code: object = None) -> Chapter:
 
 
 def _verdict(told: Mapping[str, Any]) -> list[str]:
+    earlier = ["decided when the connection was made"] if told.get("earlier") else []
     if told.get("allowed"):
         by = [f"by {place(one)}" for one in told.get("because") or ()]
-        return by or [str(told.get("reason") or "as the account itself")]
+        return (by or [str(told.get("reason") or "as the account itself")]) + earlier
     return [str(told.get("reason") or "")]
 
 
@@ -89,6 +92,8 @@ def _consulted(told: Mapping[str, Any]) -> list[str]:
 
 def place(one: Mapping[str, Any]) -> str:
     """``statement 2 (Files), line 12, of managed policy X``."""
+    if one.get("policy") == ROOT:
+        return f"the {ROOT}"
     return f"{_statement(one)} of {one.get('policy', '')}"
 
 

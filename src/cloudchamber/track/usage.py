@@ -136,6 +136,8 @@ def add(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) -> 
 
 def _key(told: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What a decision is added up by; None for what nobody's policy can change: services and root that may."""
+    if told.get("earlier"):  # Why: it lies on the step that it was made for, too
+        return None
     allowed = bool(told.get("allowed"))
     entity = told.get("entity") or ("" if allowed else told.get("principal"))
     if not entity:

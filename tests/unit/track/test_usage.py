@@ -87,6 +87,14 @@ async def test_nobodys_permissions_are_not_kept(recorder: Recorder) -> None:
     recorder.close()
 
 
+async def test_what_was_decided_earlier_counts_once(recorder: Recorder) -> None:
+    recorder.record(asked("a", 1.0, action="rds-db:connect"))
+    recorder.record(asked("b", 2.0, action="rds-db:connect", earlier=True))
+    (one,) = recorder.usage("000000000000", ROLE)
+    assert (one.count, one.segment) == (1, "a")
+    recorder.close()
+
+
 async def test_a_busy_action_drives_out_no_rare_one(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "ACTION_ROWS_MAX", 10)
     monkeypatch.setattr(limits, "KEPT_MAX", 50)

@@ -59,7 +59,8 @@ class Observer:
                 self._clock.now().timestamp(), principal=session.principal, resource=session.resource,
             )  # fmt: skip
             segment.notes.update(user=session.user, database=session.database)
-            segment.decisions.extend(dict(one) for one in session.decisions)
+            # Why "earlier": IAM was asked once, when the connection was made
+            segment.decisions.extend({**one, "earlier": True} for one in session.decisions)
             self._open.append(segment)
             self._first = True
 
