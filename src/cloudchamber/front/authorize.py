@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudchamber.base.arn import Arn
@@ -448,6 +449,10 @@ def _controls(call: Call, need: Need, account: str) -> Levels | None:
     return controls if controls is not None and need.action.partition(":")[0] in _CONTROLLED else None
 
 
+# Why: the same policy, read again after a commit, must be the same object: plans are made for objects
+_kept = lru_cache(1024)(policy)
+
+
 def _resource(call: Call, arn: str, for_sts: bool) -> _Resource:
     """What the owner of the resource says."""
     owner = Arn.service_in(arn)
@@ -459,7 +464,7 @@ def _resource(call: Call, arn: str, for_sts: bool) -> _Resource:
     if facts.policy and (owner != "iam" or for_sts):
         name = facts.policy_name or f"policy of {arn}"
         try:
-            own = policy(name, "trust" if owner == "iam" else "resource", facts.policy)
+            own = _kept(name, "trust" if owner == "iam" else "resource", facts.policy)
         except PolicyError as error:
             return _Resource(facts.account, None, _tags(owner, facts.tags), error)
     return _Resource(facts.account, own, _tags(owner, facts.tags))

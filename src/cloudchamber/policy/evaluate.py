@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = 'Literal["identity", "resource", "trust", "boundary", "session", "scp", "rcp"]'
 Levels: TypeAlias = "tuple[tuple[Policy, ...], ...]"
-_REMEMBERED_MAX = 1024
+_REMEMBERED_MAX = 256
 
 __all__ = ["Decided", "IdentityPolicies", "Kind", "Plan", "Policy", "Question", "Subject", "Verdict", "evaluate",
            "policy"]  # fmt: skip
