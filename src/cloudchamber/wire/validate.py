@@ -68,12 +68,7 @@ def check(operation: OperationModel, values: Mapping[str, Any]) -> None:
 
 def iam_words(failure: str) -> str:
     """What IAM says of names, paths and enumerations in words of its own; empty for all else."""
-    member = failure.partition(" at '")[2].partition("'")[0]
-    if "Member must satisfy enum value set" in failure:
-        return (
-            f"1 validation error detected: Value at '{member}' failed to satisfy constraint: "
-            "Member must satisfy enum value set"
-        )
+    member = failure.rpartition("' failed to satisfy constraint: ")[0].rpartition(" at '")[2]
     if failure.endswith(f"pattern: {IAM_NAME}"):
         return (
             f"The specified value for {member} is invalid. "
@@ -84,6 +79,10 @@ def iam_words(failure: str) -> str:
             f"The specified value for {member} is invalid. "
             "It must begin and end with / and contain only alphanumeric characters and/or / characters."
         )
+    constraint = failure.rpartition("failed to satisfy constraint: ")[2]
+    if constraint.startswith("Member must satisfy "):  # Why: of patterns and enumerations IAM tells no value
+        plain = constraint.partition(": [")[0] if "enum value set" in constraint else constraint
+        return f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {plain}"
     return ""
 
 

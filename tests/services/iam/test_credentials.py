@@ -150,7 +150,7 @@ def test_credentials_of_single_services(iam, user):
     assert second["ServiceUserName"] == f"{user}+1-at-{ACCOUNT}"
     refused("LimitExceeded", iam.create_service_specific_credential, **ask)
     message = refused(
-        "NotSupportedService", iam.create_service_specific_credential, UserName=user, ServiceName="s3.amazonaws.com"
+        "NoSuchEntity", iam.create_service_specific_credential, UserName=user, ServiceName="s3.amazonaws.com"
     )
     assert message == "No such service s3.amazonaws.com is supported for Service Specific Credentials"
     which = {"UserName": user, "ServiceSpecificCredentialId": first["ServiceSpecificCredentialId"]}

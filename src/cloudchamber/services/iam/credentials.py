@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader, Tx
 
 Kind: TypeAlias = Literal["ssh", "signing", "service"]
-_CALLED = {"ssh": "SSH Public Key", "signing": "Certificate", "service": "Service Specific Credential"}
+_CALLED = {"ssh": "SSH Public Key", "signing": "Certificate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ def get(db: Reader, account: str, kind: Kind, user: str, own_id: str) -> Credent
         "SELECT * FROM iam_credentials WHERE id = ? AND account = ? AND kind = ? AND user = ?",
         (own_id, account, kind, owner.name),
     ).fetchone()
+    if row is None and kind == "service":
+        raise NoSuchEntity(f"No such credential {own_id} exists")
     if row is None:
         raise NoSuchEntity(f"The {_CALLED[kind]} with id {own_id} cannot be found.")
     return Credential(*row)

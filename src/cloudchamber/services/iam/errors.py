@@ -153,13 +153,6 @@ class KeyPairMismatch(ServiceError):
     status = 400
 
 
-class NotSupportedService(ServiceError):
-    """The service does not use service-specific credentials."""
-
-    code = "NotSupportedService"
-    status = 404
-
-
 class UnmodifiableEntity(ServiceError):
     """Only the service that the role belongs to can change it."""
 

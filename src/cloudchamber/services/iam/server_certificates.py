@@ -100,7 +100,8 @@ async def upload_server_certificate(call: Call, request: Request) -> dict[str, A
             raise LimitExceeded(f"Cannot exceed quota for ServerCertificatesPerAccount: {ACCOUNT_MAX}")
         made = ServerCertificate(
             call.account, name, path, ids.unique_id("ASCA"), _arn(call.account, path, name), call.now.timestamp(),
-            found.not_valid_after_utc.timestamp(), request["CertificateBody"], request.get("CertificateChain", ""),
+            found.not_valid_after_utc.timestamp(), request["CertificateBody"].strip(),
+            request.get("CertificateChain", "").strip(),
         )  # fmt: skip
         tx.execute(
             f"INSERT INTO iam_server_certificates ({_COLUMNS}, private_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -125,9 +126,7 @@ async def get_server_certificate(call: Call, request: Request) -> dict[str, Any]
         told: dict[str, Any] = {"ServerCertificateMetadata": _shape(found), "CertificateBody": found.body}
         if found.chain:
             told["CertificateChain"] = found.chain
-        own = tables.tags(db, found.arn)
-        if own:
-            told["Tags"] = tables.tag_list(own)
+        told["Tags"] = tables.tag_list(tables.tags(db, found.arn))
         return told
 
     return {"ServerCertificate": call.doors.database.read(look)}

@@ -11,7 +11,7 @@ from cloudchamber.base.errors import ValidationError
 from cloudchamber.contract.operation import Need, operation
 from cloudchamber.services.iam import credentials, needs, passwords, tables
 from cloudchamber.services.iam.credentials import Credential
-from cloudchamber.services.iam.errors import LimitExceeded, NotSupportedService
+from cloudchamber.services.iam.errors import LimitExceeded, NoSuchEntity
 from cloudchamber.services.iam.names import page
 from cloudchamber.services.iam.ssh_keys import status
 from cloudchamber.services.iam.users import user_name
@@ -53,6 +53,7 @@ def _needs(action: str) -> Needs:
 async def create_service_specific_credential(call: Call, request: Request) -> dict[str, Any]:
     """Make a user name and password for one service; the only time the password is told. Source: IAM API Reference,
     CreateServiceSpecificCredential."""
+    call.doors.database.read(lambda db: tables.get(db, call.account, "user", request["UserName"]))
     service = _known(request["ServiceName"])
     if "CredentialAgeDays" in request:
         raise ValidationError(f"CredentialAgeDays is not supported for {service}")
@@ -81,11 +82,13 @@ async def create_service_specific_credential(call: Call, request: Request) -> di
 async def list_service_specific_credentials(call: Call, request: Request) -> dict[str, Any]:
     """A user's credentials, or everybody's, without passwords. Source: IAM API Reference,
     ListServiceSpecificCredentials."""
-    service = _known(request["ServiceName"]) if "ServiceName" in request else ""
     everybody = bool(request.get("AllUsers"))
     if everybody and "UserName" in request:
         raise ValidationError("UserName and AllUsers cannot be given together")
     name = "" if everybody else user_name(call, request)
+    if name:
+        call.doors.database.read(lambda db: tables.get(db, call.account, "user", name))
+    service = _known(request["ServiceName"]) if "ServiceName" in request else ""
 
     def look(db: Reader) -> dict[str, Any]:
         if everybody:
@@ -145,7 +148,7 @@ async def delete_service_specific_credential(call: Call, request: Request) -> di
 
 def _known(service: str) -> str:
     if service not in SERVICES:
-        raise NotSupportedService(f"No such service {service} is supported for Service Specific Credentials")
+        raise NoSuchEntity(f"No such service {service} is supported for Service Specific Credentials")
     return service
 
 

@@ -105,7 +105,7 @@ def _policies(call: Call, entity: Entity, excluded: simulated.Excluded) -> Ident
     found = call.doors.database.read(look)
     if "permission-boundary" in excluded.groups:
         found = replace(found, boundary=None)
-    if "scp" in excluded.groups or entity.kind == "group":
+    if "scp" in excluded.groups:
         return found
     kind = "assumed-role" if entity.kind == "role" else "user"
     who = Principal(kind, entity.account, entity.arn, entity_arn=entity.arn)

@@ -183,7 +183,7 @@ def put_tags(tx: Reader, arn: str, given: Sequence[Mapping[str, str]]) -> None:
             if not all(map(_tag_letter, value)):
                 repeat = "+" if member == "key" else "*"
                 raise ValidationError(
-                    f"1 validation error detected: Value '{value}' at 'tags.{number}.member.{member}' failed to "
+                    f"1 validation error detected: Value at 'tags.{number}.member.{member}' failed to "
                     f"satisfy constraint: Member must satisfy regular expression pattern: {_TAG}{repeat}"
                 )
     keys = [tag["Key"].lower() for tag in given]
