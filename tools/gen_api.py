@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import keyword
 import ast
+import keyword
 import re
 from typing import Any
 
