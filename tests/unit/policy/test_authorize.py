@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,12 @@ import pytest
 
 from cloudchamber.base.clock import SystemClock
 from cloudchamber.base.errors import AccessDenied, ServiceError
+from cloudchamber.contract.accounts import OrgPlace
 from cloudchamber.contract.call import Call
 from cloudchamber.contract.identity import ANONYMOUS, Principal, service_principal
 from cloudchamber.contract.operation import Facts, Need, Operation, each_by_itself, nothing
 from cloudchamber.front.authorize import authorize
+from cloudchamber.policy.evaluate import policy
 from cloudchamber.services import iam
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
@@ -206,3 +209,66 @@ async def test_operations_that_say_so_need_nothing(doors: Any, needs: Any):
     call = call_of(doors, await a_user(doors))
     authorize(call, SimpleNamespace(name="sts"), Operation("X", needs, None), {})  # type: ignore[arg-type]
     assert call.segment.decisions == []
+
+
+async def test_a_decision_can_be_taken_again_from_what_it_tells(doors: Any):
+    alice = await a_user(doors, {"Effect": "Allow", "Action": "*", "Resource": "*"})
+    need = Need(
+        "s3:PutObject", "arn:aws:s3:::b/k", {"s3:RequestObjectTagKeys": ("a", "b"), "aws:RequestTag/Team": "red"}
+    )
+    for _ in range(2):
+        (told,) = ask(doors, alice, "s3", need).segment.decisions
+        assert told["entity"] == f"arn:aws:iam::{ACCOUNT}:user/alice"
+        assert told["account"] == ACCOUNT
+        assert told["keys"] == {"s3:requestobjecttagkeys": ["a", "b"], "aws:requesttag/team": "red"}
+    (told,) = ask(doors, alice, "s3", Need("s3:PutObject", "arn:aws:s3:::b/k")).segment.decisions
+    assert told["keys"] == {}
+    s3 = service_principal("s3.amazonaws.com", ACCOUNT, "arn:aws:s3:::b")
+    assert ask(doors, s3, "s3", Need("s3:GetObject", "arn:aws:s3:::b/k")).segment.decisions[0]["entity"] == ""
+
+
+async def test_sessions_show_their_mfa_provider_and_claims(doors: Any):
+    condition = {
+        "Bool": {"aws:MultiFactorAuthPresent": "true"},
+        "NumericLessThan": {"aws:MultiFactorAuthAge": "600"},
+        "StringEquals": {"aws:FederatedProvider": "arn:p", "idp.example.com:sub": "me"},
+        "ForAnyValue:StringEquals": {"idp.example.com:amr": "pwd"},
+    }
+    alice = await a_user(doors, {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition})
+    now = doors.clock.now()
+    given = replace(
+        alice,
+        issued_at=now,
+        mfa_at=now - timedelta(seconds=300),
+        federated="arn:p",
+        extra={"idp.example.com:sub": ("me",), "idp.example.com:amr": ("mfa", "pwd")},
+    )
+    need = Need("s3:GetObject", "arn:aws:s3:::b/k")
+    (told,) = ask(doors, given, "s3", need).segment.decisions
+    assert told["context"]["aws:multifactorauthage"] == "300"
+    refusal(doors, replace(given, mfa_at=now - timedelta(seconds=601)), "s3", need)
+    refusal(doors, replace(given, mfa_at=None), "s3", need)
+    refusal(doors, replace(given, extra={}), "s3", need)
+
+
+async def test_organizations_are_keys_of_both_sides(doors: Any):
+    alice = await a_user(doors, {"Effect": "Allow", "Action": "*", "Resource": "*"})
+    places = {ACCOUNT: OrgPlace("o-mine", "o-mine/r-1/ou-1/", False)}
+    doors.identities.organization = places.get
+    condition = {"StringNotEquals": {"aws:PrincipalOrgID": "${aws:ResourceOrgID}"}}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": condition}
+    put_policy(doors, json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    need = Need("s3:GetObject", "arn:aws:s3:::b/k")
+    (told,) = ask(doors, alice, "s3", need).segment.decisions
+    assert told["context"] == {"aws:principalorgid": "o-mine", "aws:resourceorgid": "o-mine"}
+    refusal(doors, replace(alice, account="222222222222"), "s3", need)
+
+
+async def test_resource_controls_reach_the_services_that_have_them(doors: Any):
+    alice = await a_user(doors, {"Effect": "Allow", "Action": "*", "Resource": "*"})
+    deny = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}'
+    controls = ((policy("RCP", "rcp", deny, "arn:rcp"),),)
+    doors.identities.resource_controls = lambda account: controls
+    found = refusal(doors, alice, "s3", Need("s3:GetObject", "arn:aws:s3:::b/k"))
+    assert found.message.endswith("with an explicit deny in a resource control policy: arn:rcp")
+    ask(doors, alice, "ec2", Need("ec2:DescribeInstances", "*"))
