@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 ACCOUNT = "000000000000"
 ROUNDS = 20
+COUNT = 1000
+"""Requests of a kind that go through the pipeline."""
 
 
 def best(work: Callable[[], Any], times: int) -> float:
@@ -198,7 +200,7 @@ async def steps(say: Callable[[str, float, str], None], folder: Path) -> None:
 
 
 async def share(say: Callable[[str, float, str], None], made: front.Pipeline, key: tuple[str, str]) -> None:
-    """Whole PUTs of 1 KiB through the pipeline, with the CPU that signature and decision take in them."""
+    """Whole PUTs and GETs of 1 KiB through the pipeline, with the CPU that signature and decision take in them."""
     spent: dict[str, list[float]] = {"authenticate": [], "authorize": [], "whole": []}
 
     def timed(name: str, work: Any) -> Any:
@@ -213,20 +215,26 @@ async def share(say: Callable[[str, float, str], None], made: front.Pipeline, ke
 
     plain = front.authenticate, front.authorize
     front.authenticate, front.authorize = timed("authenticate", plain[0]), timed("authorize", plain[1])
-    body, count = b"x" * 1024, 1000
-    requests = [signed("PUT", f"/bucket/k{n}", key, body) for n in range(count)]
     try:
-        for request in requests:
-            began = time.thread_time()
-            reply = await made.handle(request, Held(body))
-            spent["whole"].append((time.thread_time() - began) * 1e6)
-            if reply.status != 200:
-                raise AssertionError(f"PUT answered {reply.status} {reply.body!r}")
+        for method, body in (("PUT", b"x" * 1024), ("GET", b"")):
+            requests = [signed(method, f"/bucket/k{number}", key, body) for number in range(COUNT)]
+            for found in spent.values():
+                found.clear()
+            for request in requests:
+                began = time.thread_time()
+                reply = await made.handle(request, Held(body))
+                spent["whole"].append((time.thread_time() - began) * 1e6)
+                if reply.status != 200:
+                    raise AssertionError(f"{method} answered {reply.status} {reply.body!r}")
+            tell(say, method, {name: median(found) for name, found in spent.items()})
     finally:
         front.authenticate, front.authorize = plain
-    usual = {name: median(found) for name, found in spent.items()}
+
+
+def tell(say: Callable[[str, float, str], None], method: str, usual: dict[str, float]) -> None:
+    """What one kind of request costs, and which part of it is ours."""
     whole = usual.pop("whole")
-    say("a PUT of 1 KiB through the pipeline: CPU of the loop's thread (median)", whole, "")
+    say(f"a {method} of 1 KiB through the pipeline: CPU of the loop's thread (median)", whole, "")
     for name, micros in usual.items():
         say(f"  of it, {name}", micros, f"{micros / whole:.1%}")
     both = sum(usual.values())
