@@ -160,3 +160,27 @@ def test_a_renamed_user_keeps_the_password(iam, user):
     iam.create_login_profile(UserName=user, Password=GOOD)
     iam.update_user(UserName=user, NewUserName=f"{user}-2")
     assert iam.get_login_profile(UserName=f"{user}-2")["LoginProfile"]["UserName"] == f"{user}-2"
+
+
+def test_a_stack_gives_and_takes_a_password(mine, iam):
+    cfn = mine.client("cloudformation")
+    name = f"cfn-{uuid.uuid4().hex[:10]}"
+    template = """
+Resources:
+  User:
+    Type: AWS::IAM::User
+    Properties: {UserName: %s, LoginProfile: {Password: %s, PasswordResetRequired: true}}
+"""
+    ask = {"StackName": name, "Capabilities": ["CAPABILITY_NAMED_IAM"]}
+    quick = {"Delay": 1, "MaxAttempts": 60}
+    cfn.create_stack(**ask, TemplateBody=template % (name, GOOD))
+    cfn.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=quick)
+    assert iam.get_login_profile(UserName=name)["LoginProfile"]["PasswordResetRequired"] is True
+    without = (template % (name, GOOD)).partition(", LoginProfile")[0] + "}\n"
+    cfn.update_stack(**ask, TemplateBody=without)
+    cfn.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=quick)
+    refused("NoSuchEntity", iam.get_login_profile, UserName=name)
+    iam.create_login_profile(UserName=name, Password=GOOD)
+    cfn.delete_stack(StackName=name)
+    cfn.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=quick)
+    refused("NoSuchEntity", iam.get_user, UserName=name)

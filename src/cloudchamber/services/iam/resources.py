@@ -90,6 +90,8 @@ async def _bound(agent: Agent, kind: Kind, name: str, old: Properties, new: Prop
 async def _whole(agent: Agent, kind: Kind, name: str, properties: Properties) -> None:
     """Add what belongs to a new entity; if that fails, take the entity away again."""
     try:
+        if kind == "user":
+            await _login(agent, name, {}, properties)
         await settle(agent, kind, name, {}, properties)
     except ServiceError:
         await _remove(agent, kind, name)
@@ -110,6 +112,7 @@ async def _remove(agent: Agent, kind: Kind, name: str) -> None:
     for policy in attached["AttachedPolicies"]:
         await gone(agent, f"Detach{title}Policy", who | {"PolicyArn": policy["PolicyArn"]})
     if kind == "user":
+        await gone(agent, "DeleteLoginProfile", who)
         for group in (await agent.ask("iam", "ListGroupsForUser", who))["Groups"]:
             await gone(agent, "RemoveUserFromGroup", who | {"GroupName": group["GroupName"]})
     if kind == "group":
@@ -195,11 +198,25 @@ async def _create_user(agent: Agent, properties: Properties) -> Made:
     return Made(user["UserName"], {"Arn": user["Arn"]})
 
 
+async def _login(agent: Agent, name: str, old: Properties, new: Properties) -> None:
+    """Bring a user's password from `old` to `new`."""
+    before, after = old.get("LoginProfile"), new.get("LoginProfile")
+    if after == before:
+        return
+    if not after:
+        await gone(agent, "DeleteLoginProfile", {"UserName": name})
+        return
+    request = {"UserName": name, "Password": after["Password"]}
+    request["PasswordResetRequired"] = str(after.get("PasswordResetRequired", False)).lower() == "true"
+    await agent.ask("iam", "UpdateLoginProfile" if before else "CreateLoginProfile", request)
+
+
 async def _update_user(agent: Agent, physical_id: str, old: Properties, new: Properties) -> Made:
     if new.get("Path", "/") != old.get("Path", "/"):
         await agent.ask("iam", "UpdateUser", {"UserName": physical_id, "NewPath": new.get("Path", "/")})
     await _bound(agent, "user", physical_id, old, new)
     await _retag(agent, "user", physical_id, old, new)
+    await _login(agent, physical_id, old, new)
     await settle(agent, "user", physical_id, old, new)
     return Made(physical_id, {"Arn": (await agent.ask("iam", "GetUser", {"UserName": physical_id}))["User"]["Arn"]})
 
@@ -280,6 +297,7 @@ USER = ResourceType(
     "AWS::IAM::User",
     {
         "Groups": Property(),
+        "LoginProfile": Property(shape={"Password": Property(required=True), "PasswordResetRequired": Property()}),
         "ManagedPolicyArns": Property(),
         "Path": Property(),
         "PermissionsBoundary": Property(),
