@@ -24,7 +24,7 @@ WITHOUT_NEEDS = {
     ("sts", "GetCallerIdentity"),
     ("sts", "GetSessionToken"),
 }
-ASK_FOR_EACH = {("s3", "DeleteObjects"), ("sts", "AssumeRoleWithWebIdentity")}
+ASK_FOR_EACH = {("s3", "DeleteObjects"), ("sts", "AssumeRoleWithWebIdentity"), ("sts", "AssumeRoleWithSAML")}
 """Whom a token speaks for is known only once it was verified."""
 
 

@@ -179,6 +179,23 @@ def test_a_function_lets_another_account_invoke_it(chamber, other, name):
     refused("ResourceNotFoundException", chamber.client("lambda").get_function, FunctionName=name)
 
 
+def test_events_of_a_bucket_reach_a_function_of_another_account_that_lets_them(chamber, other, name):
+    trusted = policy({"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"})
+    role = chamber.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+    ours, theirs = chamber.client("lambda"), other.client("s3")
+    arn = ours.create_function(**function(name, role))["FunctionArn"]
+    ours.get_waiter("function_active_v2").wait(FunctionName=name)
+    theirs.create_bucket(Bucket=name)
+    told = {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    ask = {"Bucket": name, "NotificationConfiguration": told}
+    permission = {"FunctionName": name, "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+    refused("InvalidArgument", theirs.put_bucket_notification_configuration, **ask)
+    ours.add_permission(**permission, StatementId="first", SourceAccount=FIRST)
+    refused("InvalidArgument", theirs.put_bucket_notification_configuration, **ask)
+    ours.add_permission(**permission, StatementId="theirs", SourceAccount=other.id)
+    theirs.put_bucket_notification_configuration(**ask)
+
+
 def test_a_secret_lets_another_account_read_it(chamber, other, name):
     theirs = other.client("secretsmanager")
     arn = theirs.create_secret(Name=name, SecretString="word")["ARN"]

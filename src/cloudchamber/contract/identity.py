@@ -142,6 +142,10 @@ class Identities(Protocol):
         """The OpenID Connect provider of an account for an issuer (without ``https://``); None if there is none."""
         ...
 
+    def saml_metadata(self, account: str, arn: str) -> str | None:
+        """The metadata document of an account's SAML provider; None if there is none."""
+        ...
+
     def issuer_keys(self, issuer: str) -> str | None:
         """The JWKS that is kept here for an issuer (without ``https://``); None if its keys are to be fetched."""
         ...

@@ -146,14 +146,16 @@ def test_a_token_brings_tags_and_a_source_identity(chamber, provider, sts, name)
     is_red = {"StringEquals": {"aws:PrincipalTag/team": "red", "aws:SourceIdentity": "anna-o"}}
     arn = role(
         chamber, name, trusting(provider, every, StringEquals={"aws:RequestTag/team": "red"}),
-        allow("s3:ListAllMyBuckets", Condition=is_red), allow("sts:AssumeRole"),
+        allow("s3:ListAllMyBuckets", Condition=is_red), allow("sts:*"),
     )  # fmt: skip
     ask = {"RoleArn": arn, "RoleSessionName": "one"}
     answer = sts.assume_role_with_web_identity(**ask, WebIdentityToken=provider.token(**claims))
     assert answer["SourceIdentity"] == "anna-o" and answer["PackedPolicySize"] > 0
     session(chamber, answer["Credentials"], "s3").list_buckets()
     again = session(chamber, answer["Credentials"], "sts")
-    message = refused("InvalidParameterValue", again.assume_role, **ask, Tags=[{"Key": "team", "Value": "blue"}])
+    next_one = {"RoleArn": role(chamber, f"{name}-3", trust(action="sts:*")), "RoleSessionName": "two"}
+    again.assume_role(**next_one)
+    message = refused("InvalidParameterValue", again.assume_role, **next_one, Tags=[{"Key": "team", "Value": "blue"}])
     assert "transitive" in message
     plain = role(chamber, f"{name}-2", trusting(provider))
     tagged = {"RoleArn": plain, "RoleSessionName": "one", "WebIdentityToken": provider.token(**claims)}

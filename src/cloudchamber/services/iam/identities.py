@@ -209,6 +209,11 @@ class IamIdentities:
         found = self._database.read(lambda db: providers.oidc_provider(db, account, arn))
         return OidcProvider(found.arn, found.name, found.client_ids) if found is not None else None
 
+    def saml_metadata(self, account: str, arn: str) -> str | None:
+        """Metadata of a SAML provider; see `Identities.saml_metadata`."""
+        found = self._database.read(lambda db: providers.saml_provider(db, account, arn))
+        return found.document if found is not None else None
+
     def issuer_keys(self, issuer: str) -> str | None:
         """The JWKS kept for an issuer; see `Identities.issuer_keys`."""
         return self._database.read(lambda db: kept_keys(db, issuer.removesuffix("/")))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudchamber.contract.service import service
-from cloudchamber.services.sts import assume, federate, sessions
+from cloudchamber.services.sts import assume, federate, saml, sessions
 from cloudchamber.services.sts.issuers import Issuers
 
 if TYPE_CHECKING:
@@ -17,4 +17,4 @@ def _part(doors: Doors) -> Issuers:
     return Issuers()
 
 
-SERVICE = service("sts", sessions, assume, federate, part=_part)
+SERVICE = service("sts", sessions, assume, federate, saml, part=_part)

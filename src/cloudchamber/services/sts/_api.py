@@ -32,6 +32,30 @@ class AssumeRoleResponse(TypedDict):
     SessionTokenSize: NotRequired[int]
 
 
+class AssumeRoleWithSAMLRequest(TypedDict):
+    RoleArn: str
+    PrincipalArn: str
+    SAMLAssertion: str
+    PolicyArns: NotRequired[list[PolicyDescriptorType]]
+    Policy: NotRequired[str]
+    DurationSeconds: NotRequired[int]
+    MinimumSessionTokenSize: NotRequired[int]
+
+
+class AssumeRoleWithSAMLResponse(TypedDict):
+    Credentials: NotRequired[Credentials]
+    AssumedRoleUser: NotRequired[AssumedRoleUser]
+    PackedPolicySize: NotRequired[int]
+    Subject: NotRequired[str]
+    SubjectType: NotRequired[str]
+    Issuer: NotRequired[str]
+    Audience: NotRequired[str]
+    NameQualifier: NotRequired[str]
+    SourceIdentity: NotRequired[str]
+    SessionTokenUtilization: NotRequired[int]
+    SessionTokenSize: NotRequired[int]
+
+
 class AssumeRoleWithWebIdentityRequest(TypedDict):
     RoleArn: str
     RoleSessionName: str

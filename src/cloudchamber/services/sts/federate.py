@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.arn import Arn
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.operation import ContextValue
     from cloudchamber.services.sts.passed import Tags
-    from cloudchamber.services.sts.tokens import Claims
 
 _ACTION = "sts:AssumeRoleWithWebIdentity"
 
@@ -53,7 +53,7 @@ async def assume_role_with_web_identity(call: Call, request: Mapping[str, Any]) 
     )
     passed.check_tags(claims.tags, claims.transitive, bearer)
     tags = passed.tags(claims.tags, claims.transitive, bearer)
-    _permit(call, bearer, request, claims, tags)
+    permit(call, Vouched(bearer, arn, _ACTION, request["RoleSessionName"], claims.source_identity, tags))
     session = session_of(
         call, request, request["RoleSessionName"], tags,
         source_identity=claims.source_identity, federated=provider.arn, extra=claims.keys,
@@ -67,31 +67,46 @@ async def assume_role_with_web_identity(call: Call, request: Mapping[str, Any]) 
     }
 
 
-def _permit(call: Call, bearer: Principal, request: Mapping[str, Any], claims: Claims, tags: Tags) -> None:
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Whom a provider vouches for, and what they ask of a role's trust policy."""
+
+    bearer: Principal
+    role: str
+    action: str
+    session_name: str
+    source_identity: str
+    tags: Tags
+
+
+def permit(call: Call, asked: Vouched) -> None:
     """Ask the role's trust policy.
 
     Raises:
         AccessDenied: it says no, or there is no role.
     """
-    arn: str = request["RoleArn"]
     context: dict[str, ContextValue] = {
-        "sts:RoleSessionName": request["RoleSessionName"],
-        "aws:FederatedProvider": bearer.federated,
-        **claims.keys,
-        **tags.context(),
+        "sts:RoleSessionName": asked.session_name,
+        "aws:FederatedProvider": asked.bearer.federated,
+        **asked.bearer.extra,
+        **asked.tags.context(),
     }
-    if claims.source_identity:
-        context["sts:SourceIdentity"] = claims.source_identity
+    if asked.source_identity:
+        context["sts:SourceIdentity"] = asked.source_identity
     if call.headers is not None:
         context["aws:SourceIp"] = call.peer
-    asked = {_ACTION: True, "sts:TagSession": bool(tags.passed), "sts:SetSourceIdentity": bool(claims.source_identity)}
-    for action in (name for name, needed in asked.items() if needed):
+    actions = {
+        asked.action: True,
+        "sts:TagSession": bool(asked.tags.passed),
+        "sts:SetSourceIdentity": bool(asked.source_identity),
+    }
+    for action in (name for name, needed in actions.items() if needed):
         try:
-            if call.doors.identities.session_limit(arn) is None:
-                raise AccessDenied(arn)
+            if call.doors.identities.session_limit(asked.role) is None:
+                raise AccessDenied(asked.role)
             call.doors.parts["front"].permit(
-                bearer, Need(action, arn, context), call.trace, service="sts", name=f"{action[4:]} (trust policy)",
-                peer=call.peer,
+                asked.bearer, Need(action, asked.role, context), call.trace, service="sts",
+                name=f"{action[4:]} (trust policy)", peer=call.peer,
             )  # fmt: skip
         except AccessDenied as error:
             # Why: AWS tells a bearer of a token neither who it is nor whether the role exists
