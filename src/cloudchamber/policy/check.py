@@ -89,8 +89,6 @@ def trust(text: str) -> list[str]:
     statements = _statements(text)
     _sids(statements)
     for statement in statements:
-        if statement["Effect"] not in ("Allow", "Deny"):
-            raise PolicyError(_SYNTAX)
         if "Resource" in statement or "NotResource" in statement:
             raise PolicyError("Has prohibited field Resource")
         if "Principal" not in statement and "NotPrincipal" not in statement:

@@ -222,7 +222,8 @@ def _statement(index: int, source: object, variables: bool) -> Statement:
     if not isinstance(source, dict):
         raise PolicyError("Syntax errors in policy.")
     body = cast("dict[str, Any]", source)
-    effect = body.get("Effect")
+    # Why: AWS takes ALLOW in a trust policy (recorded 2026-02-10); where it wants capitals, `check` sees to it
+    effect = str(body.get("Effect")).capitalize()
     if effect not in ("Allow", "Deny"):
         raise PolicyError("Syntax errors in policy.")
     conditions = _conditions(body.get("Condition", {}), variables)
@@ -283,7 +284,7 @@ def _conditions(source: object, variables: bool) -> tuple[Condition, ...]:
 def _principal(body: Mapping[str, Any]) -> Callable[[Question], Reach] | None:
     if "NotPrincipal" in body:
         tests = _named(body["NotPrincipal"])
-        denies = body["Effect"] == "Deny"
+        denies = str(body["Effect"]).lower() == "deny"
         # Why: AWS documents that a Deny with NotPrincipal spares nobody who has a permissions boundary
         return lambda question: (
             Reach.NOT if not (denies and question.bounded) and _excepted(tests, question.subject) else Reach.ANYONE

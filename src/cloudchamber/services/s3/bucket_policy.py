@@ -64,6 +64,8 @@ def _check_statement(statement: dict[str, Any], bucket: str) -> None:
     for names in (("Effect",), ("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")):
         if not any(name in statement for name in names):
             raise MalformedPolicy(f"Missing required field {names[0]}")
+    if statement["Effect"] not in ("Allow", "Deny"):
+        raise MalformedPolicy("Syntax errors in policy.")
     for action in _strings(statement.get("Action", statement.get("NotAction"))):
         if action != "*" and not action.lower().startswith("s3:"):
             raise MalformedPolicy("Policy has invalid action")
