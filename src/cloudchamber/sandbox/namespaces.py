@@ -165,10 +165,12 @@ class Namespaces:
             netlink.send(netlink.veth_pair("vpc0", "eth0", child))
             netlink.interface_up("vpc0", gateway, subnet.prefixlen)
             if nft.program():
-                nft.load(spec.rules)
+                nft.load(spec.rules, spec.outbound_port)
         with linux.inside_network(self._inside, self._here):
             netlink.loopback_up()
-            if spec.private_ip:
+            if spec.private_ip and spec.outbound_port:
+                netlink.interface_behind("eth0", spec.private_ip, subnet.prefixlen, gateway)
+            elif spec.private_ip:
                 netlink.interface_up("eth0", spec.private_ip, subnet.prefixlen)
                 # Why: only what the router has. Nothing leads further, so elsewhere is "network unreachable" at once.
                 netlink.send(netlink.route("169.254.0.0", 16, gateway))
@@ -178,7 +180,8 @@ class Namespaces:
         if listener.side == "router":
             if not self._spec.private_ip:
                 raise OSError(f"{listener.name}: a sandbox without private_ip has no router")
-            netlink.loopback_address(listener.address)
+            if listener.address != "0.0.0.0":
+                netlink.loopback_address(listener.address)
             made = netlink.open_listener(listener.address, listener.port, listener.kind)
         else:
             with linux.inside_network(self._inside, self._here):
@@ -187,17 +190,22 @@ class Namespaces:
         self.addresses[listener.name] = made.getsockname()[:2]
         return made
 
-    def connecting(self, port: int) -> socket.socket:
-        """A socket on its way to a port inside: from the router if there is one, else over the loopback."""
+    def connecting(self, port: int, source: str = "") -> socket.socket:
+        """A socket on its way to a port inside: from the router if there is one, else over the loopback.
+
+        `source` is the address that the program sees as its peer's, if there is a router.
+        """
         if self._spec.private_ip:
-            return begin_connect(self._spec.private_ip, port)
+            if source:
+                netlink.loopback_address(source)  # what is sent back to it stays in the router
+            return begin_connect(self._spec.private_ip, port, source)
         with linux.inside_network(self._inside, self._here):
             return begin_connect("127.0.0.1", port)
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Filter in the router. Without `nft` nothing leaves the router anyway, and the shim itself refuses inbound."""
         if self._spec.private_ip and nft.program():
-            nft.load(rules)
+            nft.load(rules, self._spec.outbound_port)
 
     def signal(self, to: socket.socket, number: int) -> None:
         """Signal all: PID 1 passes it on to everybody in its namespace."""
@@ -270,11 +278,13 @@ def close_all_but(kept: set[int]) -> None:
     os.closerange(first, 65536)
 
 
-def begin_connect(address: str, port: int) -> socket.socket:
+def begin_connect(address: str, port: int, source: str = "") -> socket.socket:
     """A socket that is on its way; who gets it waits until it may write."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setblocking(False)
     try:
+        if source:
+            made.bind((source, 0))
         made.connect((address, port))
     except BlockingIOError:
         pass

@@ -14,6 +14,7 @@ _NEWLINK, _NEWADDR, _NEWROUTE = 16, 20, 24
 _REQUEST_ACK, _CREATE, _EXCLUSIVE = 5, 0x400, 0x200
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_PID = 3, 18, 19
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_IFA_FLAGS, _NO_PREFIX_ROUTE = 8, 0x200
 _UP = 1
 
 Message = tuple[int, int, bytes]
@@ -38,11 +39,12 @@ def veth_pair(name: str, peer: str, peer_pid: int) -> Message:
     return _NEWLINK, _CREATE | _EXCLUSIVE, body
 
 
-def add_address(index: int, address: str, prefix: int) -> Message:
-    """An address of an interface."""
+def add_address(index: int, address: str, prefix: int, *, no_route: bool = False) -> Message:
+    """An address of an interface; `no_route`: its network is not taken to be on this cable."""
     packed = socket.inet_aton(address)
     head = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, 0, index)
-    return _NEWADDR, _CREATE | _EXCLUSIVE, head + attribute(1, packed) + attribute(2, packed)
+    flags = attribute(_IFA_FLAGS, struct.pack("=I", _NO_PREFIX_ROUTE)) if no_route else b""
+    return _NEWADDR, _CREATE | _EXCLUSIVE, head + attribute(1, packed) + attribute(2, packed) + flags
 
 
 def set_up(index: int) -> Message:
@@ -56,6 +58,13 @@ def route(network: str, prefix: int, gateway: str) -> Message:
     head = struct.pack("=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, main, static, universe, unicast, 0)
     destination = attribute(1, socket.inet_aton(network)) if prefix else b""
     return _NEWROUTE, _CREATE, head + destination + attribute(5, socket.inet_aton(gateway))
+
+
+def neighbour(address: str, index: int) -> Message:
+    """An address that is on the cable of an interface."""
+    main, static, link, unicast = 254, 3, 253, 1
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, main, static, link, unicast, 0)
+    return _NEWROUTE, _CREATE, head + attribute(1, socket.inet_aton(address)) + attribute(4, struct.pack("=I", index))
 
 
 def frame(message: Message, sequence: int = 1) -> bytes:
@@ -83,6 +92,13 @@ def interface_up(name: str, address: str, prefix: int) -> None:
     """Give an interface its address and switch it on."""
     index = socket.if_nametoindex(name)
     send(add_address(index, address, prefix), set_up(index))
+
+
+def interface_behind(name: str, address: str, prefix: int, gateway: str) -> None:
+    """Give an interface its address and switch it on; everything else is behind the gateway, its own subnet too."""
+    index = socket.if_nametoindex(name)
+    send(add_address(index, address, prefix, no_route=True), set_up(index))
+    send(neighbour(gateway, index), route("0.0.0.0", 0, gateway))
 
 
 def loopback_up() -> None:

@@ -25,18 +25,21 @@ def program() -> str | None:
     return shutil.which("nft", path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
 
 
-def ruleset(rules: Sequence[Rule] | None) -> str:
+def ruleset(rules: Sequence[Rule] | None, outbound_port: int = 0) -> str:
     """The whole table for these rules; None lets everything through.
 
     Security groups remember connections; the metadata service and answers are always let through, as on AWS.
+    TCP that is led to `outbound_port` is decided by who accepts it there, connection by connection.
     """
     lines = ["table ip cloudchamber", "delete table ip cloudchamber"]
+    leading = _leading(outbound_port) if outbound_port else []
     if rules is None:
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *(["table ip cloudchamber {", *leading, "}"] if leading else [])]) + "\n"
     inbound = [_accept(rule, "saddr", any_peer=True) for rule in rules if rule.direction == "in"]
     outbound = [_accept(rule, "daddr", any_peer=False) for rule in rules if rule.direction == "out"]
     lines += [
         "table ip cloudchamber {",
+        *leading,
         " chain inbound { type filter hook output priority 0; policy accept;",
         '  oifname != "vpc0" accept',
         "  ct state established,related accept",
@@ -48,6 +51,7 @@ def ruleset(rules: Sequence[Rule] | None) -> str:
         "  ct state established,related accept",
         "  ip daddr 169.254.169.254 tcp dport 80 accept",
         "  ip daddr 169.254.169.253 udp dport 53 accept",
+        *([f"  tcp dport {outbound_port} ct status dnat accept"] if outbound_port else []),
         *(f"  {line}" for line in outbound),
         "  drop",
         " }",
@@ -57,6 +61,15 @@ def ruleset(rules: Sequence[Rule] | None) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _leading(port: int) -> list[str]:
+    """All TCP but that for the router's own services goes to one listener."""
+    return [
+        " chain leading { type nat hook prerouting priority -100; policy accept;",
+        f'  iifname "vpc0" ip daddr != 169.254.0.0/16 meta l4proto tcp redirect to :{port}',
+        " }",
+    ]
 
 
 def _accept(rule: Rule, field: str, *, any_peer: bool) -> str:
@@ -73,7 +86,7 @@ def _accept(rule: Rule, field: str, *, any_peer: bool) -> str:
     return f"{peer}{rule.protocol} dport {int(rule.port_from)}-{int(rule.port_to)} accept"
 
 
-def load(rules: Sequence[Rule] | None) -> None:
+def load(rules: Sequence[Rule] | None, outbound_port: int = 0) -> None:
     """Put the rules in force in the network namespace of this process.
 
     Raises:
@@ -82,7 +95,8 @@ def load(rules: Sequence[Rule] | None) -> None:
     tool = program()
     if tool is None:
         raise OSError("nft is not installed")
-    done = subprocess.run([tool, "-f", "-"], input=ruleset(rules).encode(), capture_output=True, check=False, env={})
+    text = ruleset(rules, outbound_port).encode()
+    done = subprocess.run([tool, "-f", "-"], input=text, capture_output=True, check=False, env={})
     if done.returncode:
         raise OSError(f"nft: {done.stderr.decode(errors='replace')[:500]}")
 

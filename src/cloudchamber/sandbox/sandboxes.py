@@ -38,8 +38,8 @@ class Sandbox(Protocol):
         """Open one more listener inside a running sandbox (an RDS endpoint that was created later)."""
         ...
 
-    async def connect(self, port: int, timeout_s: float = 5.0) -> socket.socket:
-        """A non-blocking TCP socket connected to `port` of the program inside.
+    async def connect(self, port: int, timeout_s: float = 5.0, source: str = "") -> socket.socket:
+        """A non-blocking TCP socket connected to `port` of the program inside, which sees `source` as its peer.
 
         Raises:
             OSError: `ConnectionRefusedError` when nobody listens, `TimeoutError`.

@@ -112,8 +112,8 @@ class SharedHost:
     def _running(self) -> bool:
         return len(self.addresses) >= len(self._spec.listeners)
 
-    def connecting(self, port: int) -> socket.socket:
-        """A socket on its way to a port at which a process of this sandbox listens.
+    def connecting(self, port: int, source: str = "") -> socket.socket:
+        """A socket on its way to a port at which a process of this sandbox listens; there are no addresses to choose.
 
         Raises:
             ConnectionRefusedError: nobody of it listens there, whoever else does.

@@ -47,7 +47,7 @@ class Walls(Protocol):
     def start(self, stdio: tuple[int, int, int]) -> tuple[int, socket.socket]: ...
     def begin(self, to: socket.socket) -> None: ...
     def listen(self, listener: Listener) -> socket.socket: ...
-    def connecting(self, port: int) -> socket.socket: ...
+    def connecting(self, port: int, source: str = "") -> socket.socket: ...
     def set_rules(self, rules: Sequence[Rule]) -> None: ...
     def signal(self, to: socket.socket, number: int) -> None: ...
     def clean(self) -> None: ...
@@ -250,7 +250,7 @@ class Shim:
         request, operation = message.get("id"), message.get("op")
         answer: dict[str, Any] = {"id": request}
         if operation == "connect":
-            with self._connecting(int(message["port"])) as made:
+            with self._connecting(int(message["port"]), str(message.get("source", ""))) as made:
                 self._tell(chamber, answer, [made.fileno()])
             return
         if operation == "listen":
@@ -279,10 +279,10 @@ class Shim:
             raise ValueError(f"no such operation: {operation}")
         self._tell(chamber, answer)
 
-    def _connecting(self, port: int) -> socket.socket:
+    def _connecting(self, port: int, source: str) -> socket.socket:
         if not nft.lets_in(self._rules, port):
             raise TimeoutError(errno.ETIMEDOUT, f"no inbound rule for port {port}")
-        return self._walls.connecting(port)
+        return self._walls.connecting(port, source)
 
     def _run(self, chamber: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
         self._next_run += 1

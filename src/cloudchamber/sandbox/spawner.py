@@ -99,10 +99,10 @@ class LocalSandbox:
         self._addresses[listener.name] = (answer["address"][0], answer["address"][1])
         return self._keep(listener.name, descriptors[0])
 
-    async def connect(self, port: int, timeout_s: float = 5.0) -> socket.socket:
+    async def connect(self, port: int, timeout_s: float = 5.0, source: str = "") -> socket.socket:
         """A non-blocking TCP socket connected to `port` of the program inside."""
         async with asyncio.timeout(timeout_s):
-            _, descriptors = await self._link.ask({"op": "connect", "port": port})
+            _, descriptors = await self._link.ask({"op": "connect", "port": port, "source": source})
             made = socket.socket(fileno=descriptors[0])
             made.setblocking(False)
             try:

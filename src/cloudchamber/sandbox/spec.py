@@ -91,6 +91,9 @@ class SandboxSpec:
     hosts: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further lines of /etc/hosts: name -> address."""
     listeners: tuple[Listener, ...] = ()
+    outbound_port: int = 0
+    """TCP that leaves the sandbox, to whatever address, is led to the listener on this port of its router: who accepts
+    there asks the connection for its true destination (`SO_ORIGINAL_DST`). 0: nothing leads further than the router."""
     mounts: tuple[Mount, ...] = ()
     volume: Path | None = None
     """Folder that keeps /etc /home /root /var /opt /srv of an instance from one start to the next."""

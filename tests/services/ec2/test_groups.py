@@ -105,5 +105,5 @@ def test_names(lab: Lab) -> None:
 
 def test_what_is_not_there_is_refused(lab: Lab) -> None:
     with pytest.raises(ClientError) as caught:
-        lab.ec2.create_vpc(CidrBlock="10.0.0.0/16")
+        lab.ec2.create_vpc(CidrBlock="10.0.0.0/16", Ipv6CidrBlock="fd00::/56")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 501)

@@ -92,3 +92,79 @@ def test_a_stack_with_an_instance(lab: Lab) -> None:
     assert lab.view(instance)["State"]["Name"] == "terminated"
     with pytest.raises(ClientError):
         lab.ec2.describe_security_groups(GroupIds=[outputs["Database"]])
+
+
+NETWORK = """
+Resources:
+  Vpc:
+    Type: AWS::EC2::VPC
+    Properties: {CidrBlock: 10.42.0.0/16, EnableDnsHostnames: true, Tags: [{Key: Name, Value: net}]}
+  Gateway: {Type: AWS::EC2::InternetGateway}
+  Attached:
+    Type: AWS::EC2::VPCGatewayAttachment
+    Properties: {VpcId: !Ref Vpc, InternetGatewayId: !Ref Gateway}
+  Public:
+    Type: AWS::EC2::Subnet
+    Properties:
+      VpcId: !Ref Vpc
+      CidrBlock: !Select [0, !Cidr [!GetAtt Vpc.CidrBlock, 4, 8]]
+      AvailabilityZone: !Select [0, !GetAZs ""]
+      MapPublicIpOnLaunch: true
+  Private:
+    Type: AWS::EC2::Subnet
+    Properties: {VpcId: !Ref Vpc, CidrBlock: !Select [1, !Cidr [!GetAtt Vpc.CidrBlock, 4, 8]]}
+  PublicRoutes: {Type: AWS::EC2::RouteTable, Properties: {VpcId: !Ref Vpc}}
+  ToTheInternet:
+    Type: AWS::EC2::Route
+    DependsOn: Attached
+    Properties: {RouteTableId: !Ref PublicRoutes, DestinationCidrBlock: 0.0.0.0/0, GatewayId: !Ref Gateway}
+  PublicServed:
+    Type: AWS::EC2::SubnetRouteTableAssociation
+    Properties: {RouteTableId: !Ref PublicRoutes, SubnetId: !Ref Public}
+  NatAddress: {Type: AWS::EC2::EIP, DependsOn: Attached, Properties: {Domain: vpc}}
+  Nat:
+    Type: AWS::EC2::NatGateway
+    Properties: {SubnetId: !Ref Public, AllocationId: !GetAtt NatAddress.AllocationId}
+  PrivateRoutes: {Type: AWS::EC2::RouteTable, Properties: {VpcId: !Ref Vpc}}
+  ThroughNat:
+    Type: AWS::EC2::Route
+    Properties: {RouteTableId: !Ref PrivateRoutes, DestinationCidrBlock: 0.0.0.0/0, NatGatewayId: !Ref Nat}
+  PrivateServed:
+    Type: AWS::EC2::SubnetRouteTableAssociation
+    Properties: {RouteTableId: !Ref PrivateRoutes, SubnetId: !Ref Private}
+  Group:
+    Type: AWS::EC2::SecurityGroup
+    Properties: {GroupDescription: web, VpcId: !Ref Vpc}
+  Web:
+    Type: AWS::EC2::Instance
+    DependsOn: PublicServed
+    Properties:
+      ImageId: IMAGE
+      InstanceType: KIND
+      NetworkInterfaces:
+        - {DeviceIndex: "0", SubnetId: !Ref Public, GroupSet: [!Ref Group], AssociatePublicIpAddress: true}
+  WebAddress: {Type: AWS::EC2::EIP, DependsOn: Attached, Properties: {InstanceId: !Ref Web}}
+Outputs:
+  Vpc: {Value: !Ref Vpc}
+  Web: {Value: !Ref Web}
+  Address: {Value: !GetAtt WebAddress.PublicIp}
+"""
+
+
+def test_a_network_with_public_and_private_subnets_comes_and_goes(lab: Lab) -> None:
+    cfn, stack = lab.chamber.client("cloudformation"), unique("network")
+    body = NETWORK.replace("IMAGE", lab.image).replace("KIND", lab.kind)
+    cfn.create_stack(StackName=stack, TemplateBody=body)
+    made = settled(cfn, stack, "stack_create_complete")
+    view = lab.view(made["Web"])
+    assert (view["VpcId"], view["PublicIpAddress"]) == (made["Vpc"], made["Address"])
+    assert view["PublicDnsName"].startswith(made["Web"])
+    tables = lab.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [made["Vpc"]]}])["RouteTables"]
+    assert sorted(len(one["Routes"]) for one in tables) == [1, 2, 2]
+    assert {route["State"] for one in tables for route in one["Routes"]} == {"active"}
+    cfn.delete_stack(StackName=stack)
+    waiter = cfn.get_waiter("stack_delete_complete")
+    waiter.config.delay, waiter.config.max_attempts = 0.1, 600
+    waiter.wait(StackName=stack)
+    with pytest.raises(ClientError):
+        lab.ec2.describe_vpcs(VpcIds=[made["Vpc"]])

@@ -1,8 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amazon EC2: instances as sandboxes, their metadata service, security groups, and the default VPC."""
+"""Amazon EC2: instances as sandboxes, their metadata service, security groups, and their networks."""
 
 from cloudchamber.contract.service import service
-from cloudchamber.services.ec2 import attributes, groups, images, instances, launch, network, profiles, resources, tags
+from cloudchamber.services.ec2 import (
+    addresses,
+    attributes,
+    groups,
+    images,
+    instances,
+    launch,
+    net_resources,
+    network,
+    profiles,
+    resources,
+    routing,
+    tags,
+    vpcs,
+)
 from cloudchamber.services.ec2.compute import Compute
 
 SERVICE = service(
@@ -13,9 +27,12 @@ SERVICE = service(
     profiles,
     groups,
     network,
+    vpcs,
+    routing,
+    addresses,
     images,
     tags,
-    resources=resources.TYPES,
+    resources=(*resources.TYPES, *net_resources.TYPES),
     part=Compute,
     facts=tags.facts,
 )

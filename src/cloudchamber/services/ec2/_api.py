@@ -16,6 +16,12 @@ AttachmentLimitType = Literal["shared", "dedicated"]
 
 AttachmentStatus = Literal["attaching", "attached", "detaching", "detached"]
 
+AutoProvisionZonesState = Literal["enabled", "disabled"]
+
+AutoScalingIpsState = Literal["enabled", "disabled"]
+
+AvailabilityMode = Literal["zonal", "regional"]
+
 AvailabilityZoneOptInStatus = Literal["opt-in-not-required", "opted-in", "not-opted-in"]
 
 AvailabilityZoneState = Literal["available", "information", "impaired", "unavailable", "constrained"]
@@ -29,6 +35,8 @@ BootModeType = Literal["legacy-bios", "uefi"]
 BootModeValues = Literal["legacy-bios", "uefi", "uefi-preferred"]
 
 CapacityReservationPreference = Literal["capacity-reservations-only", "open", "none"]
+
+ConnectivityType = Literal["private", "public"]
 
 DeviceType = Literal["ebs", "instance-store"]
 
@@ -117,6 +125,16 @@ MarketType = Literal["spot", "capacity-block", "interruptible-capacity-reservati
 
 MonitoringState = Literal["disabled", "disabling", "enabled", "pending"]
 
+NatGatewayAddressStatus = Literal["assigning", "unassigning", "associating", "disassociating", "succeeded", "failed"]
+
+NatGatewayApplianceModifyState = Literal["modifying", "completed", "failed"]
+
+NatGatewayApplianceState = Literal["attaching", "attached", "detaching", "detached", "attach-failed", "detach-failed"]
+
+NatGatewayApplianceType = Literal["network-firewall-proxy"]
+
+NatGatewayState = Literal["pending", "failed", "available", "deleting", "deleted"]
+
 NestedVirtualizationSpecification = Literal["enabled", "disabled"]
 
 NetworkCardInterfaceType = Literal["interface", "efa", "efa-only", "secondary"]
@@ -160,6 +178,14 @@ RebootMigrationSupport = Literal["unsupported", "supported"]
 
 RootDeviceType = Literal["ebs", "instance-store"]
 
+RouteOrigin = Literal["CreateRouteTable", "CreateRoute", "EnableVgwRoutePropagation", "Advertisement"]
+
+RouteState = Literal["active", "blackhole", "filtered"]
+
+RouteTableAssociationStateCode = Literal["associating", "associated", "disassociating", "disassociated", "failed"]
+
+RuleAction = Literal["allow", "deny"]
+
 SecondaryInterfaceStatus = Literal["available", "in-use"]
 
 SecondaryInterfaceType = Literal["secondary"]
@@ -194,9 +220,13 @@ VirtualizationType = Literal["hvm", "paravirtual"]
 
 VolumeType = Literal["standard", "io1", "io2", "gp2", "sc1", "st1", "gp3"]
 
+VpcAttributeName = Literal["enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics"]
+
 VpcCidrBlockStateCode = Literal["associating", "associated", "disassociating", "disassociated", "failing", "failed"]
 
 VpcEncryptionControlExclusionState = Literal["enabling", "enabled", "disabling", "disabled"]
+
+VpcEncryptionControlExclusionStateInput = Literal["enable", "disable"]
 
 VpcEncryptionControlMode = Literal["monitor", "enforce"]
 
@@ -234,9 +264,45 @@ class Address(TypedDict):
     PublicIp: NotRequired[str]
 
 
+class AllocateAddressRequest(TypedDict):
+    Domain: NotRequired[DomainType]
+    Address: NotRequired[str]
+    PublicIpv4Pool: NotRequired[str]
+    NetworkBorderGroup: NotRequired[str]
+    CustomerOwnedIpv4Pool: NotRequired[str]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    IpamPoolId: NotRequired[str]
+    DryRun: NotRequired[bool]
+
+
+class AllocateAddressResult(TypedDict):
+    AllocationId: NotRequired[str]
+    PublicIpv4Pool: NotRequired[str]
+    NetworkBorderGroup: NotRequired[str]
+    Domain: NotRequired[DomainType]
+    CustomerOwnedIp: NotRequired[str]
+    CustomerOwnedIpv4Pool: NotRequired[str]
+    CarrierIp: NotRequired[str]
+    PublicIp: NotRequired[str]
+
+
 class ApplicationStatusSummary(TypedDict):
     Status: NotRequired[SummaryStatus]
     ImpairedSince: NotRequired[datetime]
+
+
+class AssociateAddressRequest(TypedDict):
+    AllocationId: NotRequired[str]
+    InstanceId: NotRequired[str]
+    PublicIp: NotRequired[str]
+    DryRun: NotRequired[bool]
+    NetworkInterfaceId: NotRequired[str]
+    PrivateIpAddress: NotRequired[str]
+    AllowReassociation: NotRequired[bool]
+
+
+class AssociateAddressResult(TypedDict):
+    AssociationId: NotRequired[str]
 
 
 class AssociateIamInstanceProfileRequest(TypedDict):
@@ -246,6 +312,25 @@ class AssociateIamInstanceProfileRequest(TypedDict):
 
 class AssociateIamInstanceProfileResult(TypedDict):
     IamInstanceProfileAssociation: NotRequired[IamInstanceProfileAssociation]
+
+
+class AssociateRouteTableRequest(TypedDict):
+    GatewayId: NotRequired[str]
+    PublicIpv4Pool: NotRequired[str]
+    DryRun: NotRequired[bool]
+    SubnetId: NotRequired[str]
+    RouteTableId: str
+
+
+class AssociateRouteTableResult(TypedDict):
+    AssociationId: NotRequired[str]
+    AssociationState: NotRequired[RouteTableAssociationState]
+
+
+class AttachInternetGatewayRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    InternetGatewayId: str
+    VpcId: str
 
 
 class AttachmentEnaSrdSpecification(TypedDict):
@@ -317,6 +402,12 @@ class AvailabilityZone(TypedDict):
     Geography: NotRequired[list[AvailabilityZoneGeography]]
     SubGeography: NotRequired[list[AvailabilityZoneSubGeography]]
     State: NotRequired[AvailabilityZoneState]
+
+
+class AvailabilityZoneAddress(TypedDict):
+    AvailabilityZone: NotRequired[str]
+    AvailabilityZoneId: NotRequired[str]
+    AllocationIds: NotRequired[list[str]]
 
 
 class AvailabilityZoneGeography(TypedDict):
@@ -394,6 +485,80 @@ class CpuOptionsRequest(TypedDict):
     NestedVirtualization: NotRequired[NestedVirtualizationSpecification]
 
 
+class CreateDefaultVpcRequest(TypedDict):
+    DryRun: NotRequired[bool]
+
+
+class CreateDefaultVpcResult(TypedDict):
+    Vpc: NotRequired[Vpc]
+
+
+class CreateInternetGatewayRequest(TypedDict):
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    DryRun: NotRequired[bool]
+
+
+class CreateInternetGatewayResult(TypedDict):
+    InternetGateway: NotRequired[InternetGateway]
+
+
+class CreateNatGatewayRequest(TypedDict):
+    AvailabilityMode: NotRequired[AvailabilityMode]
+    AllocationId: NotRequired[str]
+    ClientToken: NotRequired[str]
+    DryRun: NotRequired[bool]
+    SubnetId: NotRequired[str]
+    VpcId: NotRequired[str]
+    AvailabilityZoneAddresses: NotRequired[list[AvailabilityZoneAddress]]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    ConnectivityType: NotRequired[ConnectivityType]
+    PrivateIpAddress: NotRequired[str]
+    SecondaryAllocationIds: NotRequired[list[str]]
+    SecondaryPrivateIpAddresses: NotRequired[list[str]]
+    SecondaryPrivateIpAddressCount: NotRequired[int]
+
+
+class CreateNatGatewayResult(TypedDict):
+    ClientToken: NotRequired[str]
+    NatGateway: NotRequired[NatGateway]
+
+
+class CreateRouteRequest(TypedDict):
+    DestinationPrefixListId: NotRequired[str]
+    VpcEndpointId: NotRequired[str]
+    TransitGatewayId: NotRequired[str]
+    LocalGatewayId: NotRequired[str]
+    CarrierGatewayId: NotRequired[str]
+    CoreNetworkArn: NotRequired[str]
+    OdbNetworkArn: NotRequired[str]
+    DryRun: NotRequired[bool]
+    RouteTableId: str
+    DestinationCidrBlock: NotRequired[str]
+    GatewayId: NotRequired[str]
+    DestinationIpv6CidrBlock: NotRequired[str]
+    EgressOnlyInternetGatewayId: NotRequired[str]
+    InstanceId: NotRequired[str]
+    NetworkInterfaceId: NotRequired[str]
+    VpcPeeringConnectionId: NotRequired[str]
+    NatGatewayId: NotRequired[str]
+
+
+class CreateRouteResult(TypedDict):
+    Return: NotRequired[bool]
+
+
+class CreateRouteTableRequest(TypedDict):
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    ClientToken: NotRequired[str]
+    DryRun: NotRequired[bool]
+    VpcId: str
+
+
+class CreateRouteTableResult(TypedDict):
+    RouteTable: NotRequired[RouteTable]
+    ClientToken: NotRequired[str]
+
+
 class CreateSecurityGroupRequest(TypedDict):
     Description: str
     GroupName: str
@@ -408,10 +573,50 @@ class CreateSecurityGroupResult(TypedDict):
     SecurityGroupArn: NotRequired[str]
 
 
+class CreateSubnetRequest(TypedDict):
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    AvailabilityZone: NotRequired[str]
+    AvailabilityZoneId: NotRequired[str]
+    CidrBlock: NotRequired[str]
+    Ipv6CidrBlock: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    VpcId: str
+    Ipv6Native: NotRequired[bool]
+    Ipv4IpamPoolId: NotRequired[str]
+    Ipv4NetmaskLength: NotRequired[int]
+    Ipv6IpamPoolId: NotRequired[str]
+    Ipv6NetmaskLength: NotRequired[int]
+    DryRun: NotRequired[bool]
+
+
+class CreateSubnetResult(TypedDict):
+    Subnet: NotRequired[Subnet]
+
+
 class CreateTagsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Resources: list[str]
     Tags: list[Tag]
+
+
+class CreateVpcRequest(TypedDict):
+    CidrBlock: NotRequired[str]
+    Ipv6Pool: NotRequired[str]
+    Ipv6CidrBlock: NotRequired[str]
+    Ipv4IpamPoolId: NotRequired[str]
+    Ipv4NetmaskLength: NotRequired[int]
+    Ipv6IpamPoolId: NotRequired[str]
+    Ipv6NetmaskLength: NotRequired[int]
+    Ipv6CidrBlockNetworkBorderGroup: NotRequired[str]
+    VpcEncryptionControl: NotRequired[VpcEncryptionControlConfiguration]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    DryRun: NotRequired[bool]
+    InstanceTenancy: NotRequired[Tenancy]
+    AmazonProvidedIpv6CidrBlock: NotRequired[bool]
+
+
+class CreateVpcResult(TypedDict):
+    Vpc: NotRequired[Vpc]
 
 
 class CreditSpecificationRequest(TypedDict):
@@ -422,6 +627,33 @@ class DefaultConnectionTrackingConfiguration(TypedDict):
     DefaultTcpEstablishedTimeout: NotRequired[int]
     DefaultUdpTimeout: NotRequired[int]
     DefaultUdpStreamTimeout: NotRequired[int]
+
+
+class DeleteInternetGatewayRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    InternetGatewayId: str
+
+
+class DeleteNatGatewayRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    NatGatewayId: str
+
+
+class DeleteNatGatewayResult(TypedDict):
+    NatGatewayId: NotRequired[str]
+
+
+class DeleteRouteRequest(TypedDict):
+    DestinationPrefixListId: NotRequired[str]
+    DryRun: NotRequired[bool]
+    RouteTableId: str
+    DestinationCidrBlock: NotRequired[str]
+    DestinationIpv6CidrBlock: NotRequired[str]
+
+
+class DeleteRouteTableRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    RouteTableId: str
 
 
 class DeleteSecurityGroupRequest(TypedDict):
@@ -435,10 +667,20 @@ class DeleteSecurityGroupResult(TypedDict):
     GroupId: NotRequired[str]
 
 
+class DeleteSubnetRequest(TypedDict):
+    SubnetId: str
+    DryRun: NotRequired[bool]
+
+
 class DeleteTagsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Resources: list[str]
     Tags: NotRequired[list[Tag]]
+
+
+class DeleteVpcRequest(TypedDict):
+    VpcId: str
+    DryRun: NotRequired[bool]
 
 
 class DescribeAddressesRequest(TypedDict):
@@ -462,6 +704,19 @@ class DescribeAvailabilityZonesRequest(TypedDict):
 
 class DescribeAvailabilityZonesResult(TypedDict):
     AvailabilityZones: NotRequired[list[AvailabilityZone]]
+
+
+class DescribeDhcpOptionsRequest(TypedDict):
+    DhcpOptionsIds: NotRequired[list[str]]
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeDhcpOptionsResult(TypedDict):
+    NextToken: NotRequired[str]
+    DhcpOptions: NotRequired[list[DhcpOptions]]
 
 
 class DescribeIamInstanceProfileAssociationsRequest(TypedDict):
@@ -542,6 +797,45 @@ class DescribeInstancesResult(TypedDict):
     Reservations: NotRequired[list[Reservation]]
 
 
+class DescribeInternetGatewaysRequest(TypedDict):
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+    InternetGatewayIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeInternetGatewaysResult(TypedDict):
+    InternetGateways: NotRequired[list[InternetGateway]]
+    NextToken: NotRequired[str]
+
+
+class DescribeNatGatewaysRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    Filter: NotRequired[list[Filter]]
+    MaxResults: NotRequired[int]
+    NatGatewayIds: NotRequired[list[str]]
+    NextToken: NotRequired[str]
+
+
+class DescribeNatGatewaysResult(TypedDict):
+    NatGateways: NotRequired[list[NatGateway]]
+    NextToken: NotRequired[str]
+
+
+class DescribeNetworkAclsRequest(TypedDict):
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+    NetworkAclIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeNetworkAclsResult(TypedDict):
+    NetworkAcls: NotRequired[list[NetworkAcl]]
+    NextToken: NotRequired[str]
+
+
 class DescribeNetworkInterfacesRequest(TypedDict):
     NextToken: NotRequired[str]
     MaxResults: NotRequired[int]
@@ -565,6 +859,19 @@ class DescribeRegionsRequest(TypedDict):
 
 class DescribeRegionsResult(TypedDict):
     Regions: NotRequired[list[Region]]
+
+
+class DescribeRouteTablesRequest(TypedDict):
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+    RouteTableIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeRouteTablesResult(TypedDict):
+    RouteTables: NotRequired[list[RouteTable]]
+    NextToken: NotRequired[str]
 
 
 class DescribeSecurityGroupRulesRequest(TypedDict):
@@ -619,6 +926,19 @@ class DescribeTagsResult(TypedDict):
     Tags: NotRequired[list[TagDescription]]
 
 
+class DescribeVpcAttributeRequest(TypedDict):
+    Attribute: VpcAttributeName
+    VpcId: str
+    DryRun: NotRequired[bool]
+
+
+class DescribeVpcAttributeResult(TypedDict):
+    EnableDnsHostnames: NotRequired[AttributeBooleanValue]
+    EnableDnsSupport: NotRequired[AttributeBooleanValue]
+    EnableNetworkAddressUsageMetrics: NotRequired[AttributeBooleanValue]
+    VpcId: NotRequired[str]
+
+
 class DescribeVpcsRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
     VpcIds: NotRequired[list[str]]
@@ -632,12 +952,41 @@ class DescribeVpcsResult(TypedDict):
     Vpcs: NotRequired[list[Vpc]]
 
 
+class DetachInternetGatewayRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    InternetGatewayId: str
+    VpcId: str
+
+
+class DhcpConfiguration(TypedDict):
+    Key: NotRequired[str]
+    Values: NotRequired[list[AttributeValue]]
+
+
+class DhcpOptions(TypedDict):
+    OwnerId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    DhcpOptionsId: NotRequired[str]
+    DhcpConfigurations: NotRequired[list[DhcpConfiguration]]
+
+
+class DisassociateAddressRequest(TypedDict):
+    AssociationId: NotRequired[str]
+    PublicIp: NotRequired[str]
+    DryRun: NotRequired[bool]
+
+
 class DisassociateIamInstanceProfileRequest(TypedDict):
     AssociationId: str
 
 
 class DisassociateIamInstanceProfileResult(TypedDict):
     IamInstanceProfileAssociation: NotRequired[IamInstanceProfileAssociation]
+
+
+class DisassociateRouteTableRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    AssociationId: str
 
 
 class DiskInfo(TypedDict):
@@ -844,6 +1193,11 @@ class IamInstanceProfileAssociation(TypedDict):
 class IamInstanceProfileSpecification(TypedDict):
     Arn: NotRequired[str]
     Name: NotRequired[str]
+
+
+class IcmpTypeCode(TypedDict):
+    Code: NotRequired[int]
+    Type: NotRequired[int]
 
 
 class Image(TypedDict):
@@ -1283,6 +1637,18 @@ class InstanceTypeSpecification(TypedDict):
     UnsupportedInstanceTypes: NotRequired[list[InstanceTypeItem]]
 
 
+class InternetGateway(TypedDict):
+    Attachments: NotRequired[list[InternetGatewayAttachment]]
+    InternetGatewayId: NotRequired[str]
+    OwnerId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class InternetGatewayAttachment(TypedDict):
+    State: NotRequired[AttachmentStatus]
+    VpcId: NotRequired[str]
+
+
 class IpPermission(TypedDict):
     IpProtocol: NotRequired[str]
     FromPort: NotRequired[int]
@@ -1389,9 +1755,100 @@ class ModifyInstanceMetadataOptionsResult(TypedDict):
     InstanceMetadataOptions: NotRequired[InstanceMetadataOptionsResponse]
 
 
+class ModifySubnetAttributeRequest(TypedDict):
+    AssignIpv6AddressOnCreation: NotRequired[AttributeBooleanValue]
+    MapPublicIpOnLaunch: NotRequired[AttributeBooleanValue]
+    SubnetId: str
+    MapCustomerOwnedIpOnLaunch: NotRequired[AttributeBooleanValue]
+    CustomerOwnedIpv4Pool: NotRequired[str]
+    EnableDns64: NotRequired[AttributeBooleanValue]
+    PrivateDnsHostnameTypeOnLaunch: NotRequired[HostnameType]
+    EnableResourceNameDnsARecordOnLaunch: NotRequired[AttributeBooleanValue]
+    EnableResourceNameDnsAAAARecordOnLaunch: NotRequired[AttributeBooleanValue]
+    EnableLniAtDeviceIndex: NotRequired[int]
+    DisableLniAtDeviceIndex: NotRequired[AttributeBooleanValue]
+
+
+class ModifyVpcAttributeRequest(TypedDict):
+    EnableDnsHostnames: NotRequired[AttributeBooleanValue]
+    EnableDnsSupport: NotRequired[AttributeBooleanValue]
+    VpcId: str
+    EnableNetworkAddressUsageMetrics: NotRequired[AttributeBooleanValue]
+
+
 class Monitoring(TypedDict):
     MetricCategoryIds: NotRequired[list[str]]
     State: NotRequired[MonitoringState]
+
+
+class NatGateway(TypedDict):
+    CreateTime: NotRequired[datetime]
+    DeleteTime: NotRequired[datetime]
+    FailureCode: NotRequired[str]
+    FailureMessage: NotRequired[str]
+    NatGatewayAddresses: NotRequired[list[NatGatewayAddress]]
+    NatGatewayId: NotRequired[str]
+    ProvisionedBandwidth: NotRequired[ProvisionedBandwidth]
+    State: NotRequired[NatGatewayState]
+    SubnetId: NotRequired[str]
+    VpcId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    ConnectivityType: NotRequired[ConnectivityType]
+    AvailabilityMode: NotRequired[AvailabilityMode]
+    AutoScalingIps: NotRequired[AutoScalingIpsState]
+    AutoProvisionZones: NotRequired[AutoProvisionZonesState]
+    AttachedAppliances: NotRequired[list[NatGatewayAttachedAppliance]]
+    RouteTableId: NotRequired[str]
+
+
+class NatGatewayAddress(TypedDict):
+    AllocationId: NotRequired[str]
+    NetworkInterfaceId: NotRequired[str]
+    PrivateIp: NotRequired[str]
+    PublicIp: NotRequired[str]
+    AssociationId: NotRequired[str]
+    IsPrimary: NotRequired[bool]
+    FailureMessage: NotRequired[str]
+    Status: NotRequired[NatGatewayAddressStatus]
+    AvailabilityZone: NotRequired[str]
+    AvailabilityZoneId: NotRequired[str]
+
+
+class NatGatewayAttachedAppliance(TypedDict):
+    Type: NotRequired[NatGatewayApplianceType]
+    ApplianceArn: NotRequired[str]
+    VpcEndpointId: NotRequired[str]
+    AttachmentState: NotRequired[NatGatewayApplianceState]
+    ModificationState: NotRequired[NatGatewayApplianceModifyState]
+    FailureCode: NotRequired[str]
+    FailureMessage: NotRequired[str]
+
+
+class NetworkAcl(TypedDict):
+    Associations: NotRequired[list[NetworkAclAssociation]]
+    Entries: NotRequired[list[NetworkAclEntry]]
+    IsDefault: NotRequired[bool]
+    NetworkAclId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    VpcId: NotRequired[str]
+    OwnerId: NotRequired[str]
+
+
+class NetworkAclAssociation(TypedDict):
+    NetworkAclAssociationId: NotRequired[str]
+    NetworkAclId: NotRequired[str]
+    SubnetId: NotRequired[str]
+
+
+class NetworkAclEntry(TypedDict):
+    CidrBlock: NotRequired[str]
+    Egress: NotRequired[bool]
+    IcmpTypeCode: NotRequired[IcmpTypeCode]
+    Ipv6CidrBlock: NotRequired[str]
+    PortRange: NotRequired[PortRange]
+    Protocol: NotRequired[str]
+    RuleAction: NotRequired[RuleAction]
+    RuleNumber: NotRequired[int]
 
 
 class NetworkCardInfo(TypedDict):
@@ -1558,6 +2015,11 @@ class PlacementGroupInfo(TypedDict):
     SupportedStrategies: NotRequired[list[PlacementGroupStrategy]]
 
 
+class PortRange(TypedDict):
+    From: NotRequired[int]
+    To: NotRequired[int]
+
+
 class PrefixListId(TypedDict):
     Description: NotRequired[str]
     PrefixListId: NotRequired[str]
@@ -1598,6 +2060,18 @@ class ProductCode(TypedDict):
     ProductCodeType: NotRequired[ProductCodeValues]
 
 
+class PropagatingVgw(TypedDict):
+    GatewayId: NotRequired[str]
+
+
+class ProvisionedBandwidth(TypedDict):
+    ProvisionTime: NotRequired[datetime]
+    Provisioned: NotRequired[str]
+    RequestTime: NotRequired[datetime]
+    Requested: NotRequired[str]
+    Status: NotRequired[str]
+
+
 class PublicIpDnsNameOptions(TypedDict):
     DnsHostnameType: NotRequired[str]
     PublicIpv4DnsName: NotRequired[str]
@@ -1629,6 +2103,13 @@ class RegionGeography(TypedDict):
     Name: NotRequired[str]
 
 
+class ReleaseAddressRequest(TypedDict):
+    AllocationId: NotRequired[str]
+    PublicIp: NotRequired[str]
+    NetworkBorderGroup: NotRequired[str]
+    DryRun: NotRequired[bool]
+
+
 class ReplaceIamInstanceProfileAssociationRequest(TypedDict):
     IamInstanceProfile: IamInstanceProfileSpecification
     AssociationId: str
@@ -1636,6 +2117,38 @@ class ReplaceIamInstanceProfileAssociationRequest(TypedDict):
 
 class ReplaceIamInstanceProfileAssociationResult(TypedDict):
     IamInstanceProfileAssociation: NotRequired[IamInstanceProfileAssociation]
+
+
+class ReplaceRouteRequest(TypedDict):
+    DestinationPrefixListId: NotRequired[str]
+    VpcEndpointId: NotRequired[str]
+    LocalTarget: NotRequired[bool]
+    TransitGatewayId: NotRequired[str]
+    LocalGatewayId: NotRequired[str]
+    CarrierGatewayId: NotRequired[str]
+    CoreNetworkArn: NotRequired[str]
+    OdbNetworkArn: NotRequired[str]
+    DryRun: NotRequired[bool]
+    RouteTableId: str
+    DestinationCidrBlock: NotRequired[str]
+    GatewayId: NotRequired[str]
+    DestinationIpv6CidrBlock: NotRequired[str]
+    EgressOnlyInternetGatewayId: NotRequired[str]
+    InstanceId: NotRequired[str]
+    NetworkInterfaceId: NotRequired[str]
+    VpcPeeringConnectionId: NotRequired[str]
+    NatGatewayId: NotRequired[str]
+
+
+class ReplaceRouteTableAssociationRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    AssociationId: str
+    RouteTableId: str
+
+
+class ReplaceRouteTableAssociationResult(TypedDict):
+    NewAssociationId: NotRequired[str]
+    AssociationState: NotRequired[RouteTableAssociationState]
 
 
 class Reservation(TypedDict):
@@ -1697,6 +2210,52 @@ class RevokedSecurityGroupRule(TypedDict):
     PrefixListId: NotRequired[str]
     ReferencedGroupId: NotRequired[str]
     Description: NotRequired[str]
+
+
+class Route(TypedDict):
+    DestinationCidrBlock: NotRequired[str]
+    DestinationIpv6CidrBlock: NotRequired[str]
+    DestinationPrefixListId: NotRequired[str]
+    EgressOnlyInternetGatewayId: NotRequired[str]
+    GatewayId: NotRequired[str]
+    InstanceId: NotRequired[str]
+    InstanceOwnerId: NotRequired[str]
+    NatGatewayId: NotRequired[str]
+    TransitGatewayId: NotRequired[str]
+    LocalGatewayId: NotRequired[str]
+    CarrierGatewayId: NotRequired[str]
+    NetworkInterfaceId: NotRequired[str]
+    Origin: NotRequired[RouteOrigin]
+    State: NotRequired[RouteState]
+    VpcPeeringConnectionId: NotRequired[str]
+    CoreNetworkArn: NotRequired[str]
+    OdbNetworkArn: NotRequired[str]
+    IpAddress: NotRequired[str]
+
+
+class RouteTable(TypedDict):
+    Associations: NotRequired[list[RouteTableAssociation]]
+    PropagatingVgws: NotRequired[list[PropagatingVgw]]
+    RouteTableId: NotRequired[str]
+    Routes: NotRequired[list[Route]]
+    Tags: NotRequired[list[Tag]]
+    VpcId: NotRequired[str]
+    OwnerId: NotRequired[str]
+
+
+class RouteTableAssociation(TypedDict):
+    Main: NotRequired[bool]
+    RouteTableAssociationId: NotRequired[str]
+    RouteTableId: NotRequired[str]
+    SubnetId: NotRequired[str]
+    GatewayId: NotRequired[str]
+    PublicIpv4Pool: NotRequired[str]
+    AssociationState: NotRequired[RouteTableAssociationState]
+
+
+class RouteTableAssociationState(TypedDict):
+    State: NotRequired[RouteTableAssociationStateCode]
+    StatusMessage: NotRequired[str]
 
 
 class RunInstancesMonitoringEnabled(TypedDict):
@@ -1948,6 +2507,20 @@ class VpcEncryptionControl(TypedDict):
     StateMessage: NotRequired[str]
     ResourceExclusions: NotRequired[VpcEncryptionControlExclusions]
     Tags: NotRequired[list[Tag]]
+
+
+class VpcEncryptionControlConfiguration(TypedDict):
+    Mode: VpcEncryptionControlMode
+    InternetGatewayExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    EgressOnlyInternetGatewayExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    NatGatewayExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    VirtualPrivateGatewayExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    VpcPeeringExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    LambdaExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    VpcLatticeExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    ElasticFileSystemExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    GlobalAcceleratorExclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
+    ApiGatewayV2Exclusion: NotRequired[VpcEncryptionControlExclusionStateInput]
 
 
 class VpcEncryptionControlExclusion(TypedDict):

@@ -72,7 +72,8 @@ async def modify_instance_attribute(call: Call, request: Mapping[str, Any]) -> d
     Source: Amazon EC2 API Reference, ModifyInstanceAttribute.
     """
     name, value = _one(request)
-    values = _columns(call, name, value)
+    instance = wanted(look(call), [request["InstanceId"]])[0]
+    values = _columns(call, instance.vpc_id, name, value)
 
     def change(tx: Tx) -> None:
         row = wanted(views.region(tx, call.account, call.region, call.now.timestamp()), [request["InstanceId"]])[0]
@@ -106,11 +107,11 @@ def _one(request: Mapping[str, Any]) -> tuple[str, Any]:
     return next(iter(given.items()))
 
 
-def _columns(call: Call, name: str, value: Any) -> dict[str, object]:
+def _columns(call: Call, vpc_id: str, name: str, value: Any) -> dict[str, object]:
     if name == "Groups":
         if not value:
             raise errors.MissingParameter("The request must contain the parameter groupId")
-        return {"groups": launch.resolve_groups(call, value)}
+        return {"groups": launch.resolve_groups(call, vpc_id, value)}
     inner = value.get("Value")
     if name in _BOOLEANS:
         return {_BOOLEANS[name]: bool(inner)}

@@ -35,6 +35,8 @@ def takes(*members: str) -> Callable[[Run], Run]:
             refuse("", request, known)
             if request.get("DryRun"):
                 raise errors.DryRunOperation
+            # Why here: whatever is asked of a region, its default VPC is there.
+            await call.doors.parts["ec2"].ensure_defaults(call.account, call.region)
             return await run(call, request)
 
         return checked
@@ -115,6 +117,22 @@ def _admits(view: Mapping[str, Any], name: str, values: Sequence[str], paths: Ma
     else:
         have = pick(view, paths[name])
     return any(matches(pattern, value) for pattern in values for value in have)
+
+
+def same(view: dict[str, Any]) -> Mapping[str, Any]:
+    """A row that is what is shown of it."""
+    return view
+
+
+def named(
+    rows: list[dict[str, Any]], key: str, given: Sequence[str], missing: Callable[[str], errors.Ec2Error]
+) -> list[dict[str, Any]]:
+    """The rows with these ids, all of them for none; or the error for the first that is not there."""
+    known = {row[key] for row in rows}
+    for one in given:
+        if one not in known:
+            raise missing(one)
+    return [row for row in rows if not given or row[key] in given]
 
 
 def page(

@@ -8,25 +8,22 @@ it was. A running instance outlives the chamber; its calls wait in the listeners
 from __future__ import annotations
 
 import asyncio
-import base64
 import inspect
-import json
 import logging
 import os
 import platform
 import shutil
-import sys
-import sysconfig
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
-from cloudchamber.sandbox.spec import Exit, Limits, Listener, SandboxSpec
-from cloudchamber.services.ec2 import catalog, errors, host, lifecycle, names, tables, truststore
+from cloudchamber.sandbox.spec import Exit, Listener
+from cloudchamber.services.ec2 import boot, catalog, errors, host, lifecycle, nets, tables, truststore
+from cloudchamber.services.ec2.entrance import Entrance
 from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.opened import Closed, Open
+from cloudchamber.services.ec2.resolver import Resolver
+from cloudchamber.services.ec2.traffic import Traffic
 from cloudchamber.services.ec2.web import Web
 
 if TYPE_CHECKING:
@@ -35,16 +32,15 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.sandbox.sandboxes import Sandbox
+    from cloudchamber.sandbox.spec import SandboxSpec
     from cloudchamber.store.database import Tx
 
 _log = logging.getLogger(__name__)
-_GUEST = Path(__file__).resolve().parent / "guest"
 _STOP_GRACE_S = 10.0
 _AGAIN_S = 5.0
 """When an end that failed is tried again."""
 _REBOOT_EXIT = 64
 """Exit code by which the first process asks to be started again (`reboot` inside)."""
-_PIDS = 2048
 _WALLS = ("ns-root", "ns-user")
 """Sandbox modes in which an instance has files, processes and ports of its own."""
 
@@ -72,12 +68,18 @@ class Compute:
         self._imds = Imds(doors)
         self._truststore = truststore.Truststore(doors)
         self._filters = Filters(doors)
+        self._furnished: set[tuple[str, str]] = set()
+        self._resolver = Resolver(doors)
+        self._traffic = Traffic(doors, self, self._filters)
+        self._entrance = Entrance(doors, self)
         self.web = Web(doors, self)
 
     async def start(self) -> None:
         """Find running instances again, finish what was under way, open the HTTPS front."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self.ensure_default_group(self._doors.account, self._doors.region)
+        places = self._doors.database.read(tables.places) | {(self._doors.account, self._doors.region)}
+        for account, region in places:
+            await self.ensure_defaults(account, region)
         await self.web.start()
         restarted = host.restarted(self._folder / "boot-id")
         for row in self._doors.database.read(tables.all_instances):
@@ -94,6 +96,7 @@ class Compute:
         await asyncio.gather(*tasks, return_exceptions=True)
         for opened in self._open.values():
             opened.close()
+        self._entrance.stop()
         await self.web.stop()
 
     async def halt(self) -> None:
@@ -119,29 +122,20 @@ class Compute:
                     "kind": "instance",
                     "id": row.id,
                     "state": row.state,
-                    "detail": f"{row.type} {row.private_ip} {detail}",
+                    "detail": " ".join([row.type, row.private_ip, *self._entrance.at(row.id), detail]),
                     "url": self.web.address_of(row.id) if row.state == "running" else "",
                 }
             )
         return rows
 
-    async def ensure_default_group(self, account: str, region: str) -> None:
-        """Make the default security group of a region, once."""
-        identifier = names.default_group_id(account, region)
-        if self._doors.database.read(lambda db: tables.group(db, identifier)) is not None:
+    async def ensure_defaults(self, account: str, region: str) -> None:
+        """Make the default VPC of a region with all that is in it, once."""
+        place = (account, region)
+        if place in self._furnished:
             return
-
-        def change(tx: Tx) -> None:
-            if tables.group(tx, identifier) is None:
-                tables.insert_group(
-                    tx, tables.Group(identifier, account, region, "default", "default VPC security group")
-                )
-                rule = names.stable_id("sgr", identifier, "in")
-                tables.insert_rule(tx, tables.Rule(rule, identifier, False, "-1", -1, -1, "", identifier))
-                rule = names.stable_id("sgr", identifier, "out")
-                tables.insert_rule(tx, tables.Rule(rule, identifier, True, "-1", -1, -1, "0.0.0.0/0", ""))
-
-        await self._doors.database.write(change)
+        if not self._doors.database.read(lambda db: nets.have_defaults(db, account, region)):
+            await self._doors.database.write(lambda tx: nets.make_defaults(tx, account, region))
+        self._furnished.add(place)
 
     # What operations ask
 
@@ -199,6 +193,7 @@ class Compute:
 
     async def rules_changed(self) -> None:
         """Groups, rules or members changed: returns when every running instance's packet filter follows."""
+        self.addresses_changed()
         await self._filters.apply({one: opened.sandbox for one, opened in self._open.items()})
         front = self._doors.parts["front"]
         for instance_id, opened in list(self._open.items()):
@@ -206,6 +201,10 @@ class Compute:
             if row is not None:
                 refuse = None if self._filters.lets_out(row) else partial(self._filters.no_services, row)
                 await opened.lead_to_services(partial(front.serve, peer=row.private_ip), refuse)
+
+    def addresses_changed(self) -> None:
+        """Public addresses are somebody else's now: what listens there follows."""
+        self._entrance.follow(list(self._open))
 
     # What the databases ask
 
@@ -320,65 +319,13 @@ class Compute:
         _log.info("%s runs: %s", row.id, self.web.address_of(row.id))
 
     def _spec(self, row: tables.Instance) -> SandboxSpec:
-        kind = catalog.TYPES[row.type]
-        endpoints = [_listener(one) for one in self._endpoints()]
-        port = urlsplit(self._doors.endpoint).port or 80
-        subnet = next(one for one in names.subnets(row.account, row.region) if one.id == row.subnet_id)
-        private_dns = names.private_dns(row.private_ip, row.region)
-        boot = {
-            "mode": self._doors.sandboxes.mode,
-            "instance_id": row.id,
-            "user_data": base64.b64encode(row.user_data).decode(),
-            "region": row.region,
-            "endpoint": self._doors.endpoint,
-            "type": row.type,
-            "vcpus": kind.vcpus,
-            "memory_mib": kind.memory_mib,
-            "private_ip": row.private_ip,
-        }
-        env = {
-            "PATH": os.pathsep.join(
-                [
-                    str(_GUEST / "bin"),
-                    sysconfig.get_path("scripts"),
-                    "/usr/local/sbin",
-                    "/usr/local/bin",
-                    "/usr/sbin",
-                    "/usr/bin",
-                    "/sbin",
-                    "/bin",
-                ]
-            ),
-            "HOME": "/root",
-            "USER": "root",
-            "LANG": "C.UTF-8",
-            "AWS_ENDPOINT_URL": "http://${listener:endpoint}",
-            "AWS_REGION": row.region,
-            "AWS_DEFAULT_REGION": row.region,
-            "CLOUDCHAMBER_BOOT": base64.b64encode(json.dumps(boot).encode()).decode(),
-        }
-        return SandboxSpec(
-            id=row.id,
-            folder=self._folder / row.id,
-            program=(sys.executable, "-I", "-S", str(_GUEST / "init.py")),
-            env=env,
-            hostname=private_dns.partition(".")[0],
-            private_ip=row.private_ip,
-            subnet=subnet.cidr,
-            hosts={private_dns: row.private_ip, truststore.NAME: truststore.ADDRESS},
-            listeners=(
-                Listener("imds", "169.254.169.254", 80, "router"),
-                Listener("truststore", truststore.ADDRESS, 443, "router"),
-                Listener("endpoint", "127.0.0.1", port),
-                *endpoints,
-            ),
-            volume=self._folder / row.id / "vol",
-            limits=Limits(memory_bytes=kind.memory_mib * 1024 * 1024, vcpus=float(kind.vcpus), pids=_PIDS),
-            rules=self._filters.of(row),
-            detached=True,
-            ca_pem=self._doors.authority.certificate_pem,
-            ptrace=True,
-        )
+        subnet = self._doors.database.read(lambda db: nets.find(db, nets.Subnet, row.subnet_id))
+        if subnet is None:
+            raise OSError(f"its subnet {row.subnet_id} is gone")
+        return boot.spec(
+            self._doors, row, subnet, folder=self._folder / row.id, rules=self._filters.of(row),
+            further=[_listener(one) for one in self._endpoints()],
+        )  # fmt: skip
 
     async def _serve(self, row: tables.Instance, sandbox: Sandbox) -> None:
         opened = self._open[row.id] = Open(sandbox)
@@ -386,6 +333,11 @@ class Compute:
             opened.served["imds"] = await self._imds.serve(sandbox.listeners["imds"], row.id)
         if "truststore" in sandbox.listeners:
             opened.served["truststore"] = await self._truststore.serve(sandbox.listeners["truststore"])
+        # Why copies: who reads a socket must know when it is closed, and the sandbox closes its own at its end.
+        if "names" in sandbox.listeners:
+            opened.served["names"] = self._resolver.serve(sandbox.listeners["names"].dup(), row.id)
+        if "outbound" in sandbox.listeners:
+            opened.served["outbound"] = self._traffic.serve(sandbox.listeners["outbound"].dup(), row.id)
         await self.rules_changed()
         for endpoint in self._endpoints():
             await self._add_endpoint(row.id, endpoint)
@@ -426,6 +378,7 @@ class Compute:
             self._filters.forget(instance_id)
             opened.watch = None
             opened.close()
+            self.addresses_changed()
             await self._ended(instance_id, ended)
 
     async def _ended(self, instance_id: str, ended: Exit) -> None:
@@ -463,6 +416,7 @@ class Compute:
         self._filters.forget(row.id)
         if opened is not None:
             opened.close()
+            self.addresses_changed()
             sandbox: Sandbox | None = opened.sandbox
         else:
             sandbox = await self._doors.sandboxes.attach(self._folder / row.id)

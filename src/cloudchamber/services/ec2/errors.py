@@ -231,3 +231,153 @@ class TagLimitExceeded(Ec2Error):
     """More than 50 tags."""
 
     code = "TagLimitExceeded"
+
+
+class InvalidRouteTableIDNotFound(Ec2Error):
+    """No such route table."""
+
+    code = "InvalidRouteTableID.NotFound"
+
+
+class InvalidInternetGatewayIDNotFound(Ec2Error):
+    """No such internet gateway."""
+
+    code = "InvalidInternetGatewayID.NotFound"
+
+
+class NatGatewayNotFound(Ec2Error):
+    """No such NAT gateway."""
+
+    code = "NatGatewayNotFound"
+
+
+class InvalidAllocationIDNotFound(Ec2Error):
+    """No such allocation of an address."""
+
+    code = "InvalidAllocationID.NotFound"
+
+
+class InvalidAddressNotFound(Ec2Error):
+    """No such Elastic IP address."""
+
+    code = "InvalidAddress.NotFound"
+
+
+class AddressLimitExceeded(Ec2Error):
+    """No more addresses."""
+
+    code = "AddressLimitExceeded"
+
+
+class InvalidVpcRange(Ec2Error):
+    """Not a block that a VPC may have."""
+
+    code = "InvalidVpc.Range"
+
+
+class InvalidSubnetRange(Ec2Error):
+    """Not a block within the VPC."""
+
+    code = "InvalidSubnet.Range"
+
+
+class InvalidSubnetConflict(Ec2Error):
+    """The block overlaps that of another subnet."""
+
+    code = "InvalidSubnet.Conflict"
+
+
+class VpcLimitExceeded(Ec2Error):
+    """More VPCs than a region may have."""
+
+    code = "VpcLimitExceeded"
+
+
+class DefaultVpcAlreadyExists(Ec2Error):
+    """There is a default VPC."""
+
+    code = "DefaultVpcAlreadyExists"
+
+
+class InvalidRouteNotFound(Ec2Error):
+    """No such route."""
+
+    code = "InvalidRoute.NotFound"
+
+
+class RouteAlreadyExists(Ec2Error):
+    """A route to that block exists."""
+
+    code = "RouteAlreadyExists"
+
+
+class InvalidGatewayIDNotFound(Ec2Error):
+    """No such gateway."""
+
+    code = "InvalidGatewayID.NotFound"
+
+
+class InvalidNatGatewayIDNotFound(Ec2Error):
+    """No such NAT gateway, said of a route."""
+
+    code = "InvalidNatGatewayID.NotFound"
+
+
+class GatewayNotAttached(Ec2Error):
+    """The gateway is not attached to that VPC."""
+
+    code = "Gateway.NotAttached"
+
+
+class ResourceAlreadyAssociated(Ec2Error):
+    """It is associated already."""
+
+    code = "Resource.AlreadyAssociated"
+
+
+class SubnetLimitExceeded(Ec2Error):
+    """More subnets than a VPC may have."""
+
+    code = "SubnetLimitExceeded"
+
+
+class RouteLimitExceeded(Ec2Error):
+    """More routes than a table may have."""
+
+    code = "RouteLimitExceeded"
+
+
+class InvalidNetworkAclIDNotFound(Ec2Error):
+    """No such network ACL."""
+
+    code = "InvalidNetworkAclID.NotFound"
+
+
+class InvalidDhcpOptionIDNotFound(Ec2Error):
+    """No such set of DHCP options."""
+
+    code = "InvalidDhcpOptionID.NotFound"
+
+
+class AuthFailure(Ec2Error):
+    """Not the caller's to change."""
+
+    code = "AuthFailure"
+
+
+class InvalidParameter(Ec2Error):
+    """A parameter does not fit the others."""
+
+    code = "InvalidParameter"
+
+
+class VPCIdNotSpecified(Ec2Error):
+    """There is no default VPC, and none was named."""
+
+    code = "VPCIdNotSpecified"
+
+
+class MissingInput(Ec2Error):
+    """Something is missing that only the caller can choose."""
+
+    code = "MissingInput"

@@ -9,12 +9,13 @@ Source: Amazon VPC User Guide, Security groups; Amazon EC2 User Guide, Security 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudchamber.sandbox.spec import Rule
-from cloudchamber.services.ec2 import permissions, tables
+from cloudchamber.services.ec2 import nets, permissions, tables
 from cloudchamber.track.track import Segment, Trace, segment_id
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _REFUSALS_A_MINUTE = 30
 """Refused connections of one instance that get a segment of their own; more would be the same again."""
-_SOMEWHERE_IN_THE_VPC = "172.31.255.254"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,12 @@ def inbound(rules: Sequence[tables.Rule], groups: Sequence[str], port: int, sour
     return Verdict(
         None,
         f"no ingress rule of {', '.join(groups) or 'no group'} lets {source} connect to tcp/{port}",
-        _authorize("ingress", groups, port, f"--cidr {cidr}"),
+        authorize_with("ingress", groups, port, f"--cidr {cidr}"),
     )
 
 
-def _authorize(direction: str, groups: Sequence[str], port: int, peer: str) -> str:
+def authorize_with(direction: str, groups: Sequence[str], port: int, peer: str) -> str:
+    """The command that would let TCP on `port` through."""
     if not groups:
         return "a security group with a rule"
     return f"aws ec2 authorize-security-group-{direction} --group-id {groups[0]} --protocol tcp --port {port} {peer}"
@@ -116,13 +117,21 @@ class Filters:
             rules = [rule for one in group_ids for rule in tables.rules(db, one)]
             if row is None:
                 return None, inbound(rules, group_ids, port, source)
-            return row, _between(row, [r for one in row.groups for r in tables.rules(db, one)], rules, group_ids, port)
+            apart = _apart(db, row, group_ids, port)
+            if apart is not None:
+                return row, apart
+            vpc = nets.find(db, nets.Vpc, row.vpc_id)
+            # Why: a database has no address of the VPC here; egress rules by CIDR must cover the VPC's far end.
+            far = str(ipaddress.ip_network(vpc.cidr)[-2]) if vpc is not None else ""
+            return row, _between(
+                row, [r for one in row.groups for r in tables.rules(db, one)], rules, group_ids, port, far
+            )
 
         row, verdict = self._doors.database.read(look)
         if verdict.rule is not None:
             return True, verdict.reason
         if row is not None:
-            self._refused(row, port, verdict)
+            self.refused(row, port, verdict)
         return False, f"{verdict.reason}; this would allow it: {verdict.allow_with}"
 
     def lets_out(self, row: tables.Instance) -> bool:
@@ -136,9 +145,10 @@ class Filters:
     def no_services(self, row: tables.Instance) -> None:
         """A call of an AWS service was turned away."""
         reason = f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/443, where AWS services are"
-        self._refused(row, 443, Verdict(None, reason, _authorize("egress", row.groups, 443, "--cidr 0.0.0.0/0")))
+        self.refused(row, 443, Verdict(None, reason, authorize_with("egress", row.groups, 443, "--cidr 0.0.0.0/0")))
 
-    def _refused(self, row: tables.Instance, port: int, verdict: Verdict) -> None:
+    def refused(self, row: tables.Instance, port: int, verdict: Verdict) -> None:
+        """Put an instance's connection that was turned away on a track, unless there were many lately."""
         now = self._doors.clock.now().timestamp()
         # Why by port: who knocks at one without pause must not hide what is refused at another.
         minute, count = self._refusals.get((row.id, port), (0, 0))
@@ -154,17 +164,31 @@ class Filters:
         self._doors.recorder.record(segment)
 
 
+def _apart(db: tables.Reader, row: tables.Instance, groups: Sequence[str], port: int) -> Verdict | None:
+    """What is in another VPC cannot be reached by a private address."""
+    found = [tables.group(db, one) for one in groups]
+    others = {one.vpc_id for one in found if one is not None} - {row.vpc_id}
+    if not others:
+        return None
+    where = ", ".join(sorted(others))
+    return Verdict(None, f"{row.id} is in {row.vpc_id}, and what it connects to at tcp/{port} is in {where}")
+
+
 def _between(
-    row: tables.Instance, own: Sequence[tables.Rule], rules: Sequence[tables.Rule], groups: Sequence[str], port: int
+    row: tables.Instance,
+    own: Sequence[tables.Rule],
+    rules: Sequence[tables.Rule],
+    groups: Sequence[str],
+    port: int,
+    far: str,
 ) -> Verdict:
     """From an instance to a member of `groups`: out of the one, into the other."""
-    # Why: a database has no address of the VPC here; egress rules by CIDR count if they cover the VPC's far end.
-    if permissions.admitting(own, port, _SOMEWHERE_IN_THE_VPC, groups, egress=True) is None:
-        to = f"--source-group {groups[0]}" if groups else "--cidr 172.31.0.0/16"
+    if permissions.admitting(own, port, far, groups, egress=True) is None:
+        to = f"--source-group {groups[0]}" if groups else f"--cidr {far}/32"
         return Verdict(
             None,
             f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/{port}",
-            _authorize("egress", row.groups, port, to),
+            authorize_with("egress", row.groups, port, to),
         )
     rule = permissions.admitting(rules, port, row.private_ip, row.groups, egress=False)
     if rule is not None:
@@ -173,7 +197,7 @@ def _between(
         None,
         f"no ingress rule of {', '.join(groups) or 'no group'} lets {row.id} ({', '.join(row.groups)}) connect to "
         f"tcp/{port}",
-        _authorize("ingress", groups, port, f"--source-group {row.groups[0]}"),
+        authorize_with("ingress", groups, port, f"--source-group {row.groups[0]}"),
     )
 
 

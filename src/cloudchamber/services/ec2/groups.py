@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import errors, names, needs, permissions, tables
+from cloudchamber.services.ec2 import errors, names, needs, nets, permissions, tables
 from cloudchamber.services.ec2.checks import many, page, select, specified_tags, tag_list, takes, with_token
 from cloudchamber.services.ec2.compute import Compute
 
@@ -39,20 +39,25 @@ def _group(db: Reader, call: Call, request: Mapping[str, Any]) -> tables.Group:
         return row
     if not name:
         raise errors.MissingParameter("The request must contain the parameter groupName or groupId")
-    row = tables.group_named(db, call.account, call.region, name)
+    vpc = names.vpc_id(call.account, call.region)
+    row = tables.group_named(db, vpc, name)
     if row is None:
-        vpc = names.vpc_id(call.account, call.region)
         raise errors.InvalidGroupNotFound(f"The security group '{name}' does not exist in default VPC '{vpc}'")
     return row
 
 
-def _resolver(tx: Reader, call: Call) -> Callable[[Mapping[str, Any]], str]:
+def _resolver(tx: Reader, call: Call, vpc_id: str) -> Callable[[Mapping[str, Any]], str]:
     def resolve(pair: Mapping[str, Any]) -> str:
         if pair.get("UserId") and pair["UserId"] != call.account:
             raise errors.UnsupportedOperation(
                 "Rules that refer to groups of another account are not supported by this EC2 endpoint."
             )
-        return _group(tx, call, pair).id
+        found = _group(tx, call, pair)
+        if found.vpc_id != vpc_id:
+            raise errors.InvalidGroupNotFound(
+                f"You have specified two resources that belong to different networks: {found.id} is not in {vpc_id}."
+            )
+        return found.id
 
     return resolve
 
@@ -64,7 +69,7 @@ def _shown(db: Reader, row: tables.Group) -> dict[str, Any]:
         "GroupName": row.name,
         "Description": row.description,
         "OwnerId": row.account,
-        "VpcId": names.vpc_id(row.account, row.region),
+        "VpcId": row.vpc_id,
         "SecurityGroupArn": names.arn("security-group", row.id, row.region, row.account),
         "IpPermissions": permissions.permissions([r for r in rules if not r.egress], row.account),
         "IpPermissionsEgress": permissions.permissions([r for r in rules if r.egress], row.account),
@@ -75,22 +80,21 @@ def _shown(db: Reader, row: tables.Group) -> dict[str, Any]:
 @operation("CreateSecurityGroup", needs=needs.create_group)
 @takes("Description", "GroupName", "VpcId", "TagSpecifications")
 async def create_security_group(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a group of the default VPC that lets everything out and nothing in.
+    """Make a group of a VPC that lets everything out and nothing in.
 
     Source: Amazon EC2 API Reference, CreateSecurityGroup.
     """
     name, description = request.get("GroupName") or "", request.get("Description") or ""
-    vpc = names.vpc_id(call.account, call.region)
-    if (request.get("VpcId") or vpc) != vpc:
-        raise errors.InvalidVpcIDNotFound(f"The vpc ID '{request['VpcId']}' does not exist")
+    vpc = request.get("VpcId") or names.vpc_id(call.account, call.region)
     _check_names(name, description)
     tags = specified_tags(request, "security-group").get("security-group", {})
     group_id, rule_id = ids.hex_id("sg"), ids.hex_id("sgr")
 
     def change(tx: Tx) -> None:
-        if tables.group_named(tx, call.account, call.region, name):
+        nets.get(tx, nets.Vpc, call.account, call.region, vpc)
+        if tables.group_named(tx, vpc, name):
             raise errors.InvalidGroupDuplicate(f"The security group '{name}' already exists for VPC '{vpc}'")
-        tables.insert_group(tx, tables.Group(group_id, call.account, call.region, name, description))
+        tables.insert_group(tx, tables.Group(group_id, call.account, call.region, vpc, name, description))
         tables.insert_rule(tx, tables.Rule(rule_id, group_id, True, "-1", -1, -1, "0.0.0.0/0", ""))
         tables.put_tags(tx, call.account, call.region, group_id, tags)
 
@@ -149,8 +153,6 @@ async def describe_security_groups(call: Call, request: Mapping[str, Any]) -> di
 
     Source: Amazon EC2 API Reference, DescribeSecurityGroups.
     """
-
-    await call.doors.part("ec2", Compute).ensure_default_group(call.account, call.region)
 
     def look(db: Reader) -> list[dict[str, Any]]:
         given = [_group(db, call, {"GroupId": one}) for one in many(request, "GroupIds")]
@@ -213,7 +215,7 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
 
     def change(tx: Tx) -> list[tables.Rule]:
         row = _group(tx, call, request)
-        asked = permissions.from_request(request, row.id, egress=egress, resolve=_resolver(tx, call))
+        asked = permissions.from_request(request, row.id, egress=egress, resolve=_resolver(tx, call, row.vpc_id))
         rules = permissions.numbered(asked, drafts)
         have = [rule for rule in tables.rules(tx, row.id) if rule.egress == egress]
         if len(have) + len(rules) > RULES_MAX:
@@ -256,7 +258,9 @@ async def _revoke(call: Call, request: Mapping[str, Any], *, egress: bool) -> di
                 raise errors.InvalidSecurityGroupRuleIdNotFound(f"The security group rule ID '{one}' does not exist")
             gone += found
         if not gone or request.get("IpPermissions"):
-            for rule in permissions.from_request(request, row.id, egress=egress, resolve=_resolver(tx, call)):
+            for rule in permissions.from_request(
+                request, row.id, egress=egress, resolve=_resolver(tx, call, row.vpc_id)
+            ):
                 found = [other for other in have if rule.same(other)]
                 if not found:
                     raise errors.InvalidPermissionNotFound("The specified rule does not exist in this security group.")

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
-from cloudchamber.services.ec2 import catalog, names, tables
+from cloudchamber.services.ec2 import catalog, names, nets, tables, views
 
 if TYPE_CHECKING:
     import socket
@@ -213,19 +213,22 @@ class Imds:
         }
 
     def _tree(self, row: tables.Instance) -> dict[str, Any]:
-        def look(db: tables.Reader) -> tuple[list[str], dict[str, str]]:
+        def look(db: tables.Reader) -> tuple[dict[str, Any], dict[str, str]]:
             found = [tables.group(db, one) for one in row.groups]
-            return [one.name for one in found if one is not None], tables.tags(db, row.id)
+            groups = [one.name for one in found if one is not None]
+            outside = views.public(row, views.region(db, row.account, row.region, 0.0))
+            subnet, vpc = nets.find(db, nets.Subnet, row.subnet_id), nets.find(db, nets.Vpc, row.vpc_id)
+            cidr = vpc.cidr if vpc is not None else ""
+            return _meta_data(row, groups, outside, subnet, cidr), tables.tags(db, row.id)
 
-        groups, tags = self._doors.database.read(look)
+        meta, tags = self._doors.database.read(look)
         tree: dict[str, Any] = {
             "dynamic": {"instance-identity": {"document": _document(row)}},
-            "meta-data": _meta_data(row, groups),
+            "meta-data": meta,
         }
         if row.user_data:
             tree["user-data"] = row.user_data
         role = self._role(row)
-        meta: dict[str, Any] = tree["meta-data"]
         if row.profile_arn:
             info = {
                 "Code": "Success",
@@ -242,32 +245,33 @@ class Imds:
         return tree
 
 
-def _meta_data(row: tables.Instance, groups: list[str]) -> dict[str, Any]:
-    dns, public, mac = (
-        names.private_dns(row.private_ip, row.region),
-        names.public_dns(row.id),
-        names.mac(row.private_ip),
-    )
-    subnet = next((one for one in names.subnets(row.account, row.region) if one.id == row.subnet_id), None)
-    interface = {
+def _meta_data(
+    row: tables.Instance, groups: list[str], outside: views.Public | None, subnet: nets.Subnet | None, vpc_cidr: str
+) -> dict[str, Any]:
+    dns, mac = names.private_dns(row.private_ip, row.region), names.mac(row.private_ip)
+    interface: dict[str, Any] = {
         "device-number": "0",
         "interface-id": row.eni_id,
-        "ipv4-associations": {"127.0.0.1": row.private_ip},
         "local-hostname": dns,
         "local-ipv4s": row.private_ip,
         "mac": mac,
         "owner-id": row.account,
-        "public-hostname": public,
-        "public-ipv4s": "127.0.0.1",
         "security-group-ids": "\n".join(row.groups),
         "security-groups": "\n".join(groups),
         "subnet-id": row.subnet_id,
         "subnet-ipv4-cidr-block": subnet.cidr if subnet else "",
-        "vpc-id": names.vpc_id(row.account, row.region),
-        "vpc-ipv4-cidr-block": names.VPC_CIDR,
-        "vpc-ipv4-cidr-blocks": names.VPC_CIDR,
+        "vpc-id": row.vpc_id,
+        "vpc-ipv4-cidr-block": vpc_cidr,
+        "vpc-ipv4-cidr-blocks": vpc_cidr,
     }
+    public: dict[str, Any] = {}
+    if outside is not None:
+        interface["ipv4-associations"] = {outside.address: row.private_ip}
+        interface["public-ipv4s"] = public["public-ipv4"] = outside.address
+        if outside.name:
+            interface["public-hostname"] = public["public-hostname"] = outside.name
     return {
+        **public,
         "ami-id": row.image_id,
         "ami-launch-index": str(row.launch_index),
         "ami-manifest-path": "(unknown)",
@@ -286,8 +290,6 @@ def _meta_data(row: tables.Instance, groups: list[str]) -> dict[str, Any]:
             "region": row.region,
         },
         "profile": "default-hvm",
-        "public-hostname": public,
-        "public-ipv4": "127.0.0.1",
         "reservation-id": row.reservation_id,
         "security-groups": "\n".join(groups),
         "services": {"domain": "amazonaws.com", "partition": "aws"},

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import ipaddress
 import json
 import platform
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, errors, names, needs, tables, views
-from cloudchamber.services.ec2.checks import inner, many, refuse, specified_tags, takes
+from cloudchamber.services.ec2 import catalog, errors, interfaces, names, needs, nets, tables, views
+from cloudchamber.services.ec2.checks import inner, refuse, specified_tags, takes
 from cloudchamber.services.ec2.compute import Compute
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ _TAKEN = (
     "ClientToken",
     "MetadataOptions",
     "PrivateIpAddress",
+    "NetworkInterfaces",
     "InstanceInitiatedShutdownBehavior",
     "DisableApiTermination",
     "DisableApiStop",
@@ -57,7 +57,9 @@ class Plan:
 
     image: str
     kind: catalog.InstanceType
-    subnet: names.Subnet
+    subnet: nets.Subnet
+    private_ip: str
+    public: bool
     groups: tuple[str, ...]
     profile_arn: str
     profile_id: str
@@ -78,7 +80,6 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """
     compute = call.doors.part("ec2", Compute)
     compute.check_walls()
-    await compute.ensure_default_group(call.account, call.region)
     least, most = int(request["MinCount"]), int(request["MaxCount"])
     if least < 1 or most < least:
         raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
@@ -102,9 +103,7 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
                 f"You have requested more instances ({running + least}) than your current instance limit of "
                 f"{INSTANCES_MAX} allows."
             )
-        for number, address in enumerate(
-            _addresses(tx, call, plan.subnet, request.get("PrivateIpAddress") or "", count)
-        ):
+        for number, address in enumerate(_addresses(tx, plan.subnet, plan.private_ip, count)):
             _insert(tx, call, request, plan, reservation_id, number, address, drafts[number])
         if token:
             tables.keep_token(tx, call.account, call.region, token, print_of_it, reservation_id)
@@ -152,6 +151,8 @@ def _insert(
             zone=plan.subnet.zone,
             subnet_id=plan.subnet.id,
             private_ip=address,
+            vpc_id=plan.subnet.vpc_id,
+            public_ip=nets.free_public_address(tx) if plan.public else "",
             eni_id=eni,
             groups=plan.groups,
             profile_arn=plan.profile_arn,
@@ -191,11 +192,15 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         )
     options = inner(request, "MetadataOptions")
     check_metadata(options)
+    wanted = interfaces.primary(request)
+    subnet = _subnet(call, wanted.subnet_id, placement.get("AvailabilityZone") or "")
     return Plan(
         image.id,
         kind,
-        _subnet(call, request.get("SubnetId") or "", placement.get("AvailabilityZone") or ""),
-        resolve_groups(call, many(request, "SecurityGroupIds"), many(request, "SecurityGroups")),
+        subnet,
+        wanted.private_ip,
+        bool(subnet.public_on_launch) if wanted.public is None else wanted.public,
+        resolve_groups(call, subnet.vpc_id, wanted.group_ids, wanted.group_names),
         *resolve_profile(call, inner(request, "IamInstanceProfile")),
         user_data(request.get("UserData") or ""),
         options,
@@ -295,26 +300,33 @@ def check_user_data(data: bytes) -> None:
             )
 
 
-def _subnet(call: Call, subnet_id: str, zone: str) -> names.Subnet:
-    known = names.subnets(call.account, call.region)
+def _subnet(call: Call, subnet_id: str, zone: str) -> nets.Subnet:
     if subnet_id:
-        for one in known:
-            if one.id == subnet_id:
-                if zone and zone != one.zone:
-                    raise errors.InvalidParameterValue(f"The specified subnet is not in the Availability Zone {zone}.")
-                return one
-        raise errors.InvalidSubnetIDNotFound(f"The subnet ID '{subnet_id}' does not exist")
-    for one in known:
+        found = call.doors.database.read(lambda db: nets.get(db, nets.Subnet, call.account, call.region, subnet_id))
+        if zone and zone != found.zone:
+            raise errors.InvalidParameterValue(f"The specified subnet is not in the Availability Zone {zone}.")
+        return found
+    known = call.doors.database.read(lambda db: nets.listed(db, nets.Subnet, call.account, call.region))
+    defaults = [one for one in known if one.is_default]
+    if not defaults:
+        raise errors.VPCIdNotSpecified(
+            "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC."
+        )
+    for one in defaults:
         if not zone or zone == one.zone:
             return one
+    if zone in dict(names.zones(call.region)):
+        raise errors.MissingInput(f"No default subnet for availability zone: '{zone}'.")
     raise errors.InvalidParameterValue(f"Invalid availability zone: [{zone}]")
 
 
-def resolve_groups(call: Call, group_ids: Sequence[str], group_names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Ids of security groups that exist; the default group where none is named.
+def resolve_groups(
+    call: Call, vpc_id: str, group_ids: Sequence[str], group_names: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Ids of security groups that exist in a VPC; its default group where none is named.
 
     Raises:
-        InvalidGroup.NotFound: one does not.
+        InvalidGroup.NotFound: one does not. InvalidParameter: it belongs to another VPC.
     """
 
     def look(db: Reader) -> tuple[str, ...]:
@@ -323,14 +335,18 @@ def resolve_groups(call: Call, group_ids: Sequence[str], group_names: Sequence[s
             row = tables.group(db, one)
             if row is None or (row.account, row.region) != (call.account, call.region):
                 raise errors.InvalidGroupNotFound(f"The security group '{one}' does not exist")
+            if row.vpc_id != vpc_id:
+                raise errors.InvalidParameter(f"Security group {row.id} and the subnet belong to different networks.")
             found.append(row.id)
         for name in group_names:
-            row = tables.group_named(db, call.account, call.region, name)
+            row = tables.group_named(db, vpc_id, name)
             if row is None:
-                vpc = names.vpc_id(call.account, call.region)
-                raise errors.InvalidGroupNotFound(f"The security group '{name}' does not exist in default VPC '{vpc}'")
+                raise errors.InvalidGroupNotFound(f"The security group '{name}' does not exist in VPC '{vpc_id}'")
             found.append(row.id)
-        return tuple(dict.fromkeys(found)) or (names.default_group_id(call.account, call.region),)
+        if not found:
+            default = tables.group_named(db, vpc_id, "default")
+            found += [default.id] if default is not None else []
+        return tuple(dict.fromkeys(found))
 
     found = call.doors.database.read(look)
     if len(found) > 5:
@@ -357,36 +373,19 @@ def resolve_profile(call: Call, profile: Mapping[str, Any]) -> tuple[str, str]:
     return found
 
 
-def _addresses(tx: Tx, call: Call, subnet: names.Subnet, wanted: str, count: int) -> list[str]:
-    """Free private addresses; the first four and the last of a subnet are AWS's own."""
-    block = ipaddress.ip_network(subnet.cidr)
-    used = {row.private_ip for row in tables.all_instances(tx)}
-    if wanted:
-        if count != 1:
-            raise errors.InvalidParameterCombination(
-                "The parameter PrivateIpAddress cannot be used when launching multiple instances."
-            )
-        if not names.covers(subnet.cidr, wanted) or wanted in _own(block):
-            raise errors.InvalidParameterValue(f"Address {wanted} does not fall within the subnet's address range")
-        if wanted in used:
-            raise errors.InvalidIPAddressInUse(f"Address {wanted} is in use.")
-        return [wanted]
-    start = int(block.network_address)
-    # Why: an address is not given again at once, so that whoever still talks to a terminated instance meets nobody.
-    digest = hashlib.sha256(ids.hex_token(8).encode()).digest()
-    offset = int.from_bytes(digest[:4], "big")
-    found: list[str] = []
-    for step in range(block.num_addresses - 5):
-        address = str(ipaddress.ip_address(start + 4 + (offset + step * 61) % (block.num_addresses - 5)))
-        if address not in used and address not in found:
-            found.append(address)
-            if len(found) == count:
-                return found
-    raise errors.InsufficientFreeAddressesInSubnet("There are not enough free addresses in the subnet.")
-
-
-def _own(block: Any) -> set[str]:
-    return {str(block[n]) for n in (0, 1, 2, 3, -1)}
+def _addresses(tx: Tx, subnet: nets.Subnet, wanted: str, count: int) -> list[str]:
+    """Free private addresses, or the one that is wanted."""
+    if not wanted:
+        return nets.free_private(tx, subnet, count)
+    if count != 1:
+        raise errors.InvalidParameterCombination(
+            "The parameter PrivateIpAddress cannot be used when launching multiple instances."
+        )
+    if not names.covers(subnet.cidr, wanted) or wanted in nets.reserved(subnet.cidr):
+        raise errors.InvalidParameterValue(f"Address {wanted} does not fall within the subnet's address range")
+    if wanted in nets.used_private(tx, subnet):
+        raise errors.InvalidIPAddressInUse(f"Address {wanted} is in use.")
+    return [wanted]
 
 
 def _fingerprint(request: Mapping[str, Any]) -> str:

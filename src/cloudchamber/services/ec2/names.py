@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from dataclasses import dataclass
 
 INSTANCE_ID = re.compile(r"i-[0-9a-f]{8}(?:[0-9a-f]{9})?")
 GROUP_ID = re.compile(r"sg-[0-9a-f]{8}(?:[0-9a-f]{9})?")
@@ -35,16 +34,6 @@ REGIONS = {
 """Region -> letters of its Availability Zones, prefix of their zone ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
-    """One default subnet."""
-
-    id: str
-    zone: str
-    zone_id: str
-    cidr: str
-
-
 def stable_id(prefix: str, *parts: str) -> str:
     """An id that depends on nothing but `parts`: default resources keep theirs after a reset."""
     return f"{prefix}-0{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:16]}"
@@ -64,14 +53,6 @@ def zones(region: str) -> list[tuple[str, str]]:
     """Availability Zones of a region: name and zone id."""
     letters, prefix = REGIONS.get(region, ("abc", region.replace("-", "")))
     return [(region + letter, f"{prefix}-az{n}") for n, letter in enumerate(letters, 1)]
-
-
-def subnets(account: str, region: str) -> list[Subnet]:
-    """The default subnets, one /20 in each zone."""
-    return [
-        Subnet(stable_id("subnet", account, zone), zone, zone_id, f"172.31.{16 * n}.0/20")
-        for n, (zone, zone_id) in enumerate(zones(region))
-    ]
 
 
 def arn(kind: str, identifier: str, region: str, account: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.contract.operation import ContextValue, Need
-from cloudchamber.services.ec2 import names, tables
+from cloudchamber.services.ec2 import names, nets, tables
 from cloudchamber.services.ec2.checks import inner, many
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ _KINDS = {
     "eni": "network-interface",
     "ami": "image",
     "vol": "volume",
+    "rtb": "route-table",
+    "igw": "internet-gateway",
+    "nat": "natgateway",
+    "eipalloc": "elastic-ip",
+    "acl": "network-acl",
+    "dopt": "dhcp-options",
 }
 
 
@@ -275,8 +281,68 @@ def _of_volume(zone: str) -> dict[str, ContextValue]:
 
 def group_id(call: Call, name: str) -> str:
     """Id of a group by name; empty if there is none."""
-    found = call.doors.database.read(lambda db: tables.group_named(db, call.account, call.region, name))
+    found = call.doors.database.read(lambda db: tables.group_named(db, names.vpc_id(call.account, call.region), name))
     return found.id if found else ""
+
+
+def create(action: str, kind: str, within: str = "") -> Needs:
+    """An action that makes a resource, in a VPC that the member `within` names; and CreateTags for its tags."""
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        context = {"ec2:Region": call.region, **request_tags(request, kind)}
+        yield Need(f"ec2:{action}", names.arn(kind, "*", call.region, call.account), context)
+        if within:
+            vpc = request.get(within) or "*"
+            yield Need(f"ec2:{action}", names.arn("vpc", vpc, call.region, call.account), about(call, vpc))
+        yield from _create_tags(call, request, action, kind)
+
+    return needs
+
+
+def create_nat_gateway(call: Call, request: Request) -> Iterable[Need]:
+    """CreateNatGateway: on the new gateway, its subnet and its address."""
+    yield from create("CreateNatGateway", "natgateway")(call, request)
+    yield from on("CreateNatGateway", "SubnetId", "AllocationId")(call, request)
+
+
+def route_association(action: str) -> Needs:
+    """An action on the route tables of an association, and on its subnet."""
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        found = call.doors.database.read(lambda db: nets.association(db, request.get("AssociationId") or ""))
+        named = [found.table_id, found.subnet_id] if found is not None else []
+        for one in [*named, request.get("RouteTableId") or ""]:
+            if one:
+                yield Need(f"ec2:{action}", resource_arn(call, one), about(call, one))
+        if found is None:
+            arn = names.arn("route-table", "*", call.region, call.account)
+            yield Need(f"ec2:{action}", arn, {"ec2:Region": call.region})
+
+    return needs
+
+
+def on_address(action: str) -> Needs:
+    """An action on an Elastic IP address that is named by its allocation, its association or itself."""
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        given = {request.get(name) for name in ("AllocationId", "PublicIp", "AssociationId")} - {None, ""}
+        rows = call.doors.database.read(lambda db: nets.listed(db, nets.Address, call.account, call.region))
+        found = next((row.id for row in rows if given & {row.id, row.ip, row.association_id}), "*")
+        arn = names.arn("elastic-ip", found, call.region, call.account)
+        yield Need(f"ec2:{action}", arn, about(call, found))
+
+    return needs
+
+
+def associate_address(call: Call, request: Request) -> Iterable[Need]:
+    """AssociateAddress: on the address and on the instance or the interface that gets it."""
+    yield from on_address("AssociateAddress")(call, request)
+    yield from on("AssociateAddress", "InstanceId", "NetworkInterfaceId")(call, request)
+
+
+def disassociate_address(call: Call, request: Request) -> Iterable[Need]:
+    """DisassociateAddress: on the address."""
+    yield from on_address("DisassociateAddress")(call, request)
 
 
 def group(action: str) -> Needs:

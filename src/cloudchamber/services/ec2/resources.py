@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _RUNNING_WITHIN_S = 120.0
-_TAG = {"Key": Property(required=True), "Value": Property(required=True)}
+TAG = {"Key": Property(required=True), "Value": Property(required=True)}
 
 
-def _tags(agent: Agent, given: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def tags_of(agent: Agent, given: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Tags of a resource in a template, with those of its stack."""
     tags = {**agent.stack_tags, **{tag["Key"]: str(tag["Value"]) for tag in given}}
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-async def _retag(agent: Agent, physical_id: str, old: Properties, new: Properties) -> None:
-    before, after = _tags(agent, many(old, "Tags")), _tags(agent, many(new, "Tags"))
+async def retag(agent: Agent, physical_id: str, old: Properties, new: Properties) -> None:
+    """Change the tags of a resource from those of the old template to those of the new one."""
+    before, after = tags_of(agent, many(old, "Tags")), tags_of(agent, many(new, "Tags"))
     kept = {tag["Key"] for tag in after}
     gone = [{"Key": tag["Key"]} for tag in before if tag["Key"] not in kept]
     if gone:
@@ -99,11 +101,34 @@ def _true(value: object) -> bool:
     return str(value).lower() == "true"
 
 
+_INTERFACE = (
+    "DeviceIndex",
+    "SubnetId",
+    "GroupSet",
+    "PrivateIpAddress",
+    "AssociatePublicIpAddress",
+    "DeleteOnTermination",
+    "Description",
+)
+
+
+def _interface(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A network interface of a template as RunInstances takes it."""
+    shown: dict[str, Any] = {name: str(given[name]) for name in ("SubnetId", "PrivateIpAddress") if given.get(name)}
+    shown["DeviceIndex"] = int(given.get("DeviceIndex") or 0)
+    if given.get("GroupSet"):
+        shown["Groups"] = list(given["GroupSet"])
+    for name in ("AssociatePublicIpAddress", "DeleteOnTermination"):
+        if given.get(name) is not None:
+            shown[name] = _true(given[name])
+    return shown
+
+
 async def _create_instance(agent: Agent, given: Properties) -> Made:
     request: dict[str, Any] = {
         "MinCount": 1,
         "MaxCount": 1,
-        "TagSpecifications": [{"ResourceType": "instance", "Tags": _tags(agent, many(given, "Tags"))}],
+        "TagSpecifications": [{"ResourceType": "instance", "Tags": tags_of(agent, many(given, "Tags"))}],
         # Why: a retry after a crash of the engine must find the instance of its first try.
         "ClientToken": hashlib.sha256(f"{agent.stack_id}/{agent.name()}".encode()).hexdigest(),
     }
@@ -126,6 +151,8 @@ async def _create_instance(agent: Agent, given: Properties) -> Made:
     for name in ("DisableApiTermination", "DisableApiStop"):
         if given.get(name) is not None:
             request[name] = _true(given[name])
+    if given.get("NetworkInterfaces"):
+        request["NetworkInterfaces"] = [_interface(one) for one in given["NetworkInterfaces"]]
     if given.get("IamInstanceProfile"):
         request["IamInstanceProfile"] = {"Name": given["IamInstanceProfile"]}
     if given.get("AvailabilityZone"):
@@ -149,7 +176,7 @@ async def _update_instance(agent: Agent, instance_id: str, old: Properties, new:
     def changed(name: str) -> bool:
         return old.get(name) != new.get(name)
 
-    await _retag(agent, instance_id, old, new)
+    await retag(agent, instance_id, old, new)
 
     async def modify(**attribute: Any) -> None:
         await agent.ask("ec2", "ModifyInstanceAttribute", {"InstanceId": instance_id, **attribute})
@@ -252,7 +279,7 @@ async def _create_group(agent: Agent, given: Properties) -> Made:
     }
     if given.get("VpcId"):
         request["VpcId"] = given["VpcId"]
-    tags = _tags(agent, many(given, "Tags"))
+    tags = tags_of(agent, many(given, "Tags"))
     if tags:
         request["TagSpecifications"] = [{"ResourceType": "security-group", "Tags": tags}]
     group_id = (await agent.ask("ec2", "CreateSecurityGroup", request))["GroupId"]
@@ -276,7 +303,7 @@ async def _group_made(agent: Agent, group_id: str) -> Made:
 
 
 async def _update_group(agent: Agent, group_id: str, old: Properties, new: Properties) -> Made:
-    await _retag(agent, group_id, old, new)
+    await retag(agent, group_id, old, new)
     for egress in (False, True):
         name = f"SecurityGroup{_direction(egress)}"
         default = _OPEN if egress else []
@@ -352,6 +379,7 @@ _INSTANCE = ResourceType(
         "KeyName": Property("replace"),
         "SecurityGroupIds": Property(),
         "SecurityGroups": Property("replace"),
+        "NetworkInterfaces": Property("replace", shape={name: Property("replace") for name in _INTERFACE}),
         "IamInstanceProfile": Property(),
         "UserData": Property("interrupt"),
         "MetadataOptions": Property(
@@ -369,7 +397,7 @@ _INSTANCE = ResourceType(
         "DisableApiTermination": Property(),
         "DisableApiStop": Property(),
         "InstanceInitiatedShutdownBehavior": Property(),
-        "Tags": Property(shape=_TAG),
+        "Tags": Property(shape=TAG),
     },
     _create_instance,
     _delete_instance,
@@ -395,7 +423,7 @@ _GROUP = ResourceType(
         "VpcId": Property("replace"),
         "SecurityGroupIngress": Property(shape=_rule_shape(egress=False)),
         "SecurityGroupEgress": Property(shape=_rule_shape(egress=True)),
-        "Tags": Property(shape=_TAG),
+        "Tags": Property(shape=TAG),
     },
     _create_group,
     _delete_group,

@@ -63,6 +63,9 @@ class Instance:
     ended_at: float = 0.0
     rebooting: bool = False
     boots: int = 0
+    vpc_id: str = ""
+    public_ip: str = ""
+    """Its public address, while no Elastic IP address stands in for it; empty for none."""
 
     @property
     def arn(self) -> str:
@@ -72,11 +75,12 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One security group."""
+    """One security group of a VPC."""
 
     id: str
     account: str
     region: str
+    vpc_id: str
     name: str
     description: str
 
@@ -172,10 +176,18 @@ def all_instances(db: Reader) -> list[Instance]:
     return [_instance(row) for row in db.execute("SELECT * FROM ec2_instances WHERE state != 'terminated'")]
 
 
-def by_private_ip(db: Reader, address: str) -> Instance | None:
-    """The running instance that has a private address."""
+def places(db: Reader) -> set[tuple[str, str]]:
+    """Accounts and regions that have instances or security groups."""
+    rows = db.execute("SELECT account, region FROM ec2_instances UNION SELECT account, region FROM ec2_security_groups")
+    return {(row[0], row[1]) for row in rows}
+
+
+def by_private_ip(db: Reader, address: str, vpc_id: str = "") -> Instance | None:
+    """The running instance that has a private address, in one VPC or in whichever."""
     row = db.execute(
-        "SELECT * FROM ec2_instances WHERE private_ip = ? AND state IN ('running', 'pending', 'stopping')", (address,)
+        "SELECT * FROM ec2_instances WHERE private_ip = ? AND (? = '' OR vpc_id = ?) "
+        "AND state IN ('running', 'pending', 'stopping')",
+        (address, vpc_id, vpc_id),
     ).fetchone()
     return _instance(row) if row else None
 
@@ -240,40 +252,46 @@ def delete_tags(tx: Tx, resource_id: str, keys: Iterable[tuple[str, str | None]]
 
 
 def _group(row: sqlite3.Row) -> Group:
-    return Group(row["id"], row["account"], row["region"], row["name"], row["description"])
+    return Group(row["id"], row["account"], row["region"], row["vpc_id"], row["name"], row["description"])
 
 
 def insert_group(tx: Tx, row: Group) -> None:
     """Add a security group."""
     tx.execute(
-        "INSERT INTO ec2_groups (id, account, region, name, description) VALUES (?, ?, ?, ?, ?)",
-        (row.id, row.account, row.region, row.name, row.description),
+        "INSERT INTO ec2_security_groups (id, account, region, vpc_id, name, description) VALUES (?, ?, ?, ?, ?, ?)",
+        (row.id, row.account, row.region, row.vpc_id, row.name, row.description),
     )
 
 
 def delete_group(tx: Tx, group_id: str) -> None:
     """Remove a security group, its rules and tags."""
     delete_tags(tx, group_id)
-    tx.execute("DELETE FROM ec2_groups WHERE id = ?", (group_id,))
+    tx.execute("DELETE FROM ec2_security_groups WHERE id = ?", (group_id,))
 
 
 def group(db: Reader, group_id: str) -> Group | None:
     """One group by id."""
-    row = db.execute("SELECT * FROM ec2_groups WHERE id = ?", (group_id,)).fetchone()
+    row = db.execute("SELECT * FROM ec2_security_groups WHERE id = ?", (group_id,)).fetchone()
     return _group(row) if row else None
 
 
-def group_named(db: Reader, account: str, region: str, name: str) -> Group | None:
-    """One group of the default VPC by name."""
-    row = db.execute(
-        "SELECT * FROM ec2_groups WHERE account = ? AND region = ? AND name = ?", (account, region, name)
-    ).fetchone()
+def group_named(db: Reader, vpc_id: str, name: str) -> Group | None:
+    """One group of a VPC by name."""
+    row = db.execute("SELECT * FROM ec2_security_groups WHERE vpc_id = ? AND name = ?", (vpc_id, name)).fetchone()
     return _group(row) if row else None
+
+
+def groups_of_vpc(db: Reader, vpc_id: str) -> list[Group]:
+    """The groups of a VPC."""
+    rows = db.execute("SELECT * FROM ec2_security_groups WHERE vpc_id = ? ORDER BY name", (vpc_id,))
+    return [_group(row) for row in rows]
 
 
 def groups(db: Reader, account: str, region: str) -> list[Group]:
     """Groups of a region."""
-    rows = db.execute("SELECT * FROM ec2_groups WHERE account = ? AND region = ? ORDER BY name", (account, region))
+    rows = db.execute(
+        "SELECT * FROM ec2_security_groups WHERE account = ? AND region = ? ORDER BY name", (account, region)
+    )
     return [_group(row) for row in rows]
 
 
@@ -294,7 +312,8 @@ def _rule(row: sqlite3.Row) -> Rule:
 def insert_rule(tx: Tx, row: Rule) -> None:
     """Add a rule; sqlite3.IntegrityError when it exists."""
     tx.execute(
-        "INSERT INTO ec2_rules (id, group_id, egress, protocol, port_from, port_to, cidr, peer_group, description) "
+        "INSERT INTO ec2_security_group_rules "
+        "(id, group_id, egress, protocol, port_from, port_to, cidr, peer_group, description) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.id,
@@ -313,17 +332,21 @@ def insert_rule(tx: Tx, row: Rule) -> None:
 def delete_rule(tx: Tx, rule_id: str) -> None:
     """Remove a rule and its tags."""
     delete_tags(tx, rule_id)
-    tx.execute("DELETE FROM ec2_rules WHERE id = ?", (rule_id,))
+    tx.execute("DELETE FROM ec2_security_group_rules WHERE id = ?", (rule_id,))
 
 
 def rules(db: Reader, group_id: str) -> list[Rule]:
     """Rules of one group, in the order in which they were made."""
-    return [_rule(row) for row in db.execute("SELECT * FROM ec2_rules WHERE group_id = ? ORDER BY rowid", (group_id,))]
+    return [
+        _rule(row)
+        for row in db.execute("SELECT * FROM ec2_security_group_rules WHERE group_id = ? ORDER BY rowid", (group_id,))
+    ]
 
 
 def groups_that_name(db: Reader, group_id: str) -> list[str]:
     """Other groups with a rule that refers to this one."""
     rows = db.execute(
-        "SELECT DISTINCT group_id FROM ec2_rules WHERE peer_group = ? AND group_id != ?", (group_id, group_id)
+        "SELECT DISTINCT group_id FROM ec2_security_group_rules WHERE peer_group = ? AND group_id != ?",
+        (group_id, group_id),
     )
     return [row[0] for row in rows]

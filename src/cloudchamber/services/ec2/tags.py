@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Facts, operation
-from cloudchamber.services.ec2 import errors, names, needs, tables
+from cloudchamber.services.ec2 import errors, names, needs, nets, tables
 from cloudchamber.services.ec2.checks import many, page, select, tags_from, takes, with_token
 from cloudchamber.services.ec2.instances import look
 
@@ -23,12 +23,28 @@ _KINDS = {
     "vpc": "vpc",
     "subnet": "subnet",
     "eni": "network-interface",
+    "rtb": "route-table",
+    "igw": "internet-gateway",
+    "nat": "natgateway",
+    "eipalloc": "elastic-ip",
+    "acl": "network-acl",
+}
+_NETS: dict[str, type] = {
+    "vpc": nets.Vpc,
+    "subnet": nets.Subnet,
+    "rtb": nets.RouteTable,
+    "igw": nets.InternetGateway,
+    "nat": nets.NatGateway,
+    "eipalloc": nets.Address,
 }
 
 
 def _check(db: Reader, call: Call, identifier: str) -> None:
     """Raise AWS's error unless the resource exists."""
     prefix = identifier.partition("-")[0]
+    if prefix in _NETS:
+        nets.get(db, _NETS[prefix], call.account, call.region, identifier)
+        return
     rows = tables.instances(db, call.account, call.region, call.now.timestamp())
     found = {
         "i": lambda: any(row.id == identifier for row in rows),
@@ -39,16 +55,16 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
             for one in tables.groups(db, call.account, call.region)
             for rule in tables.rules(db, one.id)
         ),
-        "vpc": lambda: identifier == names.vpc_id(call.account, call.region),
-        "subnet": lambda: any(one.id == identifier for one in names.subnets(call.account, call.region)),
+        "acl": lambda: any(
+            names.stable_id("acl", one.id) == identifier for one in nets.listed(db, nets.Vpc, call.account, call.region)
+        ),
     }
     missing: dict[str, type[errors.Ec2Error]] = {
         "i": errors.InvalidInstanceIDNotFound,
         "eni": errors.InvalidNetworkInterfaceIDNotFound,
         "sg": errors.InvalidGroupNotFound,
         "sgr": errors.InvalidSecurityGroupRuleIdNotFound,
-        "vpc": errors.InvalidVpcIDNotFound,
-        "subnet": errors.InvalidSubnetIDNotFound,
+        "acl": errors.InvalidNetworkAclIDNotFound,
     }
     if prefix not in found:
         raise errors.InvalidID(f"The ID '{identifier}' is not valid")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.ec2 import catalog, lifecycle, names, tables
+from cloudchamber.services.ec2 import catalog, lifecycle, names, nets, tables
 from cloudchamber.services.ec2.checks import tag_list
 from cloudchamber.services.ec2.tables import moment
 
@@ -21,6 +21,39 @@ class Seen:
     instances: list[tables.Instance]
     groups: Mapping[str, tables.Group]
     tags: Mapping[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    elastic: Mapping[str, nets.Address] = field(default_factory=dict[str, nets.Address])
+    """Elastic IP addresses by the instance that has them."""
+    named: frozenset[str] = frozenset()
+    """VPCs that give public names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """How the world sees an instance; `name` is empty where its VPC gives none."""
+
+    address: str
+    name: str
+    owner: str
+    allocation_id: str = ""
+    association_id: str = ""
+
+    def association(self) -> dict[str, str]:
+        """`Association` of a network interface."""
+        shown = {"IpOwnerId": self.owner, "PublicDnsName": self.name, "PublicIp": self.address}
+        if self.allocation_id:
+            shown |= {"AllocationId": self.allocation_id, "AssociationId": self.association_id}
+        return shown
+
+
+def public(row: tables.Instance, seen: Seen) -> Public | None:
+    """The instance's public side: its Elastic IP address, or while it runs the one that it was launched with."""
+    name = names.public_dns(row.id) if row.vpc_id in seen.named else ""
+    elastic = seen.elastic.get(row.id)
+    if elastic is not None and row.state != "terminated":
+        return Public(elastic.ip, name, elastic.account, elastic.id, elastic.association_id)
+    if row.public_ip and row.state in ("pending", "running"):
+        return Public(row.public_ip, name, "amazon")
+    return None
 
 
 def region(db: tables.Reader, account: str, name: str, now_s: float) -> Seen:
@@ -29,7 +62,10 @@ def region(db: tables.Reader, account: str, name: str, now_s: float) -> Seen:
     for resource, key, value in tables.tags_of_all(db, account, name):
         tags.setdefault(resource, {})[key] = value
     groups = {g.id: g for g in tables.groups(db, account, name)}
-    return Seen(tables.instances(db, account, name, now_s), groups, tags)
+    elastic = {one.instance_id: one for one in nets.listed(db, nets.Address, account, name) if one.instance_id}
+    vpcs = nets.listed(db, nets.Vpc, account, name)
+    named = frozenset(one.id for one in vpcs if one.dns_hostnames and one.dns_support)
+    return Seen(tables.instances(db, account, name, now_s), groups, tags, elastic, named)
 
 
 def group_ids(row: tables.Instance, seen: Seen) -> list[dict[str, str]]:
@@ -46,13 +82,13 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
     """One `Instance`."""
     kind = catalog.TYPES[row.type]
     alive = row.state != "terminated"
-    public = row.state in ("pending", "running")
+    outside = public(row, seen)
     view: dict[str, Any] = {
         "InstanceId": row.id,
         "ImageId": row.image_id,
         "State": lifecycle.view(row.state),
         "PrivateDnsName": names.private_dns(row.private_ip, row.region) if alive else "",
-        "PublicDnsName": names.public_dns(row.id) if public else "",
+        "PublicDnsName": outside.name if outside is not None else "",
         "StateTransitionReason": row.transition,
         "AmiLaunchIndex": row.launch_index,
         "ProductCodes": [],
@@ -93,12 +129,12 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
     if alive:
         view |= {
             "SubnetId": row.subnet_id,
-            "VpcId": names.vpc_id(row.account, row.region),
+            "VpcId": row.vpc_id,
             "PrivateIpAddress": row.private_ip,
             "SourceDestCheck": True,
         }
-    if public:
-        view["PublicIpAddress"] = "127.0.0.1"
+    if outside is not None:
+        view["PublicIpAddress"] = outside.address
     if row.profile_arn and alive:
         view["IamInstanceProfile"] = {"Arn": row.profile_arn, "Id": row.profile_id}
     if row.reason_code:
@@ -145,13 +181,13 @@ def _interface(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         "SourceDestCheck": True,
         "Status": "in-use",
         "SubnetId": row.subnet_id,
-        "VpcId": names.vpc_id(row.account, row.region),
+        "VpcId": row.vpc_id,
         "InterfaceType": "interface",
     }
-    if row.state in ("pending", "running"):
-        public = {"IpOwnerId": "amazon", "PublicDnsName": names.public_dns(row.id), "PublicIp": "127.0.0.1"}
-        view["Association"] = public
-        view["PrivateIpAddresses"][0]["Association"] = public
+    outside = public(row, seen)
+    if outside is not None:
+        view["Association"] = outside.association()
+        view["PrivateIpAddresses"][0]["Association"] = outside.association()
     return view
 
 

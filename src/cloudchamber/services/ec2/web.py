@@ -20,7 +20,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.services.ec2 import filters, names, tables
+from cloudchamber.services.ec2 import entrance, filters, names, tables
 from cloudchamber.services.ec2.web_message import BadMessage, Message, Messages
 from cloudchamber.track.track import HEADER, Segment, Trace, segment_id
 
@@ -166,6 +166,14 @@ class Web:
                 f"{row.id} is {row.state}",
                 f"aws ec2 start-instances --instance-ids {row.id} starts it; cloudchamber logs {row.id} shows its "
                 f"console.",
+            )
+        shut = self._doors.database.read(lambda db: entrance.closed(db, row))
+        if shut is not None:
+            segment.notes.update(denied=shut.reason, allow_with=shut.allow_with)
+            raise Refused(
+                504,
+                f"Nobody on the internet can reach {row.id}",
+                f"{shut.reason}. On AWS this connection would hang. What would help: {shut.allow_with}",
             )
         rules = self._doors.database.read(lambda db: [rule for one in row.groups for rule in tables.rules(db, one)])
         verdict = filters.inbound(rules, row.groups, 80, peer)

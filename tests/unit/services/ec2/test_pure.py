@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudchamber.services.ec2 import catalog, checks, errors, lifecycle, names, permissions
+from cloudchamber.services.ec2 import catalog, checks, errors, lifecycle, names, nets, permissions
 from cloudchamber.services.ec2.tables import Rule
 
 GUEST = Path(lifecycle.__file__).parent / "guest"
@@ -81,8 +81,8 @@ def test_names_of_an_address(address: Any) -> None:
 
 
 def test_default_resources_keep_their_ids_and_do_not_overlap() -> None:
-    subnets = names.subnets("000000000000", "us-east-1")
-    assert subnets == names.subnets("000000000000", "us-east-1")
+    subnets = nets.default_subnets("000000000000", "us-east-1")
+    assert subnets == nets.default_subnets("000000000000", "us-east-1")
     assert len({one.id for one in subnets}) == len({one.cidr for one in subnets}) == 6
     assert all(names.covers(names.VPC_CIDR, one.cidr.partition("/")[0]) for one in subnets)
     assert names.vpc_id("000000000000", "us-east-1") != names.vpc_id("000000000000", "eu-west-1")

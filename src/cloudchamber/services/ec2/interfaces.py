@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one network interface of an instance, from the two ways in which a launch may describe it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.services.ec2 import errors
+from cloudchamber.services.ec2.checks import many, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_INSTANCE_LEVEL = {
+    "SubnetId": "subnet ID",
+    "SecurityGroupIds": "security groups",
+    "SecurityGroups": "security groups",
+    "PrivateIpAddress": "private address",
+}
+_TAKEN = {
+    "DeviceIndex",
+    "NetworkCardIndex",
+    "SubnetId",
+    "Groups",
+    "PrivateIpAddress",
+    "AssociatePublicIpAddress",
+    "DeleteOnTermination",
+    "Description",
+    "InterfaceType",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a launch says of its interface; `public` None leaves it to the subnet."""
+
+    subnet_id: str = ""
+    group_ids: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+    private_ip: str = ""
+    public: bool | None = None
+
+
+def primary(request: Mapping[str, Any]) -> Interface:
+    """The primary interface of a launch.
+
+    Raises:
+        InvalidParameterCombination: both ways at once.
+        UnsupportedOperation: more than one interface, one that exists already, or a member that is not carried out.
+
+    Source: Amazon EC2 API Reference, RunInstances, InstanceNetworkInterfaceSpecification.
+    """
+    given = many(request, "NetworkInterfaces")
+    if not given:
+        return Interface(
+            request.get("SubnetId") or "",
+            tuple(many(request, "SecurityGroupIds")),
+            tuple(many(request, "SecurityGroups")),
+            request.get("PrivateIpAddress") or "",
+        )
+    for member, words in _INSTANCE_LEVEL.items():
+        if request.get(member):
+            raise errors.InvalidParameterCombination(
+                f"Network interfaces and an instance-level {words} may not be specified on the same request"
+            )
+    if len(given) > 1 or int(given[0].get("DeviceIndex") or 0):
+        raise errors.UnsupportedOperation("More than one network interface is not supported by this EC2 endpoint.")
+    one = given[0]
+    refuse("NetworkInterfaces.", one, _TAKEN)
+    if one.get("DeleteOnTermination") is False or (one.get("InterfaceType") or "interface") != "interface":
+        raise errors.UnsupportedOperation("Network interfaces of their own are not supported by this EC2 endpoint.")
+    return Interface(
+        one.get("SubnetId") or "",
+        tuple(many(one, "Groups")),
+        (),
+        one.get("PrivateIpAddress") or "",
+        one.get("AssociatePublicIpAddress"),
+    )

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The name service of a VPC, at 169.254.169.253: private names of instances, and what this machine can resolve.
+
+Source: Amazon VPC User Guide, DNS attributes for your VPC; Amazon EC2 User Guide, EC2 instance hostnames and domains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from cloudchamber.services.ec2 import names, nets, tables, truststore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import dns.message
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.store.database import Reader
+
+ADDRESS = "169.254.169.253"
+_PRIVATE = re.compile(r"ip-(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})\.(ec2|[a-z0-9-]+\.compute)\.internal", re.ASCII)
+_PUBLIC = re.compile(r"(i-[0-9a-f]{8,17})\.ec2\.localhost", re.ASCII)
+_OCTETS_MAX = 4096
+_UNDER_WAY_MAX = 64
+_WITHIN_S = 5.0
+_TTL_S = 60
+_log = logging.getLogger(__name__)
+
+
+class Resolver:
+    """Answers the instances of every VPC, each with what is known in its own."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    def serve(self, listener: socket.socket, instance_id: str) -> Answering:
+        """Answer on the socket of one instance."""
+        return Answering(listener, lambda query: self._answer(query, instance_id))
+
+    async def _answer(self, query: dns.message.Message, instance_id: str) -> dns.message.Message:
+        import dns.message
+        import dns.rcode
+        import dns.rdatatype
+        import dns.rrset
+
+        answer = dns.message.make_response(query, recursion_available=True)
+        row = self._doors.database.read(lambda db: tables.instance(db, instance_id))
+        if row is None or len(query.question) != 1 or not self._on(row):
+            answer.set_rcode(dns.rcode.REFUSED)
+            return answer
+        asked = query.question[0]
+        name = asked.name.to_text(omit_final_dot=True).lower()
+        if asked.rdtype == dns.rdatatype.PTR:
+            found = self._doors.database.read(lambda db: _reverse(db, row, name))
+            if found:
+                answer.answer.append(dns.rrset.from_text(asked.name, _TTL_S, "IN", "PTR", f"{found}."))
+            else:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+            return answer
+        known = self._doors.database.read(lambda db: _own(db, row, name))
+        addresses = await _outside(name) if known is None else known
+        if not addresses:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        elif asked.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
+            answer.answer.append(dns.rrset.from_text(asked.name, _TTL_S, "IN", "A", *addresses))
+        return answer
+
+    def _on(self, row: tables.Instance) -> bool:
+        vpc = self._doors.database.read(lambda db: nets.find(db, nets.Vpc, row.vpc_id))
+        return vpc is not None and bool(vpc.dns_support)
+
+
+def _own(db: Reader, row: tables.Instance, name: str) -> list[str] | None:
+    """Addresses of a name that is ours to answer; None for all others."""
+    private = _PRIVATE.fullmatch(name)
+    if private is not None:
+        address = ".".join(private.groups()[:4])
+        vpc = nets.find(db, nets.Vpc, row.vpc_id)
+        inside = vpc is not None and names.covers(vpc.cidr, address)
+        return [address] if inside and names.private_dns(address, row.region) == name else []
+    public = _PUBLIC.fullmatch(name)
+    if public is not None:
+        other = tables.instance(db, public.group(1))
+        # Why: within its VPC a public name leads to the private address, as on AWS.
+        return [other.private_ip] if other is not None and other.vpc_id == row.vpc_id else []
+    if name == truststore.NAME:
+        return [truststore.ADDRESS]
+    if name == "localhost" or name.endswith(".localhost"):
+        return ["127.0.0.1"]
+    return [] if name.endswith((".internal", ".local")) or "." not in name else None
+
+
+def _reverse(db: Reader, row: tables.Instance, name: str) -> str:
+    octets = name.removesuffix(".in-addr.arpa").split(".")
+    try:
+        address = str(ipaddress.IPv4Address(".".join(reversed(octets))))
+    except ValueError:
+        return ""
+    vpc = nets.find(db, nets.Vpc, row.vpc_id)
+    return names.private_dns(address, row.region) if vpc is not None and names.covers(vpc.cidr, address) else ""
+
+
+async def _outside(name: str) -> list[str]:
+    """What this machine's own resolver says, of addresses of the internet only."""
+    try:
+        async with asyncio.timeout(_WITHIN_S):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                name, None, family=socket.AF_INET, type=socket.SOCK_STREAM
+            )
+    except (OSError, TimeoutError, UnicodeError):
+        return []
+    addresses = dict.fromkeys(str(one[4][0]) for one in found)
+    return [one for one in addresses if ipaddress.IPv4Address(one).is_global]
+
+
+class Answering:
+    """Answers the queries that come to one socket."""
+
+    def __init__(
+        self, listener: socket.socket, answer: Callable[[dns.message.Message], Awaitable[dns.message.Message]]
+    ) -> None:
+        listener.setblocking(False)
+        self._socket = listener
+        self._answer = answer
+        self._tasks: set[asyncio.Task[None]] = set()
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data, peer = self._socket.recvfrom(_OCTETS_MAX)
+        except OSError:
+            return
+        if len(self._tasks) >= _UNDER_WAY_MAX:
+            return  # the client asks again
+        task = asyncio.get_running_loop().create_task(self._one(data, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, data: bytes, peer: tuple[str, int]) -> None:
+        import dns.exception
+        import dns.message
+
+        try:
+            answer = await self._answer(dns.message.from_wire(data))
+            self._socket.sendto(answer.to_wire(max_size=_OCTETS_MAX), peer)
+        except (dns.exception.DNSException, OSError, ValueError):
+            return  # no query, or nobody there to hear
+        except Exception:  # noqa: BLE001 - the edge of one query; the others go on
+            _log.exception("a name could not be answered")
+
+    def close(self) -> None:
+        """Stop."""
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+        for task in self._tasks:
+            task.cancel()

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TCP that leaves an instance: to another instance by its private address, or to the internet where a route leads.
+
+An instance's router leads every connection here, with its true destination; what decides is outside of the instance's
+reach. Both sides' security groups and the route table of the subnet are asked, in AWS's order, and the reason is on a
+track. Source: Amazon VPC User Guide, Route tables, Internet gateways, NAT gateways, Security groups.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cloudchamber.services.ec2 import nets, permissions, routing, tables
+from cloudchamber.services.ec2.filters import Verdict, authorize_with
+from cloudchamber.track.track import Segment, Trace, segment_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cloudchamber.contract.call import Doors
+    from cloudchamber.sandbox.sandboxes import Sandbox
+    from cloudchamber.services.ec2.filters import Filters
+    from cloudchamber.store.database import Reader
+
+_log = logging.getLogger(__name__)
+PORT = 15001
+"""Port of the router to which connections are led."""
+_ORIGINAL_DST = 80
+"""`SO_ORIGINAL_DST` of linux/netfilter_ipv4.h."""
+_CONNECTIONS_MAX = 512
+"""Of one instance at a time."""
+_CONNECT_S = 10.0
+_PIECE = 64 * 1024
+
+
+class Instances(Protocol):
+    """Where running instances are found."""
+
+    def sandbox(self, instance_id: str) -> Sandbox | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a connection goes: into `peer`, or out of this machine; or nowhere, for the reason of `refused`."""
+
+    peer: tables.Instance | None = None
+    refused: Verdict | None = None
+    by: str = ""
+    """What let it through: rules and route."""
+
+
+def way(db: Reader, row: tables.Instance, address: str, port: int) -> Way:
+    """Decide one connection of an instance."""
+    peer = tables.by_private_ip(db, address, row.vpc_id)
+    mine = [rule for one in row.groups for rule in tables.rules(db, one)]
+    out = permissions.admitting(mine, port, address, peer.groups if peer is not None else (), egress=True)
+    if out is None:
+        groups = ", ".join(row.groups)
+        reason = f"no egress rule of {groups} lets {row.id} connect to {address}:{port}"
+        return Way(refused=Verdict(None, reason, authorize_with("egress", row.groups, port, f"--cidr {address}/32")))
+    subnet = nets.find(db, nets.Subnet, row.subnet_id)
+    vpc = nets.find(db, nets.Vpc, row.vpc_id)
+    if subnet is None or vpc is None:
+        return Way(refused=Verdict(None, f"the subnet {row.subnet_id} is gone"))
+    by = f"{out.group_id} {out.id}"
+    if ipaddress.IPv4Address(address) in ipaddress.IPv4Network(vpc.cidr):
+        return _within(db, row, peer, address, port, by)
+    return _abroad(db, row, subnet, address, by)
+
+
+def _within(db: Reader, row: tables.Instance, peer: tables.Instance | None, address: str, port: int, by: str) -> Way:
+    if peer is None or peer.state != "running":
+        return Way(refused=Verdict(None, f"no running instance of {row.vpc_id} has the address {address}"))
+    theirs = [rule for one in peer.groups for rule in tables.rules(db, one)]
+    admitted = permissions.admitting(theirs, port, row.private_ip, row.groups, egress=False)
+    if admitted is None:
+        reason = (
+            f"no ingress rule of {', '.join(peer.groups)} lets {row.id} ({', '.join(row.groups)}) connect to "
+            f"tcp/{port} of {peer.id}"
+        )
+        remedy = authorize_with("ingress", peer.groups, port, f"--source-group {row.groups[0]}" if row.groups else "")
+        return Way(refused=Verdict(None, reason, remedy))
+    return Way(peer, by=f"{by}, local route, {admitted.group_id} {admitted.id}")
+
+
+def _abroad(db: Reader, row: tables.Instance, subnet: nets.Subnet, address: str, by: str) -> Way:
+    table = nets.table_of(db, subnet)
+    route = best(nets.routes(db, table.id), address)
+    if route is None:
+        return Way(
+            refused=Verdict(
+                None, f"no route of {table.id}, which serves {subnet.id}, leads to {address}",
+                _route_with(table),
+            )
+        )  # fmt: skip
+    if not routing.leads(db, row.vpc_id, route.target):
+        return Way(
+            refused=Verdict(None, f"the route {route.cidr} of {table.id} is a blackhole: {route.target} is gone")
+        )
+    if route.target.startswith("igw-"):
+        if not row.public_ip and nets.address_of(db, row.id) is None:
+            return Way(
+                refused=Verdict(
+                    None, f"{row.id} has no public address, and {route.target} takes no one without",
+                    f"aws ec2 associate-address --instance-id {row.id} --allocation-id eipalloc-...",
+                )
+            )  # fmt: skip
+    elif (refused := _through_nat(db, route.target, address)) is not None:
+        return Way(refused=refused)
+    if not ipaddress.IPv4Address(address).is_global:
+        return Way(refused=Verdict(None, f"{address} is not an address of the internet"))
+    return Way(by=f"{by}, route {route.cidr} to {route.target}")
+
+
+def _route_with(table: nets.RouteTable) -> str:
+    to_all = "--destination-cidr-block 0.0.0.0/0 --gateway-id igw-..."
+    return f"aws ec2 create-route --route-table-id {table.id} {to_all}"
+
+
+def _through_nat(db: Reader, nat_id: str, address: str) -> Verdict | None:
+    nat = nets.find(db, nets.NatGateway, nat_id)
+    if nat is None or nat.connectivity != "public":
+        return Verdict(None, f"{nat_id} is a private NAT gateway: it leads to no internet")
+    subnet = nets.find(db, nets.Subnet, nat.subnet_id)
+    further = best(nets.routes(db, nets.table_of(db, subnet).id), address) if subnet is not None else None
+    if further is None or not further.target.startswith("igw-") or not routing.leads(db, nat.vpc_id, further.target):
+        return Verdict(None, f"the subnet {nat.subnet_id} of {nat_id} has no route to an internet gateway")
+    return None
+
+
+def best(routes: list[nets.Route], address: str) -> nets.Route | None:
+    """The most specific route to an address."""
+    wanted = ipaddress.IPv4Address(address)
+    fitting = [one for one in routes if wanted in ipaddress.IPv4Network(one.cidr)]
+    return max(fitting, key=lambda one: ipaddress.IPv4Network(one.cidr).prefixlen, default=None)
+
+
+class Traffic:
+    """Carries the connections of all instances."""
+
+    def __init__(self, doors: Doors, instances: Instances, filters: Filters) -> None:
+        self._doors = doors
+        self._instances = instances
+        self._filters = filters
+
+    def serve(self, listener: socket.socket, instance_id: str) -> Outbound:
+        """Carry the connections that one instance's router leads to this listener."""
+        return Outbound(listener, lambda connection: self._carry(connection, instance_id))
+
+    async def _carry(self, connection: socket.socket, instance_id: str) -> None:
+        address, port = destination(connection)
+        began = self._doors.clock.now().timestamp()
+
+        def look(db: Reader) -> tuple[tables.Instance | None, Way]:
+            row = tables.instance(db, instance_id)
+            return row, way(db, row, address, port) if row is not None else Way()
+
+        row, chosen = self._doors.database.read(look)
+        if row is None or chosen.refused is not None:
+            if row is not None and chosen.refused is not None:
+                self._filters.refused(row, port, chosen.refused)
+            reset(connection)
+            return
+        try:
+            other = await self._dial(row, chosen, address, port)
+        except (OSError, TimeoutError) as error:
+            self._told(row, f"{address}:{port}", began, chosen, {"failed": str(error) or type(error).__name__}, 502)
+            reset(connection)
+            return
+        sent, received = await relay(connection, other)
+        self._told(row, f"{address}:{port}", began, chosen, {"octets_out": sent, "octets_in": received}, 200)
+
+    async def _dial(self, row: tables.Instance, chosen: Way, address: str, port: int) -> socket.socket:
+        if chosen.peer is not None:
+            sandbox = self._instances.sandbox(chosen.peer.id)
+            if sandbox is None:
+                raise ConnectionRefusedError(f"{chosen.peer.id} does not run")
+            return await sandbox.connect(port, _CONNECT_S, source=row.private_ip)
+        if is_own(address):
+            raise ConnectionRefusedError(f"{address} is this machine's own")
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        made.setblocking(False)
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await asyncio.get_running_loop().sock_connect(made, (address, port))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _told(
+        self, row: tables.Instance, where: str, began: float, chosen: Way, notes: dict[str, object], status: int
+    ) -> None:
+        now = self._doors.clock.now().timestamp()
+        segment = Segment(
+            Trace.begin(int(began)).track_id, segment_id(), "", "ec2", f"connect {where}", began, now,
+            status=status, error="" if status == 200 else "Unreachable", principal=row.arn,
+            resource=chosen.peer.arn if chosen.peer is not None else row.arn,
+        )  # fmt: skip
+        segment.notes.update(notes, admitted_by=chosen.by)
+        self._doors.recorder.record(segment)
+
+
+class Outbound:
+    """Accepts the connections of one instance, and ends them with it."""
+
+    def __init__(self, listener: socket.socket, carry: Callable[[socket.socket], Awaitable[None]]) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._carry = carry
+        self._tasks: set[asyncio.Task[None]] = set()
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        if len(self._tasks) >= _CONNECTIONS_MAX:
+            reset(connection)
+            return
+        task = asyncio.get_running_loop().create_task(self._one(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _one(self, connection: socket.socket) -> None:
+        try:
+            await self._carry(connection)
+        except Exception:  # noqa: BLE001 - the edge of one connection; the others go on
+            _log.exception("a connection of an instance failed")
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Stop, and end what is under way."""
+        if self._listener.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+
+
+def destination(connection: socket.socket) -> tuple[str, int]:
+    """The address and port that a connection was meant for before it was led here.
+
+    Raises:
+        OSError: it was meant for here.
+    """
+    raw = connection.getsockopt(socket.SOL_IP, _ORIGINAL_DST, 16)
+    port, packed = struct.unpack_from("!2xH4s", raw)
+    return socket.inet_ntoa(packed), port
+
+
+def is_own(address: str) -> bool:
+    """Whether this machine itself has an address: its services are no internet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.bind((address, 0))
+        return True
+    return False
+
+
+def reset(connection: socket.socket) -> None:
+    """End a connection so that its other side notices at once."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+async def relay(one: socket.socket, other: socket.socket) -> tuple[int, int]:
+    """Copy both ways until both sides have ended; how many octets went from `one`, and how many to it.
+
+    A side that ends its half leaves the other half open; one that breaks ends both.
+    """
+    for each in (one, other):
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    try:
+        async with asyncio.TaskGroup() as both:
+            forth, back = both.create_task(_copy(one, other)), both.create_task(_copy(other, one))
+    except ExceptionGroup:
+        reset(one)
+        reset(other)
+        return 0, 0
+    finally:
+        one.close()
+        other.close()
+    return forth.result(), back.result()
+
+
+async def _copy(source: socket.socket, target: socket.socket) -> int:
+    loop, count = asyncio.get_running_loop(), 0
+    while data := await loop.sock_recv(source, _PIECE):
+        await loop.sock_sendall(target, data)
+        count += len(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+    return count
