@@ -191,6 +191,9 @@ async def release_address(call: Call, request: Mapping[str, Any]) -> dict[str, A
     Source: Amazon EC2 API Reference, ReleaseAddress.
     """
 
+    if (request.get("NetworkBorderGroup") or call.region) != call.region:
+        raise errors.InvalidParameterValue("The address is not in the specified network border group.")
+
     def change(tx: Tx) -> None:
         row = find(tx, call, request)
         if row.association_id:

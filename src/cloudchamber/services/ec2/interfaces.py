@@ -43,11 +43,7 @@ class Interface:
 
 
 def primary(request: Mapping[str, Any]) -> Interface:
-    """The primary interface of a launch.
-
-    Raises:
-        InvalidParameterCombination: both ways at once.
-        UnsupportedOperation: more than one interface, one that exists already, or a member that is not carried out.
+    """The primary interface of a launch, checked or not.
 
     Source: Amazon EC2 API Reference, RunInstances, InstanceNetworkInterfaceSpecification.
     """
@@ -59,17 +55,7 @@ def primary(request: Mapping[str, Any]) -> Interface:
             tuple(many(request, "SecurityGroups")),
             request.get("PrivateIpAddress") or "",
         )
-    for member, words in _INSTANCE_LEVEL.items():
-        if request.get(member):
-            raise errors.InvalidParameterCombination(
-                f"Network interfaces and an instance-level {words} may not be specified on the same request"
-            )
-    if len(given) > 1 or int(given[0].get("DeviceIndex") or 0):
-        raise errors.UnsupportedOperation("More than one network interface is not supported by this EC2 endpoint.")
     one = given[0]
-    refuse("NetworkInterfaces.", one, _TAKEN)
-    if one.get("DeleteOnTermination") is False or (one.get("InterfaceType") or "interface") != "interface":
-        raise errors.UnsupportedOperation("Network interfaces of their own are not supported by this EC2 endpoint.")
     return Interface(
         one.get("SubnetId") or "",
         tuple(many(one, "Groups")),
@@ -77,3 +63,26 @@ def primary(request: Mapping[str, Any]) -> Interface:
         one.get("PrivateIpAddress") or "",
         one.get("AssociatePublicIpAddress"),
     )
+
+
+def check(request: Mapping[str, Any]) -> None:
+    """Refuse what is not one interface, described in one way.
+
+    Raises:
+        InvalidParameterCombination: both ways at once.
+        UnsupportedOperation: more than one interface, one that exists already, or a member that is not carried out.
+    """
+    given = many(request, "NetworkInterfaces")
+    if not given:
+        return
+    for member, words in _INSTANCE_LEVEL.items():
+        if request.get(member):
+            raise errors.InvalidParameterCombination(
+                f"Network interfaces and an instance-level {words} may not be specified on the same request"
+            )
+    one = given[0]
+    if len(given) > 1 or int(one.get("DeviceIndex") or 0):
+        raise errors.UnsupportedOperation("More than one network interface is not supported by this EC2 endpoint.")
+    refuse("NetworkInterfaces.", one, _TAKEN)
+    if one.get("DeleteOnTermination") is False or (one.get("InterfaceType") or "interface") != "interface":
+        raise errors.UnsupportedOperation("Network interfaces of their own are not supported by this EC2 endpoint.")

@@ -192,6 +192,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         )
     options = inner(request, "MetadataOptions")
     check_metadata(options)
+    interfaces.check(request)
     wanted = interfaces.primary(request)
     subnet = _subnet(call, wanted.subnet_id, placement.get("AvailabilityZone") or "")
     return Plan(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.contract.operation import ContextValue, Need
-from cloudchamber.services.ec2 import names, nets, tables
+from cloudchamber.services.ec2 import interfaces, names, nets, tables
 from cloudchamber.services.ec2.checks import inner, many
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def resource_arn(call: Call, identifier: str) -> str:
 
 
 def look(action: str) -> Needs:
-    """A Describe action: on ``*``, without a resource type."""
+    """An action on ``*``, without a resource type, as most Describe actions are."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
         yield Need(f"ec2:{action}", "*", {"ec2:Region": call.region})
@@ -76,28 +76,47 @@ def about(call: Call, identifier: str) -> dict[str, ContextValue]:
     return context
 
 
+_ID_KEYS = {
+    "route-table": "ec2:RouteTableID",
+    "internet-gateway": "ec2:InternetGatewayID",
+    "elastic-ip": "ec2:AllocationId",
+    "vpc": "ec2:VpcID",
+}
+
+
 def _of_network(call: Call, kind: str, identifier: str) -> dict[str, ContextValue]:
-    """Keys of what belongs to the default VPC, and of images."""
+    """Keys of parts of a network, and of images."""
+    database = call.doors.database
+    keys: dict[str, ContextValue] = {_ID_KEYS[kind]: identifier} if kind in _ID_KEYS else {}
     if kind == "security-group":
-        return {"ec2:SecurityGroupID": identifier, "ec2:Vpc": _vpc(call)}
+        group = database.read(lambda db: tables.group(db, identifier))
+        return {"ec2:SecurityGroupID": identifier, "ec2:Vpc": _vpc(call, group.vpc_id if group is not None else "")}
     if kind == "vpc":
-        return {"ec2:VpcID": identifier, "ec2:Tenancy": "default"}
+        return {**keys, "ec2:Tenancy": "default"}
     if kind == "subnet":
-        zone = next((one.zone for one in names.subnets(call.account, call.region) if one.id == identifier), "")
-        keys: dict[str, ContextValue] = {"ec2:SubnetID": identifier, "ec2:Vpc": _vpc(call)}
-        return {**keys, "ec2:AvailabilityZone": zone} if zone else keys
-    return _image_keys(identifier) if kind == "image" else {}
+        subnet = database.read(lambda db: nets.find(db, nets.Subnet, identifier))
+        keys = {"ec2:SubnetID": identifier, "ec2:Vpc": _vpc(call, subnet.vpc_id if subnet is not None else "")}
+        return {**keys, "ec2:AvailabilityZone": subnet.zone} if subnet is not None else keys
+    if kind == "route-table":
+        table = database.read(lambda db: nets.find(db, nets.RouteTable, identifier))
+        return {**keys, "ec2:Vpc": _vpc(call, table.vpc_id)} if table is not None else keys
+    if kind == "elastic-ip":
+        address = database.read(lambda db: nets.find(db, nets.Address, identifier))
+        return {**keys, "ec2:PublicIpAddress": address.ip, "ec2:Domain": "vpc"} if address is not None else keys
+    return _image_keys(identifier) if kind == "image" else keys
 
 
-def _vpc(call: Call) -> str:
-    return names.arn("vpc", names.vpc_id(call.account, call.region), call.region, call.account)
+def _vpc(call: Call, vpc_id: str = "") -> str:
+    """ARN of a VPC, or of the default one."""
+    return names.arn("vpc", vpc_id or names.vpc_id(call.account, call.region), call.region, call.account)
 
 
-def _placed(call: Call, subnet: str, zone: str) -> dict[str, ContextValue]:
+def _placed(call: Call, subnet_id: str, zone: str) -> dict[str, ContextValue]:
     """Keys of a network interface: where it lies."""
-    keys: dict[str, ContextValue] = {"ec2:Vpc": _vpc(call)}
-    if subnet:
-        keys["ec2:Subnet"] = names.arn("subnet", subnet, call.region, call.account)
+    subnet = call.doors.database.read(lambda db: nets.find(db, nets.Subnet, subnet_id)) if subnet_id else None
+    keys: dict[str, ContextValue] = {"ec2:Vpc": _vpc(call, subnet.vpc_id if subnet is not None else "")}
+    if subnet_id:
+        keys["ec2:Subnet"] = names.arn("subnet", subnet_id, call.region, call.account)
     if zone:
         keys["ec2:AvailabilityZone"] = zone
     return keys
@@ -232,16 +251,17 @@ def run_instances(call: Call, request: Request) -> Iterable[Need]:
     yield Need("ec2:RunInstances", f"arn:aws:ec2:{region}::image/{image}", {"ec2:Region": region, **_image_keys(image)})
     profile = inner(request, "IamInstanceProfile")
     yield need("instance", "*", {**_launched(call, request, profile), **request_tags(request, "instance")})
-    subnet = request.get("SubnetId") or "*"
+    interface = interfaces.primary(request)
+    subnet = interface.subnet_id or "*"
     placed = about(call, subnet) if subnet != "*" else {"ec2:Vpc": _vpc(call)}
     zone = str(placed.get("ec2:AvailabilityZone") or inner(request, "Placement").get("AvailabilityZone") or "")
     placement = _placed(call, subnet if subnet != "*" else "", zone)
+    if interface.public is not None:
+        placement["ec2:AssociatePublicIpAddress"] = str(interface.public).lower()
     yield need("network-interface", "*", {**placement, **request_tags(request, "network-interface")})
     yield need("volume", "*", {**_of_volume(zone), **request_tags(request, "volume")})
     yield need("subnet", subnet, placed)
-    groups = list(many(request, "SecurityGroupIds")) + [
-        group_id(call, name) or "*" for name in many(request, "SecurityGroups")
-    ]
+    groups = [*interface.group_ids, *(group_id(call, name) or "*" for name in interface.group_names)]
     for group in groups or [names.default_group_id(account, region)]:
         yield need("security-group", group, about(call, group) if group != "*" else {"ec2:Vpc": _vpc(call)})
     if request.get("KeyName"):

@@ -103,7 +103,7 @@ async def create_vpc(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"Vpc": _vpc(row, tags)}
 
 
-@operation("CreateDefaultVpc", needs=needs.create("CreateDefaultVpc", "vpc"))
+@operation("CreateDefaultVpc", needs=needs.look("CreateDefaultVpc"))
 @takes()
 async def create_default_vpc(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Make the default VPC again after it was deleted.
