@@ -72,11 +72,17 @@ def certificate(text: str) -> Certificate:
         MalformedCertificate: it is none.
     """
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         found = x509.load_pem_x509_certificates(text.encode())
-    except ValueError as error:
-        raise MalformedCertificate(f"Certificate {text} is malformed") from error
+        for one in found:
+            one.public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        # Why without the text: it may be a private key that was pasted by mistake, and messages are kept on tracks
+        raise MalformedCertificate(
+            "Unable to parse certificate. Please ensure the certificate is in PEM format."
+        ) from error
     if len(found) != 1:
         raise MalformedCertificate("There should be one certificate in the body; the others belong in the chain")
     return found[0]
@@ -92,7 +98,7 @@ def chain(text: str) -> None:
 
     try:
         x509.load_pem_x509_certificates(text.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise MalformedCertificate("Unable to parse certificate chain") from error
 
 

@@ -27,13 +27,14 @@ PER_USER_MAX = 2
 async def upload_signing_certificate(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Keep a certificate for a user. Source: IAM API Reference, UploadSigningCertificate."""
     name, body = user_name(call, request), request["CertificateBody"]
+    call.doors.database.read(lambda db: tables.get(db, call.account, "user", name))
+    found = pem.certificate(body)
+    if found.not_valid_after_utc < call.now:
+        raise InvalidCertificate("The certificate has expired.")
+    print_ = pem.fingerprint(found)
 
     def change(tx: Tx) -> dict[str, Any]:
         user = tables.get(tx, call.account, "user", name)
-        found = pem.certificate(body)
-        if found.not_valid_after_utc < call.now:
-            raise InvalidCertificate("The certificate has expired.")
-        print_ = pem.fingerprint(found)
         taken = "SELECT 1 FROM iam_credentials WHERE account = ? AND kind = 'signing' AND print = ?"
         if tx.execute(taken, (call.account, print_)).fetchone():
             raise DuplicateCertificate("The same certificate is associated with an IAM user in the account.")

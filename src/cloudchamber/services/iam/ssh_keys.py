@@ -26,10 +26,11 @@ PER_USER_MAX = 5
 async def upload_ssh_public_key(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Keep an RSA public key for a user. Source: IAM API Reference, UploadSSHPublicKey."""
     body = request["SSHPublicKeyBody"]
+    call.doors.database.read(lambda db: tables.get(db, call.account, "user", request["UserName"]))
+    print_ = pem.ssh_fingerprint(pem.ssh_key(body))
 
     def change(tx: Tx) -> dict[str, Any]:
         user = tables.get(tx, call.account, "user", request["UserName"])
-        print_ = pem.ssh_fingerprint(pem.ssh_key(body))
         had = credentials.of_user(tx, call.account, "ssh", user.name)
         if any(one.print == print_ for one in had):
             raise DuplicateSSHPublicKey("The SSH public key is already associated with the specified IAM user.")
