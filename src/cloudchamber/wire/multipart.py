@@ -104,7 +104,7 @@ class FormDecoder:
             return  # an epilogue says nothing (RFC 2046, 5.1.1)
         try:
             self._parser.write(data)
-        except (FormParserError, UnicodeDecodeError):
+        except FormParserError:
             raise self._malformed() from None
 
     @staticmethod
@@ -144,10 +144,10 @@ class FormDecoder:
         name = options.get(b"name", b"")
         if kind.lower() != b"form-data" or not name:
             raise self._malformed()
-        self._name = name.decode().lower()
+        self._name = _text(name).lower()
         if self._name == "file":
             self.file_began = self._in_file = True
-            self.file_name = options.get(b"filename", b"").decode()
+            self.file_name = _text(options.get(b"filename", b""))
             self.file_type = self._headers.get(b"content-type", b"").decode("latin-1")
             return
         self._count(len(name))
@@ -163,7 +163,7 @@ class FormDecoder:
         if self._in_file:
             self._in_file = False
         elif not self.file_began:
-            value = b"".join(self._value).decode()
+            value = _text(b"".join(self._value))
             known = self.fields.get(self._name)
             self.fields[self._name] = value if known is None else f"{known},{value}"
 
@@ -174,3 +174,11 @@ class FormDecoder:
         self._fields_octets += octets
         if self._fields_octets > FIELDS_OCTETS_MAX:
             raise self._too_long()
+
+
+def _text(octets: bytes) -> str:
+    """UTF-8, as headers are; a page that does not say its encoding sends what its browser takes for text."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")

@@ -71,6 +71,14 @@ def test_types_that_are_none(kind: str) -> None:
         FormDecoder(kind)
 
 
+def test_text_that_is_no_utf_8_is_taken_as_a_browser_sends_it() -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="x-amz-meta-a"\r\n\r\n\xe9\r\n'
+    body += b'--b\r\nContent-Disposition: form-data; name="file"; filename="\xe9.png"\r\n\r\nabc\r\n--b--\r\n'
+    decoder = FormDecoder("multipart/form-data; boundary=b")
+    assert decode(decoder, body, 7) == b"abc"
+    assert (decoder.fields, decoder.file_name) == ({"x-amz-meta-a": "é"}, "é.png")
+
+
 def test_a_form_without_a_file_or_a_name() -> None:
     body, kind = urllib3.encode_multipart_formdata([("key", "x")])
     with pytest.raises(ServiceError, match="exactly one file"):
