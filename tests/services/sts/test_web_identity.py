@@ -6,15 +6,22 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import ssl
+import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
 from tests.services.sts.helpers import ACCOUNT, allow, refused, role, session, trust
 
 ACTION = "sts:AssumeRoleWithWebIdentity"
@@ -171,3 +178,74 @@ def test_keys_are_checked_before_they_are_kept(chamber, tmp_path):
         file.write_text(json.dumps({"keys": keys}))
         done = chamber.cli("oidc", "add", "https://x.example.com", "--jwks", str(file), check=False)
         assert done.returncode == 1 and "InvalidInput" in done.stderr
+
+
+class Issuer:
+    """An issuer that answers over HTTPS on this machine, with a certificate of its own."""
+
+    def __init__(self, folder) -> None:
+        self.keys: list[dict] = []
+        self.asked: list[str] = []
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        now = datetime.now(UTC)
+        made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(9))
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self.certificate = folder / "issuer.pem"
+        self.certificate.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        secret = folder / "issuer.key"
+        secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        issuer = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked.append(self.path)
+                where = f"https://localhost:{issuer.port}/keys"
+                body = {"jwks_uri": where} if self.path.endswith("openid-configuration") else {"keys": issuer.keys}
+                text = json.dumps(body).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, secret)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_keys_are_fetched_from_the_issuer_over_https(tmp_path, monkeypatch, name):
+    from tests.conftest import end_chamber, new_chamber
+
+    issuer = Issuer(tmp_path)
+    issuer.keys = [jwk(RSA_KEY, "rsa")]
+    monkeypatch.setenv("SSL_CERT_FILE", str(issuer.certificate))
+    chamber = new_chamber()
+    chamber.start()
+    try:
+        host = f"localhost:{issuer.port}"
+        arn = chamber.client("iam").create_open_id_connect_provider(
+            Url=f"https://{host}", ClientIDList=["app"], ThumbprintList=["a" * 40]
+        )["OpenIDConnectProviderArn"]
+        trusted = trust({"Federated": arn}, ACTION, StringEquals={f"{host}:sub": "anna"})
+        ask = {"RoleArn": role(chamber, name, trusted), "RoleSessionName": "one"}
+        sts = chamber.client("sts", config=Config(signature_version=UNSIGNED))
+        now = int(time.time())
+        body = {"iss": f"https://{host}", "sub": "anna", "aud": "app", "iat": now, "exp": now + 600}
+        token = jwt.encode(body, RSA_KEY, algorithm="RS256", headers={"kid": "rsa"})
+        for _ in range(2):
+            sts.assume_role_with_web_identity(**ask, WebIdentityToken=token)
+        assert issuer.asked == ["/.well-known/openid-configuration", "/keys"]
+        stranger = jwt.encode(body, EC_KEY, algorithm="ES256", headers={"kid": "ec"})
+        refused("InvalidIdentityToken", sts.assume_role_with_web_identity, **ask, WebIdentityToken=stranger)
+        assert len(issuer.asked) == 2
+    finally:
+        end_chamber(chamber)
+        issuer.server.shutdown()
+        issuer.server.server_close()

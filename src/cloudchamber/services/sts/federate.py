@@ -45,7 +45,7 @@ async def assume_role_with_web_identity(call: Call, request: Mapping[str, Any]) 
     provider = call.doors.identities.oidc_provider(account, token.name)
     if provider is None:
         raise InvalidIdentityToken(f"No OpenIDConnect provider found in your account for {token.issuer}")
-    keys = await call.doors.part("sts", Issuers).keys(call, token.name)
+    keys = await call.doors.part("sts", Issuers).keys(call, token.name, token.key_id)
     claims = tokens.verify(token, keys, provider.client_ids, call.now)
     call.note(provider=provider.arn, subject=claims.subject)
     bearer = Principal(
