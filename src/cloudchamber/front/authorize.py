@@ -13,7 +13,7 @@ from cloudchamber.base.errors import AccessDenied
 from cloudchamber.contract.operation import each_by_itself, nothing
 from cloudchamber.policy.document import PolicyError, Question, Subject
 from cloudchamber.policy.evaluate import IdentityPolicies, Policy, Verdict, evaluate, policy
-from cloudchamber.policy.explain import encoded, explain, granted, reason
+from cloudchamber.policy.explain import at_home, encoded, explain, granted, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -283,16 +283,19 @@ def denial(call: Call, service: str, decision: Decision) -> AccessDenied:
     """The error, in AWS's words.
 
     Source: IAM User Guide, "Troubleshoot access denied error messages"; Amazon S3 User Guide, "Troubleshoot access
-    denied (403 Forbidden) errors"; Amazon EC2 User Guide, "Launch error: You are not authorized to perform".
+    denied (403 Forbidden) errors" (policies are told of within an account or organization only); Amazon EC2 User
+    Guide, "Launch error: You are not authorized to perform".
     """
     kind, who, need = _ERRORS.get(service, AccessDenied), call.principal, decision.need
-    if who.kind == "anonymous":
+    home = at_home(decision.question)
+    if who.kind == "anonymous" or (service == "s3" and not home):
         return kind("Access Denied")
     where = ""
     if need.resource != "*":
         where = f' on resource: "{need.resource}"' if service == "s3" else f" on resource: {need.resource}"
-    why = reason(decision.question, decision.verdict)
-    text = f"User: {who.arn} is not authorized to perform: {need.action}{where} {why}"
+    text = f"User: {who.arn} is not authorized to perform: {need.action}{where}"
+    if home:
+        text += f" {reason(decision.question, decision.verdict)}"
     if service != "ec2":
         return kind(text)
     text = f"You are not authorized to perform this operation. {text}"

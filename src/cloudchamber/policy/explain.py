@@ -45,12 +45,12 @@ def reason(question: Question, verdict: Verdict) -> str:
         return "with an explicit deny in the role trust policy"
     text = f"with an explicit deny in {'an' if kind == 'identity' else 'a'} {name}"
     arn = next((d.policy.arn for d in verdict.because if d.policy.kind == kind), "")
-    return f"{text}: {arn}" if arn and kind in _NAMED and _at_home(question) else text
+    return f"{text}: {arn}" if arn and kind in _NAMED and at_home(question) else text
 
 
-def _at_home(question: Question) -> bool:
-    """Whether caller and resource are of one account or one organization: only then is a policy's ARN told."""
-    if question.resource_account in ("", question.subject.account):
+def at_home(question: Question) -> bool:
+    """Whether caller and resource are of one account or one organization: only then does AWS tell of policies."""
+    if question.resource_account in ("", question.subject.account) or question.subject.alone:
         return True
     organization = question.context.get("aws:principalorgid")
     return organization is not None and organization == question.context.get("aws:resourceorgid")

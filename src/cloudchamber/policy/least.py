@@ -118,12 +118,13 @@ def _without_idle(body: dict[str, Any], allowed: Sequence[Asked]) -> dict[str, A
     who = Subject("user", "", "")
     questions = [_question(one, who) for one in allowed]
     while True:
-        touched = _touched(body, questions)
-        less = (made for at, _, made in _mutations(body) if _allow_all(made, touched[at]))
+        alone = _alone(body, questions)
+        less = ((at, made) for at, _, made in _mutations(body["Statement"]) if not _missed(body, made, alone[at]))
         found = next(less, None)
         if found is None:
             return body
-        body = found
+        at, made = found
+        body["Statement"][at : at + 1] = [made] if made is not None else []
 
 
 def size(body: Mapping[str, Any]) -> int:
@@ -299,11 +300,11 @@ def prove(body: Mapping[str, Any], allowed: Sequence[Asked], denied: Sequence[As
     refused = tuple(one for one, question in asked if not evaluate(question, own).allowed)
     beside = [one for one in denied if (one.action, one.resource) not in granted]
     opened = tuple(one for one in beside if evaluate(_question(one, who), own).allowed)
+    alone = _alone(body, [question for _, question in asked])
     parts, idle = 0, list[str]()
-    touched = _touched(body, [question for _, question in asked])
-    for at, name, without in _mutations(body):
+    for at, name, made in _mutations(body["Statement"]):
         parts += 1
-        if _allow_all(without, touched[at]):
+        if not _missed(body, made, alone[at]):
             idle.append(name)
     return Proof(len(allowed), refused, opened, parts, tuple(idle))
 
@@ -318,32 +319,40 @@ def _policies(body: Mapping[str, Any]) -> IdentityPolicies:
     return IdentityPolicies((Policy("the written policy", "identity", compiled),))
 
 
-def _allow_all(body: Mapping[str, Any], questions: Iterable[Question]) -> bool:
-    own = _policies(body)
-    return all(evaluate(question, own).allowed for question in questions)
-
-
-def _touched(body: Mapping[str, Any], questions: Sequence[Question]) -> list[list[Question]]:
-    """For each statement, the questions that it answers: only for those can it matter."""
+def _alone(body: Mapping[str, Any], questions: Sequence[Question]) -> list[list[Question]]:
+    """For each statement, the questions that it alone answers: they are all that a change of it can break."""
     (own,) = _policies(body).identity
-    return [[q for q in questions if s.acts(q.verb) and s.holds(q)] for s in own.document.statements]
+    found: list[list[Question]] = [[] for _ in own.document.statements]
+    for question in questions:
+        denying, allowing = own.document.relevant(question.verb)
+        holding = [s.index for s in allowing if s.holds(question)]
+        if len(holding) == 1 and not any(s.holds(question) for s in denying):
+            found[holding[0]].append(question)
+    return found
 
 
-def _mutations(body: Mapping[str, Any]) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The policy without one action, one resource, or one value of a condition; Deny statements stay whole."""
-    statements: list[dict[str, Any]] = body["Statement"]
+def _missed(body: Mapping[str, Any], statement: Mapping[str, Any] | None, questions: Sequence[Question]) -> bool:
+    """Whether one of some questions is not answered by a statement that was made smaller."""
+    if statement is None:
+        return bool(questions)
+    own = _policies({**body, "Statement": [statement]})
+    return not all(evaluate(question, own).allowed for question in questions)
+
+
+def _mutations(statements: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+    """Each statement without one action, one resource, or one value of a condition; Deny statements stay whole."""
     for at, statement in enumerate(statements):
         if statement["Effect"] != "Allow":
             continue
         name = statement.get("Sid") or f"statement {at + 1}"
         for element in ("Action", "Resource"):
             for value in strings(statement[element]):
-                yield at, f"{name}: {element} {value}", _with(body, at, _less(statement, (element,), value))
+                yield at, f"{name}: {element} {value}", _less(statement, (element,), value)
         for operator, keys in cast("dict[str, dict[str, Any]]", statement.get("Condition", {})).items():
             for key, values in keys.items():
                 for value in strings(values):
-                    less = _less(statement, ("Condition", operator, key), value)
-                    yield at, f"{name}: {operator} {key} {value}", _with(body, at, less)
+                    path = ("Condition", operator, key)
+                    yield at, f"{name}: {operator} {key} {value}", _less(statement, path, value)
 
 
 def _less(statement: Mapping[str, Any], path: tuple[str, ...], value: str) -> dict[str, Any] | None:
@@ -355,9 +364,3 @@ def _less(statement: Mapping[str, Any], path: tuple[str, ...], value: str) -> di
     left = [v for v in strings(place[path[-1]]) if v != value]
     place[path[-1]] = _one_or_many(left)
     return made if left else None
-
-
-def _with(body: Mapping[str, Any], at: int, statement: dict[str, Any] | None) -> dict[str, Any]:
-    listed = list(body["Statement"])
-    listed[at : at + 1] = [statement] if statement is not None else []
-    return {**body, "Statement": listed}

@@ -272,3 +272,16 @@ async def test_resource_controls_reach_the_services_that_have_them(doors: Any):
     found = refusal(doors, alice, "s3", Need("s3:GetObject", "arn:aws:s3:::b/k"))
     assert found.message.endswith("with an explicit deny in a resource control policy: arn:rcp")
     ask(doors, alice, "ec2", Need("ec2:DescribeInstances", "*"))
+
+
+async def test_another_account_is_told_less(doors: Any):
+    alice = replace(await a_user(doors), account="222222222222")
+    need = Need("s3:GetObject", "arn:aws:s3:::b/k")
+    assert refusal(doors, alice, "s3", need).message == "Access Denied"
+    message = refusal(doors, alice, "lambda", Need("lambda:InvokeFunction", "arn:aws:s3:::b")).message
+    assert message.endswith("is not authorized to perform: lambda:InvokeFunction on resource: arn:aws:s3:::b")
+    place = OrgPlace("o-mine", "o-mine/r-1/", False)
+    doors.identities.organization = lambda account: place
+    assert refusal(doors, alice, "s3", need).message.endswith(
+        "because no identity-based policy allows the s3:GetObject action"
+    )
