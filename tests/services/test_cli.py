@@ -126,6 +126,11 @@ def test_the_console_shows_a_denial_with_its_wiring(chamber: RunningChamber, den
         browser.find_element("xpath", "//ol[@id='tracks']/li[1]/button[contains(., 'cli-mallory')]").click()
         step = browser.find_element("xpath", "//ol[@id='track']/li[contains(., 'as user/cli-mallory')]")
         assert "DENIED s3:PutObject" in step.text
+        step.find_element("xpath", ".//summary[. = 'why']").click()
+        told = step.find_element("xpath", ".//h3[. = 'The smallest statement that would allow it']/following::pre[2]")
+        assert '"Action": "s3:PutObject"' in told.text
+        step.find_element("xpath", ".//summary[. = 'what user/cli-mallory needs']").click()
+        step.find_element("xpath", ".//h3[. = 'asked for and denied']")
         drawn = browser.find_element("css selector", "svg.wiring")
         assert "caller user/cli-mallory calls bucket cli-no-such-bucket" in drawn.get_attribute("aria-label")
         assert browser.get_log("browser") == []

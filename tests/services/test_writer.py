@@ -153,6 +153,8 @@ def test_nobody_and_nothing_are_refused(chamber: RunningChamber, role: Role) -> 
     assert "no role or user" in chamber.cli("policy", "writer-nobody", check=False).stderr
     empty = Role(chamber, "writer-idle", WIDE)
     try:
+        several = chamber.cli("policy", "writer-", check=False).stderr
+        assert "in the names of several" in several and empty.arn in several
         done = chamber.cli("policy", "writer-idle", "--apply", "--yes", check=False)
         assert done.returncode == 1 and "nothing is recorded" in done.stderr
         assert empty.iam.list_role_policies(RoleName="writer-idle")["PolicyNames"] == ["Wide"]
@@ -239,6 +241,28 @@ def test_who_can(chamber: RunningChamber, role: Role) -> None:
         assert "is not an action" in chamber.cli("who-can", "nonsense", check=False).stderr
     finally:
         other.end()
+
+
+def test_other_accounts_are_asked_too(chamber: RunningChamber, role: Role) -> None:
+    made = json.loads(chamber.cli("account", "add", "writer-abroad", "--json").stdout)
+    key = f"{made['AccessKeyId']}:{made['SecretAccessKey']}"
+    abroad = chamber.client("iam", key)
+    arn = abroad.create_role(RoleName="writer-guest", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    abroad.put_role_policy(RoleName="writer-guest", PolicyName="Wide", PolicyDocument=json.dumps(WIDE))
+    key_arn = "arn:aws:s3:::writer-files/users/1/avatar.png"
+
+    def answer() -> str:
+        found = json.loads(chamber.cli("who-can", "s3:GetObject", key_arn, "--json").stdout)
+        return {a["principal"]: a["answer"] for a in found["answers"]}[arn]
+
+    assert answer() == "denied"
+    guest = {"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "s3:GetObject", "Resource": key_arn}
+    bucket = json.dumps({"Version": "2012-10-17", "Statement": [guest]})
+    chamber.client("s3").put_bucket_policy(Bucket="writer-files", Policy=bucket)
+    assert answer() == "allowed"
+    assert json.loads(chamber.cli("policy", arn, "--json").stdout)["recorded"]["different"] == 0
+    abroad.delete_role_policy(RoleName="writer-guest", PolicyName="Wide")
+    abroad.delete_role(RoleName="writer-guest")
 
 
 def test_who_can_take_a_role(chamber: RunningChamber, role: Role) -> None:

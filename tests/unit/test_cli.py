@@ -23,7 +23,7 @@ from cloudchamber.settings import from_environment, root_key, state_folder
 
 ISSUED = (
     "up", "start", "stop", "status", "down", "reset", "env", "run", "logs", "tracks", "track", "why", "psql", "shell",
-    "doctor", "new",
+    "doctor", "new", "who-can", "policy",
 )  # fmt: skip
 
 
@@ -48,7 +48,8 @@ def test_every_command_has_help() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("stop",), ("env",), ("down", "--yes"), ("tracks",), ("track", "x"), ("why", "x"), ("run", "true"), ("logs", "f"),
-     ("psql", "db"), ("shell", "i-1"), ("logs",), ("reset", "--yes")],
+     ("psql", "db"), ("shell", "i-1"), ("logs",), ("reset", "--yes"),
+     ("why", "--last"), ("who-can", "s3:GetObject"), ("policy", "x")],
     ids=" ".join,
 )  # fmt: skip
 def test_without_a_chamber_there_is_a_next_step(arguments: tuple[str, ...], tmp_path: Path) -> None:

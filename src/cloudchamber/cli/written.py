@@ -40,11 +40,6 @@ def policy(
     if not name:
         raise click.UsageError("say which role or user")
     found = client.get(f"api/policy/{urllib.parse.quote(name)}")
-    if found is None:
-        raise ChamberError(
-            f"there is no role or user {name}, or several have that in their names",
-            "'cloudchamber run -- aws iam list-roles' lists them",
-        )
     if as_json:
         click.echo(json.dumps(found))
     else:

@@ -110,7 +110,8 @@ class Console:
                 segment = recorder.last_denied() if request_id == "last" else recorder.by_request(request_id)
                 return _json(_told(segment)) if segment else _text(404, f"no request {request_id}")
             case ["api", "who-can"]:
-                return _json(await who_can(self._doors, query.get("action", ""), query.get("resource", "*")))
+                asked = query.get("action", ""), query.get("resource", "*")
+                return _json(await who_can(self._doors, self._as_root, *asked))
             case ["api", "policy", *name]:
                 return _json(await written_policy(self._doors, self._as_root, "/".join(name)))
             case ["api", "follow"]:
@@ -198,10 +199,11 @@ class Console:
                 answer = {**answer, name: await read_reply(answer[name], REPLY_OCTETS_MAX)}
         return _json(answer)
 
-    async def _as_root(self, service: str, operation: str, request: Mapping[str, Any]) -> Any:
-        """A call of the account's root, on a track that says that it came from here."""
+    async def _as_root(self, service: str, operation: str, request: Mapping[str, Any], account: str = "") -> Any:
+        """A call of an account's root (the first one's), on a track that says that it came from here."""
         doors = self._doors
-        root = Principal("root", doors.account, f"arn:aws:iam::{doors.account}:root", user_id=doors.account)
+        account = account or doors.account
+        root = Principal("root", account, f"arn:aws:iam::{account}:root", user_id=account)
         began = doors.clock.now().timestamp()
         trace = Trace.begin(int(began))
         segment = Segment(trace.track_id, segment_id(), "", COMMAND_LINE, f"{service} {operation}", began, status=200)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from cloudchamber.console.entities import entities
 from cloudchamber.console.errors import BadQuestion
 from cloudchamber.contract.call import Call
 from cloudchamber.contract.identity import ANONYMOUS, Principal
@@ -19,8 +20,9 @@ from cloudchamber.policy.possible import possible
 from cloudchamber.track.track import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from cloudchamber.console.entities import AskAsRoot
     from cloudchamber.contract.call import Doors
     from cloudchamber.front.authorize import Consulted
     from cloudchamber.policy.evaluate import Decided
@@ -32,7 +34,7 @@ _OF_PLACE = ("aws:resourceaccount", "aws:resourceorg", "aws:principalorg", "aws:
 _OF_SERVICES = ("aws:principalservicename", "aws:sourcearn", "aws:sourceaccount", "aws:sourceorg")
 
 
-async def who_can(doors: Doors, action: str, resource: str) -> dict[str, Any]:
+async def who_can(doors: Doors, ask: AskAsRoot, action: str, resource: str) -> dict[str, Any]:
     """Everybody's answer: users, roles and root users of all accounts, services, others whom the resource names.
 
     Raises:
@@ -44,11 +46,12 @@ async def who_can(doors: Doors, action: str, resource: str) -> dict[str, Any]:
         raise BadQuestion(f"{resource!r} is not an ARN")
     need = Need(action, resource)
     answers: list[dict[str, Any]] = []
-    root = _call(doors, _root(doors.account))
-    found = consulted(root, need)
+    found = consulted(_call(doors, _root(doors.account)), need)
     for account in doors.identities.accounts.all():
-        for who, shown in await _entities(doors, account.id):
-            answers.append(_answer(_call(doors, who), need, shown))
+        root = _root(account.id)
+        answers.append(_answer(_call(doors, root), need, root.arn))
+        async for who, _ in entities(ask, account.id):
+            answers.append(_answer(_call(doors, who), need, who.entity_arn))
     for who in _named(found):
         answers.append(_answer(_call(doors, who), need, who.arn))
     known_accounts = {account.id for account in doors.identities.accounts.all()}
@@ -63,29 +66,6 @@ async def who_can(doors: Doors, action: str, resource: str) -> dict[str, Any]:
 
 def _root(account: str) -> Principal:
     return Principal("root", account, f"arn:aws:iam::{account}:root", account)
-
-
-async def _entities(doors: Doors, account: str) -> list[tuple[Principal, str]]:
-    """Root, users and roles of an account, each with the ARN by which people know it."""
-    root = _root(account)
-    found = [(root, root.arn)]
-    for operation, members in (("ListUsers", "Users"), ("ListRoles", "Roles")):
-        more: dict[str, Any] = {}
-        while True:
-            answer = await doors.ask("iam", operation, more, principal=root)
-            for one in answer[members]:
-                found.append((_principal(account, one), one["Arn"]))
-            if not answer.get("IsTruncated"):
-                break
-            more = {"Marker": answer["Marker"]}
-    return found
-
-
-def _principal(account: str, one: Mapping[str, Any]) -> Principal:
-    if "UserName" in one:
-        return Principal("user", account, one["Arn"], one["UserId"], one["Arn"])
-    session = f"arn:aws:sts::{account}:assumed-role/{one['RoleName']}/any-session"
-    return Principal("assumed-role", account, session, f"{one['RoleId']}:any-session", one["Arn"])
 
 
 def _call(doors: Doors, who: Principal) -> Call:

@@ -14,7 +14,7 @@ class BadQuestion(ServiceError):
 
 
 class NoSuchEntity(ServiceError):
-    """There is no such role or user."""
+    """There is no such role or user, or there are several."""
 
     code = "NoSuchEntity"
-    status = 404
+    status = 400

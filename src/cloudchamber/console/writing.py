@@ -7,65 +7,57 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
+from cloudchamber.console.entities import entities
 from cloudchamber.console.errors import NoSuchEntity
-from cloudchamber.contract.identity import Principal
 from cloudchamber.policy.compare import compare
 from cloudchamber.policy.document import Question, Subject
 from cloudchamber.policy.least import MANAGED_MAX, ROLE_INLINE_MAX, USER_INLINE_MAX, Asked, prove, write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from cloudchamber.console.entities import AskAsRoot
     from cloudchamber.contract.call import Doors
+    from cloudchamber.contract.identity import Principal
     from cloudchamber.policy.evaluate import Policy
     from cloudchamber.policy.least import Proof
     from cloudchamber.track.usage import Usage
 
-    Ask = Callable[[str, str, Mapping[str, Any]], Awaitable[Any]]
 
-
-async def written_policy(doors: Doors, ask: Ask, name: str) -> dict[str, Any]:
+async def written_policy(doors: Doors, ask: AskAsRoot, name: str) -> dict[str, Any]:
     """The policy of a role or user (by name, a part of it that fits one alone, or ARN), with its proof and comparison.
 
     Raises:
         NoSuchEntity: nobody, or more than one, has that name.
     """
-    kind, arn, short = await _entity(doors, ask, name)
-    account = arn.split(":")[4]
-    record = doors.recorder.usage(account, arn)
-    session = f"arn:aws:sts::{account}:assumed-role/{short}/any-session"
-    who = Principal("assumed-role" if kind == "role" else "user", account, session if kind == "role" else arn,
-                    entity_arn=arn)  # fmt: skip
+    who, short = await _entity(doors, ask, name)
+    record = doors.recorder.usage(who.account, who.entity_arn)
     current = doors.identities.policies(who).identity
     actions = {f"{s.name}:{o}" for s in doors.services.values() for o in s.operations} | {u.action for u in record}
     told = await asyncio.to_thread(_told, record, current, actions, who)
-    return {"entity": arn, "kind": kind, "name": short, "account": account} | told
+    kind = "user" if who.kind == "user" else "role"
+    return {"entity": who.entity_arn, "kind": kind, "name": short, "account": who.account} | told
 
 
-async def _entity(doors: Doors, ask: Ask, name: str) -> tuple[str, str, str]:
-    """Kind, ARN and name."""
-    wanted = name.rsplit("/", 1)[-1] if name.startswith("arn:") else name
-    near: list[tuple[str, str, str]] = []
-    for kind, operation, members, member in (
-        ("role", "ListRoles", "Roles", "RoleName"),
-        ("user", "ListUsers", "Users", "UserName"),
-    ):
-        more: dict[str, Any] = {}
-        while True:
-            answer = await ask("iam", operation, more)
-            for one in answer[members]:
-                found = (kind, one["Arn"], one[member])
-                if name in (one["Arn"], one[member]):
-                    return found
-                if wanted.lower() in one[member].lower():
-                    near.append(found)
-            if not answer.get("IsTruncated"):
-                break
-            more = {"Marker": answer["Marker"]}
-    if len(near) == 1 and not name.startswith("arn:"):
-        return near[0]
-    several = f"; {', '.join(n for _, _, n in near[:5])} have it in their names" if near else ""
-    raise NoSuchEntity(f"there is no role or user {name}{several}")
+async def _entity(doors: Doors, ask: AskAsRoot, name: str) -> tuple[Principal, str]:
+    """The user, or a session of the role, and its name."""
+    near: list[tuple[Principal, str]] = []
+    exact: list[tuple[Principal, str]] = []
+    for account in doors.identities.accounts.all():
+        if name.startswith("arn:") and f":{account.id}:" not in name:
+            continue
+        async for who, short in entities(ask, account.id):
+            if name in (who.entity_arn, short):
+                exact.append((who, short))
+            elif name.lower() in short.lower():
+                near.append((who, short))
+    found = exact or near
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(who.entity_arn for who, _ in found[:5])
+        raise NoSuchEntity(f"{name} is in the names of several: {names}{', ...' if len(found) > 5 else ''}")
+    raise NoSuchEntity(f"there is no role or user {name}")
 
 
 def _asked(one: Usage) -> Asked:
