@@ -98,7 +98,8 @@ VERSION = ResourceType(
 
 def _routing(properties: Properties) -> dict[str, Any]:
     """CloudFormation has a list of versions and weights where the API has a map."""
-    weights = (properties.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or ()
+    given: Mapping[str, Any] = properties.get("RoutingConfig") or {}
+    weights: list[Mapping[str, Any]] = given.get("AdditionalVersionWeights") or []
     return {
         "AdditionalVersionWeights": {str(each["FunctionVersion"]): float(each["FunctionWeight"]) for each in weights}
     }

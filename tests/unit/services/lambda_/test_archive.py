@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import stat
 import struct
 import sysconfig
@@ -107,8 +108,8 @@ def test_modules_for_another_python_are_named(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     own = str(sysconfig.get_config_var("EXT_SUFFIX"))
     (tmp_path / "lib" / f"fast{own}").write_bytes(b"")
-    assert foreign_parts(tmp_path) == ""
+    assert foreign_parts(tmp_path, platform.python_version()) == ""
     (tmp_path / "lib" / "other.cpython-37m-x86_64-linux-gnu.so").write_bytes(b"")
-    assert "cpython-37m" in foreign_parts(tmp_path)
+    assert "cpython-37m" in foreign_parts(tmp_path, platform.python_version())
     (tmp_path / "lib" / f"other{own}").write_bytes(b"")
-    assert foreign_parts(tmp_path) == ""
+    assert foreign_parts(tmp_path, platform.python_version()) == ""
