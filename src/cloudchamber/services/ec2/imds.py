@@ -352,6 +352,6 @@ def _of_session(row: tables.Instance) -> dict[str, tuple[str, ...]]:
     """
     return {
         "ec2:SourceInstanceARN": (row.arn,),
-        "aws:Ec2InstanceSourceVpc": (names.vpc_id(row.account, row.region),),
+        "aws:Ec2InstanceSourceVpc": (row.vpc_id or names.vpc_id(row.account, row.region),),
         "aws:Ec2InstanceSourcePrivateIPv4": (row.private_ip,),
     }
