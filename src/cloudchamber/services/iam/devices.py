@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Request = Mapping[str, Any]
 
 PER_USER_MAX = 8
+ACCOUNT_MAX = 5000
+"""As many as users. Source: IAM User Guide, "IAM and AWS STS quotas"."""
 _CODE = "Authentication code for device is not valid."
 
 
@@ -62,6 +64,9 @@ async def create_virtual_mfa_device(call: Call, request: Request) -> dict[str, A
     def change(tx: Tx) -> Device:
         if mfa.find(tx, serial) is not None:
             raise EntityAlreadyExists("MFADevice entity at the same path and name already exists.")
+        count = tx.execute("SELECT count(*) FROM iam_mfa WHERE account = ?", (call.account,)).fetchone()[0]
+        if count >= ACCOUNT_MAX:
+            raise LimitExceeded(f"Cannot exceed quota for VirtualMFADevicesPerAccount: {ACCOUNT_MAX}")
         row = (serial, call.account, name, path, seed, call.now.timestamp())
         tx.execute("INSERT INTO iam_mfa (serial, account, name, path, seed, created) VALUES (?, ?, ?, ?, ?, ?)", row)
         tables.put_tags(tx, serial, request.get("Tags", ()))
