@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass
@@ -138,9 +138,8 @@ def _pattern(text: str, asked: Asked, variables: bool, *, wild: bool) -> str | N
                 made += re.escape(inside)
                 continue
             name, comma, default = inside.partition(",")
-            value = lowered.get(name.strip().lower())
-            if isinstance(value, (list, tuple)):
-                value = value[0] if len(value) == 1 else None
+            values = _many(lowered.get(name.strip().lower(), []))
+            value = str(values[0]) if len(values) == 1 else ""
             value = value or (default.strip().strip("'") if comma else None)
             if value is None:
                 return None
@@ -179,7 +178,7 @@ def _parts(pattern: str) -> list[str]:
 
 
 def _many(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    return list(cast("list[Any]", value)) if isinstance(value, (list, tuple)) else [value]
 
 
 def _word(value: Any) -> str:
