@@ -69,7 +69,7 @@ def test_an_openid_connect_provider_is_made_changed_and_deleted(iam, host):
 @pytest.mark.parametrize(
     "url",
     ["example.org", "http://example.org", "ftp://example.org", "https://example.org/a?b=c", "https://u:p@example.org",
-     "https://example.org:8443", "https://example.org#x", "https://", "https://example.org:999999"],
+     "https://example.org:8443", "http://127.0.0.1:8443", "https://[", "https://example.org#x", "https://", "https://example.org:999999"],
 )  # fmt: skip
 def test_only_urls_of_issuers_are_taken(iam, url):
     assert "Invalid Open ID Connect Provider URL" in refused(
@@ -77,8 +77,8 @@ def test_only_urls_of_issuers_are_taken(iam, url):
     )
 
 
-def test_an_issuer_on_this_machine_needs_no_tls(iam):
-    made = iam.create_open_id_connect_provider(Url="http://127.0.0.1:18099/realm")
+def test_an_issuer_on_this_machine_may_have_a_port(iam):
+    made = iam.create_open_id_connect_provider(Url="https://127.0.0.1:18099/realm")
     arn = made["OpenIDConnectProviderArn"]
     assert arn == f"arn:aws:iam::{ACCOUNT}:oidc-provider/127.0.0.1:18099/realm"
     iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)

@@ -158,3 +158,21 @@ def test_only_attached_policies_can_be_listed(iam, suffix):
     told = iam.list_policies(Scope="AWS", OnlyAttached=True, MaxItems=1000)["Policies"]
     assert {one["Arn"]: one["AttachmentCount"] for one in told}[arn] == 1
     assert len(told) < 100
+
+
+def test_whoever_makes_a_service_linked_role_needs_leave_for_it_by_name(chamber, iam, suffix):
+    iam.create_user(UserName=suffix)
+    statement = {
+        "Effect": "Allow", "Action": "iam:CreateServiceLinkedRole",
+        "Resource": "arn:aws:iam::*:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling_o*",
+        "Condition": {"StringLike": {"iam:AWSServiceName": "autoscaling.amazonaws.com"}},
+    }  # fmt: skip
+    iam.put_user_policy(
+        UserName=suffix, PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement})
+    )
+    key = iam.create_access_key(UserName=suffix)["AccessKey"]
+    own = chamber.client("iam", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    own.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com", CustomSuffix=f"o{suffix}")
+    for more in ({"CustomSuffix": f"x{suffix}"}, {}):
+        refused("AccessDenied", own.create_service_linked_role, AWSServiceName="autoscaling.amazonaws.com", **more)
+    refused("AccessDenied", own.create_service_linked_role, AWSServiceName="batch.amazonaws.com")

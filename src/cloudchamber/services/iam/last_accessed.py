@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _KEPT_S = 7 * 86400
 _PAGE_POLICIES = 100
+_REPORTS_MAX = 1000
+"""Reports that are kept; older ones go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ async def generate_service_last_accessed_details(call: Call, request: Mapping[st
     def change(tx: Tx) -> None:
         tx.execute("DELETE FROM iam_access_reports WHERE created < ?", (now - _KEPT_S,))
         tx.execute("INSERT INTO iam_access_reports VALUES (?, ?, ?, ?, ?)", (job, call.account, owner, now, body))
+        tx.execute(
+            "DELETE FROM iam_access_reports WHERE id IN "
+            "(SELECT id FROM iam_access_reports ORDER BY created DESC LIMIT -1 OFFSET ?)",
+            (_REPORTS_MAX,),
+        )
 
     await call.doors.database.write(change)
     return {"JobId": job}

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.contract.operation import operation
+from cloudchamber.contract.operation import Need, operation
 from cloudchamber.services.iam import aws_managed, entities, needs, tables
 from cloudchamber.services.iam.errors import InvalidInput, NoSuchEntity, UnmodifiableEntity
-from cloudchamber.services.iam.names import AWS_MANAGED
+from cloudchamber.services.iam.names import AWS_MANAGED, arn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.services.iam.names import Kind
@@ -64,7 +64,20 @@ def changeable(db: Reader, account: str, kind: Kind, name: str) -> Entity:
     return found
 
 
-@operation("CreateServiceLinkedRole", needs=needs.create_service_linked_role)
+def _name(request: Mapping[str, Any]) -> str:
+    """What the role is called; a service that has none gets a name of the same form, to be refused by."""
+    template = templates().get(request["AWSServiceName"])
+    role = template.role if template is not None else "AWSServiceRoleFor"
+    return f"{role}_{request['CustomSuffix']}" if "CustomSuffix" in request else role
+
+
+def _create_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+    host: str = request["AWSServiceName"]
+    where = arn(call.account, "role", f"{PATH}{host}/", _name(request))
+    yield Need("iam:CreateServiceLinkedRole", where, {"iam:AWSServiceName": host})
+
+
+@operation("CreateServiceLinkedRole", needs=_create_needs)
 async def create_service_linked_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Make the role of a service, with its policies.
 
@@ -77,10 +90,9 @@ async def create_service_linked_role(call: Call, request: Mapping[str, Any]) -> 
     template = templates().get(host)
     if template is None:
         raise InvalidInput(f"Cannot find Service Linked Role template for {host}")
-    suffix: str = request.get("CustomSuffix", "")
-    if suffix and not template.suffix:
+    if "CustomSuffix" in request and not template.suffix:
         raise InvalidInput(f"Custom suffix is not allowed for {host}")
-    name = f"{template.role}_{suffix}" if suffix else template.role
+    name = _name(request)
     if len(name) > _ROLE_NAME_MAX:
         raise InvalidInput(f"Service role name {name} is longer than {_ROLE_NAME_MAX} characters.")
     statement = {"Effect": "Allow", "Principal": {"Service": host}, "Action": "sts:AssumeRole"}

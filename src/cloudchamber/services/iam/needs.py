@@ -100,13 +100,6 @@ def provider_create(kind: str, where: str, request: Request) -> Iterable[Need]:
         yield Need(f"iam:Tag{kind}", where, tag_keys(request))
 
 
-def create_service_linked_role(call: Call, request: Request) -> Iterable[Need]:
-    """CreateServiceLinkedRole: on the role that is to be made, whatever it will be called."""
-    host: str = request["AWSServiceName"]
-    where = arn(call.account, "role", f"/aws-service-role/{host}/", "*")
-    yield Need("iam:CreateServiceLinkedRole", where, {"iam:AWSServiceName": host})
-
-
 def deletion_task(call: Call, request: Request) -> Iterable[Need]:
     """GetServiceLinkedRoleDeletionStatus: on the role that the task deletes."""
     where = f"arn:aws:iam::{call.account}:role/{request['DeletionTaskId'].removeprefix('task/').rpartition('/')[0]}"

@@ -33,15 +33,14 @@ def provider_arn(account: str, url: str) -> str:
     Raises:
         InvalidInput: the URL is none that IAM takes.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise InvalidInput("Invalid Open ID Connect Provider URL") from error
-    # Why: an issuer on this machine has no certificate that the world trusts, so for one http will do
-    secure = parts.scheme == "https" or (parts.scheme == "http" and _here(host))
+    # Why: AWS takes no ports; an issuer on this machine has one, and nobody else could serve it
     odd = parts.query or parts.fragment or parts.username is not None or (port is not None and not _here(host))
-    if not secure or odd or not host or not url.isascii() or not url.isprintable() or " " in url:
+    if parts.scheme != "https" or odd or not host or not url.isascii() or not url.isprintable() or " " in url:
         raise InvalidInput("Invalid Open ID Connect Provider URL")
     return f"arn:aws:iam::{account}:oidc-provider/{url.partition('://')[2]}"
 

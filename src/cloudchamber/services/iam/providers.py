@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An OpenID Connect provider. `url` is the issuer as it was given: scheme, host, port and path."""
+    """An OpenID Connect provider. `url` is the issuer as it was given, ``https://`` in front."""
 
     arn: str
     account: str
