@@ -93,7 +93,7 @@ contexts = st.dictionaries(st.sampled_from(tuple(KEYS)), st.none()).flatmap(
 groups = st.lists(documents(), min_size=1, max_size=2)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     groups, st.none() | groups, st.none() | groups, st.sampled_from(ACTIONS), st.sampled_from(RESOURCES), contexts
 )  # fmt: skip
