@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cloudchamber.base.body import Body
 
 EXPIRES_MAX_S = 604_800
+_SKEW = timedelta(seconds=say.SKEW_S)
+_PAYLOADS = frozenset((sigv4.UNSIGNED, sigv4.EMPTY_SHA256, *chunked.KINDS))
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 QUERY_PARAMETERS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders")
@@ -86,7 +88,7 @@ def authenticate(
     words = say.BY_PROTOCOL.get(routed.protocol, say.QUERY)
     query = dict(reversed(routed.query)) if routed.query else {}
     authorization = request.headers.get("authorization")
-    if "X-Amz-Algorithm" in query or "X-Amz-Signature" in query or "X-Amz-Credential" in query:
+    if query and ("X-Amz-Algorithm" in query or "X-Amz-Signature" in query or "X-Amz-Credential" in query):
         if authorization and words is S3:
             raise errors.InvalidArgument(
                 _ONE_MECHANISM, ArgumentName="Authorization", ArgumentValue=authorization[:256]
@@ -137,7 +139,7 @@ def by_header(
     if timestamp[:8] != claim.date:
         raise wrong_date(words, claim.date, timestamp)
     check_signed_headers(request, claim, words)
-    if abs((now - signed).total_seconds()) > say.SKEW_S:
+    if not -_SKEW <= now - signed <= _SKEW:
         raise say.skewed(words, signed, now)
     payload = payload_of(request, body, words)
     credential = credential_of(claim.access_key_id, request.headers.get("x-amz-security-token"), identities, now, words)
@@ -234,8 +236,9 @@ def signing_time(request: HttpRequest, words: Words) -> tuple[str, datetime]:
     return text, signed
 
 
+@lru_cache(maxsize=64)
 def parse_stamp(text: str) -> datetime | None:
-    """``20261123T112233Z`` as a time."""
+    """``20261123T112233Z`` as a time; many requests are of the same second."""
     # Why: strptime takes longer than checking the signature.
     if not _STAMP.fullmatch(text):
         return None
@@ -288,7 +291,7 @@ def payload_of(request: HttpRequest, body: bytes | None, words: Words) -> str:
     sent = request.headers.get("x-amz-content-sha256")
     if not sent:
         raise errors.InvalidRequest("Missing required header for this request: x-amz-content-sha256")
-    if sent != sigv4.UNSIGNED and sent not in chunked.KINDS and not is_sha256(sent):
+    if sent not in _PAYLOADS and not is_sha256(sent):
         raise errors.InvalidArgument(
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
             "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
