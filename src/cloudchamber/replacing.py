@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cloudchamber.client import Client
 
 NAME = "LeastPrivilege"
-"""Of the inline policy that is put in force."""
+"""Of the policy that is put in force."""
 
 
 def held(client: Client, kind: str, name: str) -> dict[str, Any]:
@@ -36,16 +36,37 @@ def held(client: Client, kind: str, name: str) -> dict[str, Any]:
     return {"kind": kind, "name": name, "inline": inline, "attached": attached}
 
 
-def replace(client: Client, kind: str, name: str, policy: Mapping[str, Any]) -> Path:
+def replace(client: Client, kind: str, name: str, policy: Mapping[str, Any], *, managed: bool = False) -> Path:
     """Put `policy` in force as the only one of a role or user; the file that undoes it.
+
+    `managed`: as a managed policy of its own, for one that is too large for an inline policy.
 
     Raises:
         Refused: IAM's error. What was in force until then still is.
     """
     before = held(client, kind, name)
-    undo = _keep(client, before)
-    _become(client, before, {"inline": {NAME: json.dumps(policy)}, "attached": []})
+    undo, number = _room(client, name)
+    document = json.dumps(policy)
+    wanted: dict[str, Any] = {"inline": {NAME: document}, "attached": []}
+    if managed:
+        made = client.ask("iam", "CreatePolicy", PolicyName=f"{NAME}-{name}-{number}"[-128:], PolicyDocument=document)
+        before["made"] = made["Policy"]["Arn"]
+        wanted = {"inline": {}, "attached": [before["made"]]}
+    with os.fdopen(os.open(undo, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(before, file, indent=2)
+    try:
+        _become(client, before, wanted)
+    except Refused:
+        _forget(client, before)
+        undo.unlink()
+        raise
     return undo
+
+
+def _forget(client: Client, before: Mapping[str, Any]) -> None:
+    """Delete the managed policy that was made."""
+    if before.get("made"):
+        client.ask("iam", "DeletePolicy", PolicyArn=before["made"])
 
 
 def restore(client: Client, path: Path) -> dict[str, Any]:
@@ -58,6 +79,7 @@ def restore(client: Client, path: Path) -> dict[str, Any]:
         wanted = json.loads(path.read_text(encoding="utf-8"))
         now = held(client, wanted["kind"], wanted["name"])
         _become(client, now, wanted)
+        _forget(client, wanted)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ChamberError(f"{path} is no file of an earlier --apply: {error}") from error
     return wanted
@@ -93,15 +115,13 @@ def _undo_put(title: str, name: str, now: Mapping[str, Any]) -> tuple[str, dict[
     return f"Delete{title}Policy", {"PolicyName": name}
 
 
-def _keep(client: Client, before: Mapping[str, Any]) -> Path:
+def _room(client: Client, name: str) -> tuple[Path, int]:
+    """A file that is not there yet, and its number."""
     folder = client.state / "undo"
     folder.mkdir(mode=0o700, exist_ok=True)
     numbers = [p.stem.rpartition("-")[2] for p in folder.glob("*-*.json")]
     number = 1 + max((int(text) for text in numbers if text.isdigit()), default=0)
-    path = folder / f"{before['name']}-{number}.json"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(before, file, indent=2)
-    return path
+    return folder / f"{name}-{number}.json", number
 
 
 def _of(kind: str, name: str) -> tuple[str, dict[str, Any]]:

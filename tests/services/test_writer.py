@@ -164,6 +164,32 @@ def test_nobody_and_nothing_are_refused(chamber: RunningChamber, role: Role) -> 
     assert done.returncode == 1 and "no file of an earlier --apply" in done.stderr
 
 
+def test_what_is_too_large_for_a_user_becomes_a_managed_policy(chamber: RunningChamber, role: Role) -> None:
+    iam = role.iam
+    name = "writer-" + "u" * 20
+    iam.create_user(UserName=name)
+    iam.attach_user_policy(UserName=name, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    s3 = chamber.client("s3", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for number in range(28):
+        folder = letters[number % 7] * 30 + letters[number // 7] * 30
+        s3.put_object(Bucket="writer-files", Key=f"{folder}/{folder}.txt", Body=b"")
+    done = chamber.cli("policy", name, "--apply", "--yes")
+    assert "TOO LARGE for an inline policy" in done.stderr
+    (attached,) = iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]
+    assert attached["PolicyName"].startswith("LeastPrivilege-writer-")
+    s3.put_object(Bucket="writer-files", Key=f"{folder}/{folder}.txt", Body=b"")
+    refused(s3.put_object, Bucket="writer-files", Key="other", Body=b"")
+    chamber.cli("policy", "--undo", done.stderr.partition("policy --undo ")[2].split()[0])
+    (attached,) = iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]
+    assert attached["PolicyName"] == "AmazonS3FullAccess"
+    assert not [p for p in iam.list_policies(Scope="Local")["Policies"] if p["PolicyName"].startswith("LeastPriv")]
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    iam.detach_user_policy(UserName=name, PolicyArn=attached["PolicyArn"])
+    iam.delete_user(UserName=name)
+
+
 def test_why_tells_the_whole_story(chamber: RunningChamber, role: Role) -> None:
     work(role)
     role.iam.put_role_policy(

@@ -77,9 +77,9 @@ def _size(found: dict[str, Any]) -> str:
     size, limits = found["size"], found["limits"]
     words = [f"{size} characters: inline up to {limits['inline']}, managed up to {limits['managed']}"]
     if size > limits["inline"]:
-        words.append("IT IS TOO LARGE for an inline policy")
+        words.append("TOO LARGE for an inline policy")
     if size > limits["managed"]:
-        words.append("IT IS TOO LARGE for a managed policy")
+        words.append("TOO LARGE for a managed policy: no one policy can hold it")
     return "; ".join(words)
 
 
@@ -148,8 +148,10 @@ def _put(client: Client, found: dict[str, Any], yes: bool) -> None:
     if not yes:
         current = ", ".join(found["current"]) or "no policy"
         click.confirm(f"Put it in force for {found['name']} in place of {current}?", abort=True, err=True)
-    undo = replacing.replace(client, found["kind"], found["name"], found["policy"])
-    say(f"in force: inline policy {replacing.NAME} of {found['kind']} {found['name']}, and no other of its own")
+    managed = found["size"] > found["limits"]["inline"]
+    undo = replacing.replace(client, found["kind"], found["name"], found["policy"], managed=managed)
+    which = f"{'managed' if managed else 'inline'} policy {replacing.NAME}"
+    say(f"in force: {which} of {found['kind']} {found['name']}, and no other of its own")
     say(f"to take it back: {called()} policy --undo {undo}")
     others = [name for name in found["current"] if " of group " in name]
     if others:

@@ -249,6 +249,8 @@ def _sid(actions: Sequence[str], resources: Sequence[str]) -> str:
         path = "secret"
     stem = re.sub(r"\.[A-Za-z0-9]{2,4}$", "", path.split("/${")[0])
     words = [word for word in _WORD.findall(stem) if 1 < len(word) <= _WORD_MAX]
+    if words and verb.lower().endswith(words[0].lower()):  # Why: CreateRole and role/app make CreateRoleApp
+        words = words[1:]
     noun = "".join(w[:1].upper() + w[1:] for w in words[:_SID_WORDS])
     return re.sub(r"[^A-Za-z0-9]", "", verb[:1].upper() + verb[1:] + (noun if noun.lower() not in verb.lower() else ""))
 
