@@ -37,23 +37,25 @@ async def generate_credential_report(call: Call, request: Mapping[str, Any]) -> 
     """Write the report, unless there is one that is younger than four hours. Source: IAM API Reference,
     GenerateCredentialReport."""
     now = call.now.timestamp()
+
+    def fresh(db: Reader) -> bool:
+        row = db.execute("SELECT made FROM iam_reports WHERE account = ?", (call.account,)).fetchone()
+        return row is not None and row[0] > now - GOOD_FOR_S
+
+    if call.doors.database.read(fresh):
+        return {"State": "COMPLETE"}
     # Why before the write: the record of tracks is read on this thread only
     content = call.doors.database.read(lambda db: _content(db, call))
 
-    def change(tx: Tx) -> bool:
-        row = tx.execute("SELECT made FROM iam_reports WHERE account = ?", (call.account,)).fetchone()
-        if row is not None and row[0] > now - GOOD_FOR_S:
-            return False
+    def change(tx: Tx) -> None:
         tx.execute(
             "INSERT INTO iam_reports VALUES (?, ?, ?) "
             "ON CONFLICT DO UPDATE SET made = excluded.made, content = excluded.content",
             (call.account, now, content),
         )
-        return True
 
-    if await call.doors.database.write(change):
-        return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
-    return {"State": "COMPLETE"}
+    await call.doors.database.write(change)
+    return {"State": "STARTED", "Description": "No report exists. Starting a new report generation task"}
 
 
 @operation("GetCredentialReport", needs=needs.account("GetCredentialReport"))
