@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run a tool: ``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench NAME``, ``differential``."""
+"""``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench NAME``, ``differential``."""
 
 from __future__ import annotations
 
