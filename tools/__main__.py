@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench NAME``, ``differential``."""
+"""Run a tool: ``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench NAME``,
+``differential``."""
 
 from __future__ import annotations
 
