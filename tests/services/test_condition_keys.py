@@ -11,8 +11,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.services.edges import ACCOUNT, REFUSALS, REGION, Person, allow, named
+from tests.services.edges import ACCOUNT, REFUSALS, REGION, Person, allow, function, named, role
 
+LAMBDA = {"Service": "lambda.amazonaws.com"}
 S3_KEYS = [
     ("list_objects_v2", {"Prefix": "a/"}, {"StringLike": {"s3:prefix": "a/*"}}),
     ("list_objects_v2", {"Delimiter": "/"}, {"StringEquals": {"s3:delimiter": "/"}}),
@@ -210,3 +211,16 @@ def test_keys_of_iam(chamber: Any) -> None:
     assert outcome(own.delete_role, RoleName=name) == "no"
     iam.tag_role(RoleName=name, Tags=[{"Key": "team", "Value": "blue"}])
     assert outcome(own.delete_role, RoleName=name) == "yes"
+
+
+def test_permissions_of_a_function_are_told_apart_by_whom_they_are_for(chamber: Any) -> None:
+    made = function(chamber, "def handler(event, context):\n    return 1\n", role(chamber, LAMBDA))
+    when = {"StringEquals": {"lambda:Principal": "s3.amazonaws.com"}}
+    person = Person(chamber, allow("lambda:AddPermission", "lambda:RemovePermission", when=when))
+    own, root = person.client("lambda"), chamber.client("lambda")
+    wanted = {"FunctionName": made, "Action": "lambda:InvokeFunction"}
+    assert outcome(own.add_permission, StatementId="one", Principal="s3.amazonaws.com", **wanted) == "yes"
+    assert outcome(own.add_permission, StatementId="two", Principal="events.amazonaws.com", **wanted) == "no"
+    root.add_permission(StatementId="two", Principal="events.amazonaws.com", **wanted)
+    assert outcome(own.remove_permission, FunctionName=made, StatementId="two") == "no"
+    assert outcome(own.remove_permission, FunctionName=made, StatementId="one") == "yes"

@@ -6,10 +6,11 @@ Source: Service Authorization Reference, actions, resources, and condition keys 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import Need
+from cloudchamber.services.lambda_ import tables
 from cloudchamber.services.lambda_.names import try_layer, try_resolve
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.operation import ContextValue
+    from cloudchamber.store.database import Reader
 
     Needs = Callable[[Call, Mapping[str, Any]], Iterable[Need]]
 
@@ -131,6 +133,35 @@ def add_permission(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     if "FunctionUrlAuthType" in request:
         context["lambda:FunctionUrlAuthType"] = str(request["FunctionUrlAuthType"])
     yield Need("lambda:AddPermission", _arn(call, request), context)
+
+
+def remove_permission(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """RemovePermission, with whom the statement that goes is for: looked up only if a policy asks."""
+    arn = _arn(call, request)
+
+    def look() -> Mapping[str, ContextValue]:
+        plain, qualifier = ":".join(arn.split(":")[:7]), ":".join(arn.split(":")[7:])
+
+        def read(db: Reader) -> tuple[Mapping[str, Any], ...]:
+            return tables.settings(db, plain, qualifier).statements if tables.find(db, plain) is not None else ()
+
+        for statement in call.doors.database.read(read):
+            if statement["Sid"] == request.get("StatementId"):
+                return _of_statement(statement)
+        return {}
+
+    yield Need("lambda:RemovePermission", arn, {}, ("lambda:", look))
+
+
+def _of_statement(statement: Mapping[str, Any]) -> dict[str, ContextValue]:
+    named: Any = statement["Principal"]
+    context: dict[str, ContextValue] = {
+        "lambda:Principal": str(
+            next(iter(cast("dict[str, Any]", named).values())) if isinstance(named, dict) else named
+        )
+    }
+    auth = statement.get("Condition", {}).get("StringEquals", {}).get("lambda:FunctionUrlAuthType")
+    return {**context, "lambda:FunctionUrlAuthType": str(auth)} if auth else context
 
 
 def _tagged(call: Call, request: Mapping[str, Any]) -> str:

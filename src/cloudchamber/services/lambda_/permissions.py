@@ -66,7 +66,7 @@ async def add_permission(call: Call, request: Mapping[str, Any]) -> dict[str, An
     return {"Statement": json.dumps(made, separators=(",", ":"))}
 
 
-@operation("RemovePermission", needs=needs.on_function("lambda:RemovePermission"))
+@operation("RemovePermission", needs=needs.remove_permission)
 async def remove_permission(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take a statement out of the function policy. Source: Lambda API Reference, RemovePermission."""
     reference, sid = named(call, request), request["StatementId"]
