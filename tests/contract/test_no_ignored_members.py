@@ -38,6 +38,7 @@ ANYWHERE = {
 HARMLESS = {
     ("cloudformation", "CancelUpdateStack", "ClientRequestToken"): "a second cancel of one update is refused anyway",
     ("cloudformation", "CreateChangeSet", "ClientToken"): "a change set that exists is refused, with or without it",
+    ("ec2", "ModifyLaunchTemplate", "ClientToken"): "asking twice changes nothing more",
     ("ec2", "DescribeAvailabilityZones", "AllAvailabilityZones"): "every zone is one of the region's own",
     ("ec2", "DescribeImages", "IncludeDeprecated"): "no image is deprecated",
     ("ec2", "DescribeImages", "IncludeDisabled"): "no image is disabled",

@@ -15,6 +15,7 @@ from cloudchamber.services.ec2 import (
     resources,
     routing,
     tags,
+    templates,
     vpcs,
 )
 from cloudchamber.services.ec2.compute import Compute
@@ -22,6 +23,7 @@ from cloudchamber.services.ec2.compute import Compute
 SERVICE = service(
     "ec2",
     launch,
+    templates,
     instances,
     attributes,
     profiles,

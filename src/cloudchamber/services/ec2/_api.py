@@ -6,6 +6,32 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
+AcceleratorManufacturer = Literal["amazon-web-services", "amd", "nvidia", "xilinx", "habana"]
+
+AcceleratorName = Literal[
+    "a100",
+    "inferentia",
+    "k520",
+    "k80",
+    "m60",
+    "radeon-pro-v520",
+    "t4",
+    "vu9p",
+    "v100",
+    "a10g",
+    "h100",
+    "t4g",
+    "l40s",
+    "l4",
+    "gaudi-hl-205",
+    "inferentia2",
+    "trainium",
+    "trainium2",
+    "u30",
+]
+
+AcceleratorType = Literal["gpu", "fpga", "inference", "media"]
+
 AmdSevSnpSpecification = Literal["enabled", "disabled"]
 
 ArchitectureType = Literal["i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"]
@@ -28,15 +54,21 @@ AvailabilityZoneState = Literal["available", "information", "impaired", "unavail
 
 BandwidthWeightingType = Literal["default", "vpc-1", "ebs-1"]
 
+BareMetal = Literal["included", "required", "excluded"]
+
 BlockPublicAccessMode = Literal["off", "block-bidirectional", "block-ingress"]
 
 BootModeType = Literal["legacy-bios", "uefi"]
 
 BootModeValues = Literal["legacy-bios", "uefi", "uefi-preferred"]
 
+BurstablePerformance = Literal["included", "required", "excluded"]
+
 CapacityReservationPreference = Literal["capacity-reservations-only", "open", "none"]
 
 ConnectivityType = Literal["private", "public"]
+
+CpuManufacturer = Literal["intel", "amd", "amazon-web-services", "apple"]
 
 DeviceType = Literal["ebs", "instance-store"]
 
@@ -97,6 +129,8 @@ InstanceBandwidthWeighting = Literal["default", "vpc-1", "ebs-1"]
 
 InstanceBootModeValues = Literal["legacy-bios", "uefi"]
 
+InstanceGeneration = Literal["current", "previous"]
+
 InstanceInterruptionBehavior = Literal["hibernate", "stop", "terminate"]
 
 InstanceLifecycleType = Literal["spot", "scheduled", "capacity-block", "interruptible-capacity-reservation"]
@@ -120,6 +154,31 @@ InstanceTypeHypervisor = Literal["nitro", "xen"]
 IpSource = Literal["amazon", "byoip", "none"]
 
 Ipv6AddressAttribute = Literal["public", "private"]
+
+LaunchTemplateAutoRecoveryState = Literal["default", "disabled"]
+
+LaunchTemplateErrorCode = Literal[
+    "launchTemplateIdDoesNotExist",
+    "launchTemplateIdMalformed",
+    "launchTemplateNameDoesNotExist",
+    "launchTemplateNameMalformed",
+    "launchTemplateVersionDoesNotExist",
+    "unexpectedError",
+]
+
+LaunchTemplateHttpTokensState = Literal["optional", "required"]
+
+LaunchTemplateInstanceMetadataEndpointState = Literal["disabled", "enabled"]
+
+LaunchTemplateInstanceMetadataOptionsState = Literal["pending", "applied"]
+
+LaunchTemplateInstanceMetadataProtocolIpv6 = Literal["disabled", "enabled"]
+
+LaunchTemplateInstanceMetadataTagsState = Literal["disabled", "enabled"]
+
+LocalStorage = Literal["included", "required", "excluded"]
+
+LocalStorageType = Literal["hdd", "ssd"]
 
 MarketType = Literal["spot", "capacity-block", "interruptible-capacity-reservation", "on-demand"]
 
@@ -243,6 +302,26 @@ VpcEncryptionControlState = Literal[
 ]
 
 VpcState = Literal["pending", "available", "deleting"]
+
+
+class AcceleratorCount(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class AcceleratorCountRequest(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class AcceleratorTotalMemoryMiB(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class AcceleratorTotalMemoryMiBRequest(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
 
 
 class Address(TypedDict):
@@ -422,6 +501,24 @@ class AvailabilityZoneSubGeography(TypedDict):
     Name: NotRequired[str]
 
 
+class BaselineEbsBandwidthMbps(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class BaselineEbsBandwidthMbpsRequest(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class BaselinePerformanceFactors(TypedDict):
+    Cpu: NotRequired[CpuPerformanceFactor]
+
+
+class BaselinePerformanceFactorsRequest(TypedDict):
+    Cpu: NotRequired[CpuPerformanceFactorRequest]
+
+
 class BlockDeviceMapping(TypedDict):
     Ebs: NotRequired[EbsBlockDevice]
     NoDevice: NotRequired[str]
@@ -459,6 +556,12 @@ class ConnectionTrackingConfiguration(TypedDict):
     UdpTimeout: NotRequired[int]
 
 
+class ConnectionTrackingSpecification(TypedDict):
+    TcpEstablishedTimeout: NotRequired[int]
+    UdpTimeout: NotRequired[int]
+    UdpStreamTimeout: NotRequired[int]
+
+
 class ConnectionTrackingSpecificationRequest(TypedDict):
     TcpEstablishedTimeout: NotRequired[int]
     UdpStreamTimeout: NotRequired[int]
@@ -485,6 +588,14 @@ class CpuOptionsRequest(TypedDict):
     NestedVirtualization: NotRequired[NestedVirtualizationSpecification]
 
 
+class CpuPerformanceFactor(TypedDict):
+    References: NotRequired[list[PerformanceFactorReference]]
+
+
+class CpuPerformanceFactorRequest(TypedDict):
+    References: NotRequired[list[PerformanceFactorReferenceRequest]]
+
+
 class CreateDefaultVpcRequest(TypedDict):
     DryRun: NotRequired[bool]
 
@@ -500,6 +611,37 @@ class CreateInternetGatewayRequest(TypedDict):
 
 class CreateInternetGatewayResult(TypedDict):
     InternetGateway: NotRequired[InternetGateway]
+
+
+class CreateLaunchTemplateRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    ClientToken: NotRequired[str]
+    LaunchTemplateName: str
+    VersionDescription: NotRequired[str]
+    LaunchTemplateData: RequestLaunchTemplateData
+    Operator: NotRequired[OperatorRequest]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+
+
+class CreateLaunchTemplateResult(TypedDict):
+    LaunchTemplate: NotRequired[LaunchTemplate]
+    Warning: NotRequired[ValidationWarning]
+
+
+class CreateLaunchTemplateVersionRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    ClientToken: NotRequired[str]
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    SourceVersion: NotRequired[str]
+    VersionDescription: NotRequired[str]
+    LaunchTemplateData: RequestLaunchTemplateData
+    ResolveAlias: NotRequired[bool]
+
+
+class CreateLaunchTemplateVersionResult(TypedDict):
+    LaunchTemplateVersion: NotRequired[LaunchTemplateVersion]
+    Warning: NotRequired[ValidationWarning]
 
 
 class CreateNatGatewayRequest(TypedDict):
@@ -619,6 +761,10 @@ class CreateVpcResult(TypedDict):
     Vpc: NotRequired[Vpc]
 
 
+class CreditSpecification(TypedDict):
+    CpuCredits: NotRequired[str]
+
+
 class CreditSpecificationRequest(TypedDict):
     CpuCredits: str
 
@@ -632,6 +778,41 @@ class DefaultConnectionTrackingConfiguration(TypedDict):
 class DeleteInternetGatewayRequest(TypedDict):
     DryRun: NotRequired[bool]
     InternetGatewayId: str
+
+
+class DeleteLaunchTemplateRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+
+
+class DeleteLaunchTemplateResult(TypedDict):
+    LaunchTemplate: NotRequired[LaunchTemplate]
+
+
+class DeleteLaunchTemplateVersionsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    Versions: list[str]
+
+
+class DeleteLaunchTemplateVersionsResponseErrorItem(TypedDict):
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    VersionNumber: NotRequired[int]
+    ResponseError: NotRequired[ResponseError]
+
+
+class DeleteLaunchTemplateVersionsResponseSuccessItem(TypedDict):
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    VersionNumber: NotRequired[int]
+
+
+class DeleteLaunchTemplateVersionsResult(TypedDict):
+    SuccessfullyDeletedLaunchTemplateVersions: NotRequired[list[DeleteLaunchTemplateVersionsResponseSuccessItem]]
+    UnsuccessfullyDeletedLaunchTemplateVersions: NotRequired[list[DeleteLaunchTemplateVersionsResponseErrorItem]]
 
 
 class DeleteNatGatewayRequest(TypedDict):
@@ -807,6 +988,40 @@ class DescribeInternetGatewaysRequest(TypedDict):
 
 class DescribeInternetGatewaysResult(TypedDict):
     InternetGateways: NotRequired[list[InternetGateway]]
+    NextToken: NotRequired[str]
+
+
+class DescribeLaunchTemplateVersionsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    Versions: NotRequired[list[str]]
+    MinVersion: NotRequired[str]
+    MaxVersion: NotRequired[str]
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    Filters: NotRequired[list[Filter]]
+    ResolveAlias: NotRequired[bool]
+    IncludeManagedResources: NotRequired[bool]
+
+
+class DescribeLaunchTemplateVersionsResult(TypedDict):
+    LaunchTemplateVersions: NotRequired[list[LaunchTemplateVersion]]
+    NextToken: NotRequired[str]
+
+
+class DescribeLaunchTemplatesRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    LaunchTemplateIds: NotRequired[list[str]]
+    LaunchTemplateNames: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    IncludeManagedResources: NotRequired[bool]
+
+
+class DescribeLaunchTemplatesResult(TypedDict):
+    LaunchTemplates: NotRequired[list[LaunchTemplate]]
     NextToken: NotRequired[str]
 
 
@@ -1081,6 +1296,10 @@ class ElasticGpuAssociation(TypedDict):
 
 class ElasticGpuSpecification(TypedDict):
     Type: str
+
+
+class ElasticGpuSpecificationResponse(TypedDict):
+    Type: NotRequired[str]
 
 
 class ElasticInferenceAccelerator(TypedDict):
@@ -1382,6 +1601,10 @@ class InstanceIpv6Address(TypedDict):
     IsPrimaryIpv6: NotRequired[bool]
 
 
+class InstanceIpv6AddressRequest(TypedDict):
+    Ipv6Address: NotRequired[str]
+
+
 class InstanceIpv6Prefix(TypedDict):
     Ipv6Prefix: NotRequired[str]
 
@@ -1498,6 +1721,64 @@ class InstancePrivateIpAddress(TypedDict):
     Primary: NotRequired[bool]
     PrivateDnsName: NotRequired[str]
     PrivateIpAddress: NotRequired[str]
+
+
+class InstanceRequirements(TypedDict):
+    VCpuCount: NotRequired[VCpuCountRange]
+    MemoryMiB: NotRequired[MemoryMiB]
+    CpuManufacturers: NotRequired[list[CpuManufacturer]]
+    MemoryGiBPerVCpu: NotRequired[MemoryGiBPerVCpu]
+    ExcludedInstanceTypes: NotRequired[list[str]]
+    InstanceGenerations: NotRequired[list[InstanceGeneration]]
+    SpotMaxPricePercentageOverLowestPrice: NotRequired[int]
+    OnDemandMaxPricePercentageOverLowestPrice: NotRequired[int]
+    BareMetal: NotRequired[BareMetal]
+    BurstablePerformance: NotRequired[BurstablePerformance]
+    RequireHibernateSupport: NotRequired[bool]
+    NetworkInterfaceCount: NotRequired[NetworkInterfaceCount]
+    LocalStorage: NotRequired[LocalStorage]
+    LocalStorageTypes: NotRequired[list[LocalStorageType]]
+    TotalLocalStorageGB: NotRequired[TotalLocalStorageGB]
+    BaselineEbsBandwidthMbps: NotRequired[BaselineEbsBandwidthMbps]
+    AcceleratorTypes: NotRequired[list[AcceleratorType]]
+    AcceleratorCount: NotRequired[AcceleratorCount]
+    AcceleratorManufacturers: NotRequired[list[AcceleratorManufacturer]]
+    AcceleratorNames: NotRequired[list[AcceleratorName]]
+    AcceleratorTotalMemoryMiB: NotRequired[AcceleratorTotalMemoryMiB]
+    NetworkBandwidthGbps: NotRequired[NetworkBandwidthGbps]
+    AllowedInstanceTypes: NotRequired[list[str]]
+    MaxSpotPriceAsPercentageOfOptimalOnDemandPrice: NotRequired[int]
+    BaselinePerformanceFactors: NotRequired[BaselinePerformanceFactors]
+    RequireEncryptionInTransit: NotRequired[bool]
+
+
+class InstanceRequirementsRequest(TypedDict):
+    VCpuCount: VCpuCountRangeRequest
+    MemoryMiB: MemoryMiBRequest
+    CpuManufacturers: NotRequired[list[CpuManufacturer]]
+    MemoryGiBPerVCpu: NotRequired[MemoryGiBPerVCpuRequest]
+    ExcludedInstanceTypes: NotRequired[list[str]]
+    InstanceGenerations: NotRequired[list[InstanceGeneration]]
+    SpotMaxPricePercentageOverLowestPrice: NotRequired[int]
+    OnDemandMaxPricePercentageOverLowestPrice: NotRequired[int]
+    BareMetal: NotRequired[BareMetal]
+    BurstablePerformance: NotRequired[BurstablePerformance]
+    RequireHibernateSupport: NotRequired[bool]
+    NetworkInterfaceCount: NotRequired[NetworkInterfaceCountRequest]
+    LocalStorage: NotRequired[LocalStorage]
+    LocalStorageTypes: NotRequired[list[LocalStorageType]]
+    TotalLocalStorageGB: NotRequired[TotalLocalStorageGBRequest]
+    BaselineEbsBandwidthMbps: NotRequired[BaselineEbsBandwidthMbpsRequest]
+    AcceleratorTypes: NotRequired[list[AcceleratorType]]
+    AcceleratorCount: NotRequired[AcceleratorCountRequest]
+    AcceleratorManufacturers: NotRequired[list[AcceleratorManufacturer]]
+    AcceleratorNames: NotRequired[list[AcceleratorName]]
+    AcceleratorTotalMemoryMiB: NotRequired[AcceleratorTotalMemoryMiBRequest]
+    NetworkBandwidthGbps: NotRequired[NetworkBandwidthGbpsRequest]
+    AllowedInstanceTypes: NotRequired[list[str]]
+    MaxSpotPriceAsPercentageOfOptimalOnDemandPrice: NotRequired[int]
+    BaselinePerformanceFactors: NotRequired[BaselinePerformanceFactorsRequest]
+    RequireEncryptionInTransit: NotRequired[bool]
 
 
 class InstanceSecondaryInterface(TypedDict):
@@ -1672,6 +1953,10 @@ class Ipv4PrefixSpecificationRequest(TypedDict):
     Ipv4Prefix: NotRequired[str]
 
 
+class Ipv4PrefixSpecificationResponse(TypedDict):
+    Ipv4Prefix: NotRequired[str]
+
+
 class Ipv6PrefixSpecification(TypedDict):
     Ipv6Prefix: NotRequired[str]
 
@@ -1680,15 +1965,348 @@ class Ipv6PrefixSpecificationRequest(TypedDict):
     Ipv6Prefix: NotRequired[str]
 
 
+class Ipv6PrefixSpecificationResponse(TypedDict):
+    Ipv6Prefix: NotRequired[str]
+
+
 class Ipv6Range(TypedDict):
     Description: NotRequired[str]
     CidrIpv6: NotRequired[str]
+
+
+class LaunchTemplate(TypedDict):
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    CreateTime: NotRequired[datetime]
+    CreatedBy: NotRequired[str]
+    DefaultVersionNumber: NotRequired[int]
+    LatestVersionNumber: NotRequired[int]
+    Tags: NotRequired[list[Tag]]
+    Operator: NotRequired[OperatorResponse]
+
+
+class LaunchTemplateBlockDeviceMapping(TypedDict):
+    DeviceName: NotRequired[str]
+    VirtualName: NotRequired[str]
+    Ebs: NotRequired[LaunchTemplateEbsBlockDevice]
+    NoDevice: NotRequired[str]
+
+
+class LaunchTemplateBlockDeviceMappingRequest(TypedDict):
+    DeviceName: NotRequired[str]
+    VirtualName: NotRequired[str]
+    Ebs: NotRequired[LaunchTemplateEbsBlockDeviceRequest]
+    NoDevice: NotRequired[str]
+
+
+class LaunchTemplateCapacityReservationSpecificationRequest(TypedDict):
+    CapacityReservationPreference: NotRequired[CapacityReservationPreference]
+    CapacityReservationTarget: NotRequired[CapacityReservationTarget]
+
+
+class LaunchTemplateCapacityReservationSpecificationResponse(TypedDict):
+    CapacityReservationPreference: NotRequired[CapacityReservationPreference]
+    CapacityReservationTarget: NotRequired[CapacityReservationTargetResponse]
+
+
+class LaunchTemplateCpuOptions(TypedDict):
+    CoreCount: NotRequired[int]
+    ThreadsPerCore: NotRequired[int]
+    AmdSevSnp: NotRequired[AmdSevSnpSpecification]
+    NestedVirtualization: NotRequired[NestedVirtualizationSpecification]
+
+
+class LaunchTemplateCpuOptionsRequest(TypedDict):
+    CoreCount: NotRequired[int]
+    ThreadsPerCore: NotRequired[int]
+    AmdSevSnp: NotRequired[AmdSevSnpSpecification]
+    NestedVirtualization: NotRequired[NestedVirtualizationSpecification]
+
+
+class LaunchTemplateEbsBlockDevice(TypedDict):
+    Encrypted: NotRequired[bool]
+    DeleteOnTermination: NotRequired[bool]
+    Iops: NotRequired[int]
+    KmsKeyId: NotRequired[str]
+    SnapshotId: NotRequired[str]
+    VolumeSize: NotRequired[int]
+    VolumeType: NotRequired[VolumeType]
+    Throughput: NotRequired[int]
+    VolumeInitializationRate: NotRequired[int]
+    EbsCardIndex: NotRequired[int]
+
+
+class LaunchTemplateEbsBlockDeviceRequest(TypedDict):
+    Encrypted: NotRequired[bool]
+    DeleteOnTermination: NotRequired[bool]
+    Iops: NotRequired[int]
+    KmsKeyId: NotRequired[str]
+    SnapshotId: NotRequired[str]
+    VolumeSize: NotRequired[int]
+    VolumeType: NotRequired[VolumeType]
+    Throughput: NotRequired[int]
+    VolumeInitializationRate: NotRequired[int]
+    EbsCardIndex: NotRequired[int]
+
+
+class LaunchTemplateElasticInferenceAccelerator(TypedDict):
+    Type: str
+    Count: NotRequired[int]
+
+
+class LaunchTemplateElasticInferenceAcceleratorResponse(TypedDict):
+    Type: NotRequired[str]
+    Count: NotRequired[int]
+
+
+class LaunchTemplateEnaSrdSpecification(TypedDict):
+    EnaSrdEnabled: NotRequired[bool]
+    EnaSrdUdpSpecification: NotRequired[LaunchTemplateEnaSrdUdpSpecification]
+
+
+class LaunchTemplateEnaSrdUdpSpecification(TypedDict):
+    EnaSrdUdpEnabled: NotRequired[bool]
+
+
+class LaunchTemplateEnclaveOptions(TypedDict):
+    Enabled: NotRequired[bool]
+
+
+class LaunchTemplateEnclaveOptionsRequest(TypedDict):
+    Enabled: NotRequired[bool]
+
+
+class LaunchTemplateHibernationOptions(TypedDict):
+    Configured: NotRequired[bool]
+
+
+class LaunchTemplateHibernationOptionsRequest(TypedDict):
+    Configured: NotRequired[bool]
+
+
+class LaunchTemplateIamInstanceProfileSpecification(TypedDict):
+    Arn: NotRequired[str]
+    Name: NotRequired[str]
+
+
+class LaunchTemplateIamInstanceProfileSpecificationRequest(TypedDict):
+    Arn: NotRequired[str]
+    Name: NotRequired[str]
+
+
+class LaunchTemplateInstanceMaintenanceOptions(TypedDict):
+    AutoRecovery: NotRequired[LaunchTemplateAutoRecoveryState]
+
+
+class LaunchTemplateInstanceMaintenanceOptionsRequest(TypedDict):
+    AutoRecovery: NotRequired[LaunchTemplateAutoRecoveryState]
+
+
+class LaunchTemplateInstanceMarketOptions(TypedDict):
+    MarketType: NotRequired[MarketType]
+    SpotOptions: NotRequired[LaunchTemplateSpotMarketOptions]
+
+
+class LaunchTemplateInstanceMarketOptionsRequest(TypedDict):
+    MarketType: NotRequired[MarketType]
+    SpotOptions: NotRequired[LaunchTemplateSpotMarketOptionsRequest]
+
+
+class LaunchTemplateInstanceMetadataOptions(TypedDict):
+    State: NotRequired[LaunchTemplateInstanceMetadataOptionsState]
+    HttpTokens: NotRequired[LaunchTemplateHttpTokensState]
+    HttpPutResponseHopLimit: NotRequired[int]
+    HttpEndpoint: NotRequired[LaunchTemplateInstanceMetadataEndpointState]
+    HttpProtocolIpv6: NotRequired[LaunchTemplateInstanceMetadataProtocolIpv6]
+    InstanceMetadataTags: NotRequired[LaunchTemplateInstanceMetadataTagsState]
+
+
+class LaunchTemplateInstanceMetadataOptionsRequest(TypedDict):
+    HttpTokens: NotRequired[LaunchTemplateHttpTokensState]
+    HttpPutResponseHopLimit: NotRequired[int]
+    HttpEndpoint: NotRequired[LaunchTemplateInstanceMetadataEndpointState]
+    HttpProtocolIpv6: NotRequired[LaunchTemplateInstanceMetadataProtocolIpv6]
+    InstanceMetadataTags: NotRequired[LaunchTemplateInstanceMetadataTagsState]
+
+
+class LaunchTemplateInstanceNetworkInterfaceSpecification(TypedDict):
+    AssociateCarrierIpAddress: NotRequired[bool]
+    AssociatePublicIpAddress: NotRequired[bool]
+    DeleteOnTermination: NotRequired[bool]
+    Description: NotRequired[str]
+    DeviceIndex: NotRequired[int]
+    Groups: NotRequired[list[str]]
+    InterfaceType: NotRequired[str]
+    Ipv6AddressCount: NotRequired[int]
+    Ipv6Addresses: NotRequired[list[InstanceIpv6Address]]
+    NetworkInterfaceId: NotRequired[str]
+    PrivateIpAddress: NotRequired[str]
+    PrivateIpAddresses: NotRequired[list[PrivateIpAddressSpecification]]
+    SecondaryPrivateIpAddressCount: NotRequired[int]
+    SubnetId: NotRequired[str]
+    NetworkCardIndex: NotRequired[int]
+    Ipv4Prefixes: NotRequired[list[Ipv4PrefixSpecificationResponse]]
+    Ipv4PrefixCount: NotRequired[int]
+    Ipv6Prefixes: NotRequired[list[Ipv6PrefixSpecificationResponse]]
+    Ipv6PrefixCount: NotRequired[int]
+    PrimaryIpv6: NotRequired[bool]
+    EnaSrdSpecification: NotRequired[LaunchTemplateEnaSrdSpecification]
+    ConnectionTrackingSpecification: NotRequired[ConnectionTrackingSpecification]
+    EnaQueueCount: NotRequired[int]
+
+
+class LaunchTemplateInstanceNetworkInterfaceSpecificationRequest(TypedDict):
+    AssociateCarrierIpAddress: NotRequired[bool]
+    AssociatePublicIpAddress: NotRequired[bool]
+    DeleteOnTermination: NotRequired[bool]
+    Description: NotRequired[str]
+    DeviceIndex: NotRequired[int]
+    Groups: NotRequired[list[str]]
+    InterfaceType: NotRequired[str]
+    Ipv6AddressCount: NotRequired[int]
+    Ipv6Addresses: NotRequired[list[InstanceIpv6AddressRequest]]
+    NetworkInterfaceId: NotRequired[str]
+    PrivateIpAddress: NotRequired[str]
+    PrivateIpAddresses: NotRequired[list[PrivateIpAddressSpecification]]
+    SecondaryPrivateIpAddressCount: NotRequired[int]
+    SubnetId: NotRequired[str]
+    NetworkCardIndex: NotRequired[int]
+    Ipv4Prefixes: NotRequired[list[Ipv4PrefixSpecificationRequest]]
+    Ipv4PrefixCount: NotRequired[int]
+    Ipv6Prefixes: NotRequired[list[Ipv6PrefixSpecificationRequest]]
+    Ipv6PrefixCount: NotRequired[int]
+    PrimaryIpv6: NotRequired[bool]
+    EnaSrdSpecification: NotRequired[EnaSrdSpecificationRequest]
+    ConnectionTrackingSpecification: NotRequired[ConnectionTrackingSpecificationRequest]
+    EnaQueueCount: NotRequired[int]
+
+
+class LaunchTemplateInstanceSecondaryInterfaceSpecification(TypedDict):
+    DeleteOnTermination: NotRequired[bool]
+    DeviceIndex: NotRequired[int]
+    PrivateIpAddresses: NotRequired[list[SecondaryInterfacePrivateIpAddressSpecification]]
+    PrivateIpAddressCount: NotRequired[int]
+    SecondarySubnetId: NotRequired[str]
+    InterfaceType: NotRequired[SecondaryInterfaceType]
+    NetworkCardIndex: NotRequired[int]
+
+
+class LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest(TypedDict):
+    DeleteOnTermination: NotRequired[bool]
+    DeviceIndex: NotRequired[int]
+    PrivateIpAddresses: NotRequired[list[SecondaryInterfacePrivateIpAddressSpecificationRequest]]
+    PrivateIpAddressCount: NotRequired[int]
+    SecondarySubnetId: NotRequired[str]
+    InterfaceType: NotRequired[SecondaryInterfaceType]
+    NetworkCardIndex: NotRequired[int]
+
+
+class LaunchTemplateLicenseConfiguration(TypedDict):
+    LicenseConfigurationArn: NotRequired[str]
+
+
+class LaunchTemplateLicenseConfigurationRequest(TypedDict):
+    LicenseConfigurationArn: NotRequired[str]
+
+
+class LaunchTemplateNetworkPerformanceOptions(TypedDict):
+    BandwidthWeighting: NotRequired[InstanceBandwidthWeighting]
+
+
+class LaunchTemplateNetworkPerformanceOptionsRequest(TypedDict):
+    BandwidthWeighting: NotRequired[InstanceBandwidthWeighting]
+
+
+class LaunchTemplatePlacement(TypedDict):
+    AvailabilityZone: NotRequired[str]
+    AvailabilityZoneId: NotRequired[str]
+    Affinity: NotRequired[str]
+    GroupName: NotRequired[str]
+    HostId: NotRequired[str]
+    Tenancy: NotRequired[Tenancy]
+    SpreadDomain: NotRequired[str]
+    HostResourceGroupArn: NotRequired[str]
+    PartitionNumber: NotRequired[int]
+    GroupId: NotRequired[str]
+
+
+class LaunchTemplatePlacementRequest(TypedDict):
+    AvailabilityZone: NotRequired[str]
+    AvailabilityZoneId: NotRequired[str]
+    Affinity: NotRequired[str]
+    GroupName: NotRequired[str]
+    HostId: NotRequired[str]
+    Tenancy: NotRequired[Tenancy]
+    SpreadDomain: NotRequired[str]
+    HostResourceGroupArn: NotRequired[str]
+    PartitionNumber: NotRequired[int]
+    GroupId: NotRequired[str]
+
+
+class LaunchTemplatePrivateDnsNameOptions(TypedDict):
+    HostnameType: NotRequired[HostnameType]
+    EnableResourceNameDnsARecord: NotRequired[bool]
+    EnableResourceNameDnsAAAARecord: NotRequired[bool]
+
+
+class LaunchTemplatePrivateDnsNameOptionsRequest(TypedDict):
+    HostnameType: NotRequired[HostnameType]
+    EnableResourceNameDnsARecord: NotRequired[bool]
+    EnableResourceNameDnsAAAARecord: NotRequired[bool]
 
 
 class LaunchTemplateSpecification(TypedDict):
     LaunchTemplateId: NotRequired[str]
     LaunchTemplateName: NotRequired[str]
     Version: NotRequired[str]
+
+
+class LaunchTemplateSpotMarketOptions(TypedDict):
+    MaxPrice: NotRequired[str]
+    SpotInstanceType: NotRequired[SpotInstanceType]
+    BlockDurationMinutes: NotRequired[int]
+    ValidUntil: NotRequired[datetime]
+    InstanceInterruptionBehavior: NotRequired[InstanceInterruptionBehavior]
+
+
+class LaunchTemplateSpotMarketOptionsRequest(TypedDict):
+    MaxPrice: NotRequired[str]
+    SpotInstanceType: NotRequired[SpotInstanceType]
+    BlockDurationMinutes: NotRequired[int]
+    ValidUntil: NotRequired[datetime]
+    InstanceInterruptionBehavior: NotRequired[InstanceInterruptionBehavior]
+
+
+class LaunchTemplateTagSpecification(TypedDict):
+    ResourceType: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class LaunchTemplateTagSpecificationRequest(TypedDict):
+    ResourceType: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class LaunchTemplateVersion(TypedDict):
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    VersionNumber: NotRequired[int]
+    VersionDescription: NotRequired[str]
+    CreateTime: NotRequired[datetime]
+    CreatedBy: NotRequired[str]
+    DefaultVersion: NotRequired[bool]
+    LaunchTemplateData: NotRequired[ResponseLaunchTemplateData]
+    Operator: NotRequired[OperatorResponse]
+
+
+class LaunchTemplatesMonitoring(TypedDict):
+    Enabled: NotRequired[bool]
+    MetricCategoryIds: NotRequired[list[str]]
+
+
+class LaunchTemplatesMonitoringRequest(TypedDict):
+    Enabled: NotRequired[bool]
+    MetricCategoryIds: NotRequired[list[str]]
 
 
 class LicenseConfiguration(TypedDict):
@@ -1715,8 +2333,28 @@ class MediaDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
 
 
+class MemoryGiBPerVCpu(TypedDict):
+    Min: NotRequired[float]
+    Max: NotRequired[float]
+
+
+class MemoryGiBPerVCpuRequest(TypedDict):
+    Min: NotRequired[float]
+    Max: NotRequired[float]
+
+
 class MemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
+
+class MemoryMiB(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class MemoryMiBRequest(TypedDict):
+    Min: int
+    Max: NotRequired[int]
 
 
 class ModifyInstanceAttributeRequest(TypedDict):
@@ -1753,6 +2391,18 @@ class ModifyInstanceMetadataOptionsRequest(TypedDict):
 class ModifyInstanceMetadataOptionsResult(TypedDict):
     InstanceId: NotRequired[str]
     InstanceMetadataOptions: NotRequired[InstanceMetadataOptionsResponse]
+
+
+class ModifyLaunchTemplateRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    ClientToken: NotRequired[str]
+    LaunchTemplateId: NotRequired[str]
+    LaunchTemplateName: NotRequired[str]
+    DefaultVersion: NotRequired[str]
+
+
+class ModifyLaunchTemplateResult(TypedDict):
+    LaunchTemplate: NotRequired[LaunchTemplate]
 
 
 class ModifySubnetAttributeRequest(TypedDict):
@@ -1851,6 +2501,16 @@ class NetworkAclEntry(TypedDict):
     RuleNumber: NotRequired[int]
 
 
+class NetworkBandwidthGbps(TypedDict):
+    Min: NotRequired[float]
+    Max: NotRequired[float]
+
+
+class NetworkBandwidthGbpsRequest(TypedDict):
+    Min: NotRequired[float]
+    Max: NotRequired[float]
+
+
 class NetworkCardInfo(TypedDict):
     NetworkCardIndex: NotRequired[int]
     NetworkPerformance: NotRequired[str]
@@ -1944,6 +2604,16 @@ class NetworkInterfaceAttachment(TypedDict):
     EnaQueueCount: NotRequired[int]
 
 
+class NetworkInterfaceCount(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class NetworkInterfaceCountRequest(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
 class NetworkInterfaceIpv6Address(TypedDict):
     Ipv6Address: NotRequired[str]
     PublicIpv6DnsName: NotRequired[str]
@@ -1990,6 +2660,14 @@ class OperatorResponse(TypedDict):
     Managed: NotRequired[bool]
     Principal: NotRequired[str]
     HiddenByDefault: NotRequired[bool]
+
+
+class PerformanceFactorReference(TypedDict):
+    InstanceFamily: NotRequired[str]
+
+
+class PerformanceFactorReferenceRequest(TypedDict):
+    InstanceFamily: NotRequired[str]
 
 
 class PerformanceStatusSummary(TypedDict):
@@ -2151,12 +2829,91 @@ class ReplaceRouteTableAssociationResult(TypedDict):
     AssociationState: NotRequired[RouteTableAssociationState]
 
 
+class RequestLaunchTemplateData(TypedDict):
+    KernelId: NotRequired[str]
+    EbsOptimized: NotRequired[bool]
+    IamInstanceProfile: NotRequired[LaunchTemplateIamInstanceProfileSpecificationRequest]
+    BlockDeviceMappings: NotRequired[list[LaunchTemplateBlockDeviceMappingRequest]]
+    NetworkInterfaces: NotRequired[list[LaunchTemplateInstanceNetworkInterfaceSpecificationRequest]]
+    ImageId: NotRequired[str]
+    InstanceType: NotRequired[str]
+    KeyName: NotRequired[str]
+    Monitoring: NotRequired[LaunchTemplatesMonitoringRequest]
+    Placement: NotRequired[LaunchTemplatePlacementRequest]
+    RamDiskId: NotRequired[str]
+    DisableApiTermination: NotRequired[bool]
+    InstanceInitiatedShutdownBehavior: NotRequired[ShutdownBehavior]
+    UserData: NotRequired[str]
+    TagSpecifications: NotRequired[list[LaunchTemplateTagSpecificationRequest]]
+    ElasticGpuSpecifications: NotRequired[list[ElasticGpuSpecification]]
+    ElasticInferenceAccelerators: NotRequired[list[LaunchTemplateElasticInferenceAccelerator]]
+    SecurityGroupIds: NotRequired[list[str]]
+    SecurityGroups: NotRequired[list[str]]
+    InstanceMarketOptions: NotRequired[LaunchTemplateInstanceMarketOptionsRequest]
+    CreditSpecification: NotRequired[CreditSpecificationRequest]
+    CpuOptions: NotRequired[LaunchTemplateCpuOptionsRequest]
+    CapacityReservationSpecification: NotRequired[LaunchTemplateCapacityReservationSpecificationRequest]
+    LicenseSpecifications: NotRequired[list[LaunchTemplateLicenseConfigurationRequest]]
+    HibernationOptions: NotRequired[LaunchTemplateHibernationOptionsRequest]
+    MetadataOptions: NotRequired[LaunchTemplateInstanceMetadataOptionsRequest]
+    EnclaveOptions: NotRequired[LaunchTemplateEnclaveOptionsRequest]
+    InstanceRequirements: NotRequired[InstanceRequirementsRequest]
+    PrivateDnsNameOptions: NotRequired[LaunchTemplatePrivateDnsNameOptionsRequest]
+    MaintenanceOptions: NotRequired[LaunchTemplateInstanceMaintenanceOptionsRequest]
+    DisableApiStop: NotRequired[bool]
+    Operator: NotRequired[OperatorRequest]
+    NetworkPerformanceOptions: NotRequired[LaunchTemplateNetworkPerformanceOptionsRequest]
+    SecondaryInterfaces: NotRequired[list[LaunchTemplateInstanceSecondaryInterfaceSpecificationRequest]]
+
+
 class Reservation(TypedDict):
     ReservationId: NotRequired[str]
     OwnerId: NotRequired[str]
     RequesterId: NotRequired[str]
     Groups: NotRequired[list[GroupIdentifier]]
     Instances: NotRequired[list[Instance]]
+
+
+class ResponseError(TypedDict):
+    Code: NotRequired[LaunchTemplateErrorCode]
+    Message: NotRequired[str]
+
+
+class ResponseLaunchTemplateData(TypedDict):
+    KernelId: NotRequired[str]
+    EbsOptimized: NotRequired[bool]
+    IamInstanceProfile: NotRequired[LaunchTemplateIamInstanceProfileSpecification]
+    BlockDeviceMappings: NotRequired[list[LaunchTemplateBlockDeviceMapping]]
+    NetworkInterfaces: NotRequired[list[LaunchTemplateInstanceNetworkInterfaceSpecification]]
+    ImageId: NotRequired[str]
+    InstanceType: NotRequired[str]
+    KeyName: NotRequired[str]
+    Monitoring: NotRequired[LaunchTemplatesMonitoring]
+    Placement: NotRequired[LaunchTemplatePlacement]
+    RamDiskId: NotRequired[str]
+    DisableApiTermination: NotRequired[bool]
+    InstanceInitiatedShutdownBehavior: NotRequired[ShutdownBehavior]
+    UserData: NotRequired[str]
+    TagSpecifications: NotRequired[list[LaunchTemplateTagSpecification]]
+    ElasticGpuSpecifications: NotRequired[list[ElasticGpuSpecificationResponse]]
+    ElasticInferenceAccelerators: NotRequired[list[LaunchTemplateElasticInferenceAcceleratorResponse]]
+    SecurityGroupIds: NotRequired[list[str]]
+    SecurityGroups: NotRequired[list[str]]
+    InstanceMarketOptions: NotRequired[LaunchTemplateInstanceMarketOptions]
+    CreditSpecification: NotRequired[CreditSpecification]
+    CpuOptions: NotRequired[LaunchTemplateCpuOptions]
+    CapacityReservationSpecification: NotRequired[LaunchTemplateCapacityReservationSpecificationResponse]
+    LicenseSpecifications: NotRequired[list[LaunchTemplateLicenseConfiguration]]
+    HibernationOptions: NotRequired[LaunchTemplateHibernationOptions]
+    MetadataOptions: NotRequired[LaunchTemplateInstanceMetadataOptions]
+    EnclaveOptions: NotRequired[LaunchTemplateEnclaveOptions]
+    InstanceRequirements: NotRequired[InstanceRequirements]
+    PrivateDnsNameOptions: NotRequired[LaunchTemplatePrivateDnsNameOptions]
+    MaintenanceOptions: NotRequired[LaunchTemplateInstanceMaintenanceOptions]
+    DisableApiStop: NotRequired[bool]
+    Operator: NotRequired[OperatorResponse]
+    NetworkPerformanceOptions: NotRequired[LaunchTemplateNetworkPerformanceOptions]
+    SecondaryInterfaces: NotRequired[list[LaunchTemplateInstanceSecondaryInterfaceSpecification]]
 
 
 class RevokeSecurityGroupEgressRequest(TypedDict):
@@ -2320,6 +3077,14 @@ class ScanResults(TypedDict):
     CriticalFixAvailableSince: NotRequired[datetime]
 
 
+class SecondaryInterfacePrivateIpAddressSpecification(TypedDict):
+    PrivateIpAddress: NotRequired[str]
+
+
+class SecondaryInterfacePrivateIpAddressSpecificationRequest(TypedDict):
+    PrivateIpAddress: NotRequired[str]
+
+
 class SecureBlobAttributeValue(TypedDict):
     Value: NotRequired[bytes]
 
@@ -2455,6 +3220,16 @@ class TerminateInstancesResult(TypedDict):
     TerminatingInstances: NotRequired[list[InstanceStateChange]]
 
 
+class TotalLocalStorageGB(TypedDict):
+    Min: NotRequired[float]
+    Max: NotRequired[float]
+
+
+class TotalLocalStorageGBRequest(TypedDict):
+    Min: NotRequired[float]
+    Max: NotRequired[float]
+
+
 class UserIdGroupPair(TypedDict):
     Description: NotRequired[str]
     UserId: NotRequired[str]
@@ -2465,12 +3240,31 @@ class UserIdGroupPair(TypedDict):
     PeeringStatus: NotRequired[str]
 
 
+class VCpuCountRange(TypedDict):
+    Min: NotRequired[int]
+    Max: NotRequired[int]
+
+
+class VCpuCountRangeRequest(TypedDict):
+    Min: int
+    Max: NotRequired[int]
+
+
 class VCpuInfo(TypedDict):
     DefaultVCpus: NotRequired[int]
     DefaultCores: NotRequired[int]
     DefaultThreadsPerCore: NotRequired[int]
     ValidCores: NotRequired[list[int]]
     ValidThreadsPerCore: NotRequired[list[int]]
+
+
+class ValidationError(TypedDict):
+    Code: NotRequired[str]
+    Message: NotRequired[str]
+
+
+class ValidationWarning(TypedDict):
+    Errors: NotRequired[list[ValidationError]]
 
 
 class Vpc(TypedDict):

@@ -381,3 +381,39 @@ class MissingInput(Ec2Error):
     """Something is missing that only the caller can choose."""
 
     code = "MissingInput"
+
+
+class InvalidLaunchTemplateIdNotFound(Ec2Error):
+    """No such launch template."""
+
+    code = "InvalidLaunchTemplateId.NotFound"
+
+
+class InvalidLaunchTemplateNameNotFound(Ec2Error):
+    """No launch template of that name."""
+
+    code = "InvalidLaunchTemplateName.NotFoundException"
+
+
+class InvalidLaunchTemplateIdVersionNotFound(Ec2Error):
+    """No such version of the launch template."""
+
+    code = "InvalidLaunchTemplateId.VersionNotFound"
+
+
+class InvalidLaunchTemplateNameAlreadyExists(Ec2Error):
+    """A launch template of that name exists."""
+
+    code = "InvalidLaunchTemplateName.AlreadyExistsException"
+
+
+class InvalidLaunchTemplateNameMalformed(Ec2Error):
+    """Not a name for a launch template."""
+
+    code = "InvalidLaunchTemplateName.MalformedException"
+
+
+class VersionLimitExceeded(Ec2Error):
+    """More versions than a launch template may have."""
+
+    code = "LaunchTemplateVersionLimitExceeded"

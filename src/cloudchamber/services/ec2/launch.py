@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, errors, interfaces, names, needs, nets, tables, views
+from cloudchamber.services.ec2 import catalog, errors, interfaces, names, needs, nets, tables, templates, views
 from cloudchamber.services.ec2.checks import inner, refuse, specified_tags, takes
 from cloudchamber.services.ec2.compute import Compute
 
@@ -48,6 +48,7 @@ _TAKEN = (
     "DisableApiStop",
     "Placement",
     "Monitoring",
+    "LaunchTemplate",
 )
 
 
@@ -80,6 +81,7 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """
     compute = call.doors.part("ec2", Compute)
     compute.check_walls()
+    request = templates.merged(call, request)
     least, most = int(request["MinCount"]), int(request["MaxCount"])
     if least < 1 or most < least:
         raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
@@ -192,6 +194,8 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         )
     options = inner(request, "MetadataOptions")
     check_metadata(options)
+    tags = specified_tags(request, "instance", "network-interface", "volume")
+    tags["instance"] = tags.get("instance", {}) | templates.launch_tags(request)
     interfaces.check(request)
     wanted = interfaces.primary(request)
     subnet = _subnet(call, wanted.subnet_id, placement.get("AvailabilityZone") or "")
@@ -205,7 +209,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         *resolve_profile(call, inner(request, "IamInstanceProfile")),
         user_data(request.get("UserData") or ""),
         options,
-        specified_tags(request, "instance", "network-interface"),
+        tags,
     )
 
 

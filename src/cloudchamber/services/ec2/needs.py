@@ -6,10 +6,11 @@ Source: Service Authorization Reference, Actions, resources, and condition keys 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.contract.operation import ContextValue, Need
-from cloudchamber.services.ec2 import interfaces, names, nets, tables
+from cloudchamber.services.ec2 import errors, interfaces, names, nets, tables
 from cloudchamber.services.ec2.checks import inner, many
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _KINDS = {
     "eipalloc": "elastic-ip",
     "acl": "network-acl",
     "dopt": "dhcp-options",
+    "lt": "launch-template",
 }
 
 
@@ -240,9 +242,38 @@ def pass_roles(call: Call, profile: Mapping[str, Any], instance: str) -> Iterabl
             )
 
 
+def on_template(action: str) -> Needs:
+    """An action on a launch template that is named by id or name."""
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        yield Need(f"ec2:{action}", _template_arn(call, request), {"ec2:Region": call.region})
+
+    return needs
+
+
+def _template_arn(call: Call, named: Mapping[str, Any]) -> str:
+    found = named.get("LaunchTemplateId")
+    if not found and named.get("LaunchTemplateName"):
+        row = call.doors.database.read(
+            lambda db: db.execute(
+                "SELECT id FROM ec2_launch_templates WHERE account = ? AND region = ? AND name = ?",
+                (call.account, call.region, named["LaunchTemplateName"]),
+            ).fetchone()
+        )
+        found = row[0] if row is not None else ""
+    return names.arn("launch-template", found or "*", call.region, call.account)
+
+
 def run_instances(call: Call, request: Request) -> Iterable[Need]:
     """RunInstances: on everything that the launch uses or makes."""
     region, account = call.region, call.account
+    template = inner(request, "LaunchTemplate")
+    if template:
+        from cloudchamber.services.ec2 import templates  # Why here: its operations say their needs by this module
+
+        yield Need("ec2:RunInstances", _template_arn(call, template), {"ec2:Region": region})
+        with contextlib.suppress(errors.Ec2Error):  # Why: the operation itself says what is wrong with it
+            request = templates.merged(call, request)
 
     def need(kind: str, identifier: str, context: Mapping[str, ContextValue]) -> Need:
         return Need("ec2:RunInstances", names.arn(kind, identifier, region, account), {"ec2:Region": region, **context})

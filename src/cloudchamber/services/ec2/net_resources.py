@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CloudFormation's network types.
+"""CloudFormation's network types, and launch templates.
 
 Source: CloudFormation Template Reference, AWS::EC2::VPC, Subnet, InternetGateway, VPCGatewayAttachment, RouteTable,
-Route, SubnetRouteTableAssociation, NatGateway, EIP, EIPAssociation.
+Route, SubnetRouteTableAssociation, NatGateway, EIP, EIPAssociation, LaunchTemplate.
 """
 
 from __future__ import annotations
@@ -301,6 +301,65 @@ async def _disassociate_address(agent: Agent, physical_id: str, given: Propertie
         await agent.ask("ec2", "DisassociateAddress", {"AssociationId": physical_id})
 
 
+# AWS::EC2::LaunchTemplate
+
+
+async def _create_template(agent: Agent, given: Properties) -> Made:
+    tags = [*many(given, "TagSpecifications")]
+    stack_tags = tags_of(agent, [])
+    if stack_tags and not tags:
+        tags = [{"ResourceType": "launch-template", "Tags": stack_tags}]
+    request: dict[str, Any] = {
+        "LaunchTemplateName": given.get("LaunchTemplateName") or agent.name(128),
+        "LaunchTemplateData": _template_data(given),
+        "ClientToken": _token(agent),
+        **_some(given, "VersionDescription"),
+        **({"TagSpecifications": tags} if tags else {}),
+    }
+    return _template_made((await agent.ask("ec2", "CreateLaunchTemplate", request))["LaunchTemplate"])
+
+
+def _template_data(given: Properties) -> dict[str, Any]:
+    """`LaunchTemplateData` with the types of the API: a template's values may be texts."""
+    data = dict(given["LaunchTemplateData"])
+    for name in ("DisableApiTermination", "DisableApiStop"):
+        if name in data:
+            data[name] = _true(data[name])
+    interfaces = many(data, "NetworkInterfaces")
+    if interfaces:
+        data["NetworkInterfaces"] = [
+            {
+                **one,
+                "DeviceIndex": int(one.get("DeviceIndex") or 0),
+                **{n: _true(one[n]) for n in ("AssociatePublicIpAddress", "DeleteOnTermination") if n in one},
+            }
+            for one in interfaces
+        ]
+    return data
+
+
+def _template_made(view: Mapping[str, Any]) -> Made:
+    attributes = {
+        "LaunchTemplateId": view["LaunchTemplateId"],
+        "DefaultVersionNumber": str(view["DefaultVersionNumber"]),
+        "LatestVersionNumber": str(view["LatestVersionNumber"]),
+    }
+    return Made(view["LaunchTemplateId"], attributes)
+
+
+async def _update_template(agent: Agent, template_id: str, old: Properties, new: Properties) -> Made:
+    if old["LaunchTemplateData"] != new["LaunchTemplateData"]:
+        request = {"LaunchTemplateId": template_id, "LaunchTemplateData": _template_data(new)}
+        await agent.ask("ec2", "CreateLaunchTemplateVersion", {**request, **_some(new, "VersionDescription")})
+    view = await _one(agent, "DescribeLaunchTemplates", "LaunchTemplateIds", template_id, "LaunchTemplates")
+    return _template_made(view)
+
+
+async def _delete_template(agent: Agent, template_id: str, given: Properties) -> None:
+    with contextlib.suppress(errors.InvalidLaunchTemplateIdNotFound):
+        await agent.ask("ec2", "DeleteLaunchTemplate", {"LaunchTemplateId": template_id})
+
+
 _TAGS = {"Tags": Property(shape=TAG)}
 _REPLACE, _REPLACE_REQUIRED = Property("replace"), Property("replace", required=True)
 
@@ -387,6 +446,19 @@ TYPES = (
     ResourceType(
         "AWS::EC2::EIP", {"Domain": _REPLACE, "InstanceId": Property(), **_TAGS},
         _create_address, _delete_address, _update_address, ("AllocationId", "PublicIp"),
+    ),
+    ResourceType(
+        "AWS::EC2::LaunchTemplate",
+        {
+            "LaunchTemplateName": _REPLACE,
+            "LaunchTemplateData": Property(required=True),
+            "VersionDescription": Property(),
+            "TagSpecifications": _REPLACE,
+        },
+        _create_template,
+        _delete_template,
+        _update_template,
+        ("LaunchTemplateId", "DefaultVersionNumber", "LatestVersionNumber"),
     ),
     ResourceType(
         "AWS::EC2::EIPAssociation",

@@ -151,6 +151,8 @@ async def _create_instance(agent: Agent, given: Properties) -> Made:
     for name in ("DisableApiTermination", "DisableApiStop"):
         if given.get(name) is not None:
             request[name] = _true(given[name])
+    if given.get("LaunchTemplate"):
+        request["LaunchTemplate"] = {name: str(value) for name, value in given["LaunchTemplate"].items()}
     if given.get("NetworkInterfaces"):
         request["NetworkInterfaces"] = [_interface(one) for one in given["NetworkInterfaces"]]
     if given.get("IamInstanceProfile"):
@@ -379,6 +381,10 @@ _INSTANCE = ResourceType(
         "KeyName": Property("replace"),
         "SecurityGroupIds": Property(),
         "SecurityGroups": Property("replace"),
+        "LaunchTemplate": Property(
+            "replace",
+            shape={name: Property("replace") for name in ("LaunchTemplateId", "LaunchTemplateName", "Version")},
+        ),
         "NetworkInterfaces": Property("replace", shape={name: Property("replace") for name in _INTERFACE}),
         "IamInstanceProfile": Property(),
         "UserData": Property("interrupt"),

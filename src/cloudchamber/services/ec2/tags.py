@@ -28,6 +28,7 @@ _KINDS = {
     "nat": "natgateway",
     "eipalloc": "elastic-ip",
     "acl": "network-acl",
+    "lt": "launch-template",
 }
 _NETS: dict[str, type] = {
     "vpc": nets.Vpc,
@@ -55,6 +56,9 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
             for one in tables.groups(db, call.account, call.region)
             for rule in tables.rules(db, one.id)
         ),
+        "lt": lambda: (
+            db.execute("SELECT 1 FROM ec2_launch_templates WHERE id = ?", (identifier,)).fetchone() is not None
+        ),
         "acl": lambda: any(
             names.stable_id("acl", one.id) == identifier for one in nets.listed(db, nets.Vpc, call.account, call.region)
         ),
@@ -65,6 +69,7 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
         "sg": errors.InvalidGroupNotFound,
         "sgr": errors.InvalidSecurityGroupRuleIdNotFound,
         "acl": errors.InvalidNetworkAclIDNotFound,
+        "lt": errors.InvalidLaunchTemplateIdNotFound,
     }
     if prefix not in found:
         raise errors.InvalidID(f"The ID '{identifier}' is not valid")

@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launch templates and their versions, and what a launch takes from one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base import ids
+from cloudchamber.contract.operation import operation
+from cloudchamber.services.ec2 import errors, needs, tables
+from cloudchamber.services.ec2.checks import (
+    inner,
+    many,
+    named,
+    page,
+    refuse,
+    same,
+    select,
+    specified_tags,
+    tag_list,
+    takes,
+    with_token,
+)
+from cloudchamber.services.ec2.tables import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudchamber.contract.call import Call
+    from cloudchamber.store.database import Reader, Tx
+
+VERSIONS_MAX = 10_000
+_NAME = re.compile(r"[A-Za-z0-9().\-/_]{3,128}", re.ASCII)
+TAKEN = frozenset(
+    {
+        "ImageId",
+        "InstanceType",
+        "KeyName",
+        "SecurityGroupIds",
+        "SecurityGroups",
+        "NetworkInterfaces",
+        "IamInstanceProfile",
+        "UserData",
+        "TagSpecifications",
+        "MetadataOptions",
+        "InstanceInitiatedShutdownBehavior",
+        "DisableApiTermination",
+        "DisableApiStop",
+        "Placement",
+        "Monitoring",
+        "BlockDeviceMappings",
+    }
+)
+"""What a template may say: all that RunInstances carries out."""
+_GROUPS = ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A launch template. `created` is POSIX seconds."""
+
+    id: str
+    account: str
+    region: str
+    name: str
+    created: float
+    created_by: str
+    default_version: int
+    latest_version: int
+    client_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version; `data` is JSON of `LaunchTemplateData`."""
+
+    template_id: str
+    version: int
+    description: str
+    created: float
+    created_by: str
+    data: str
+
+
+_COLUMNS = ", ".join(one.name for one in fields(Template))
+
+
+def _by(db: Reader, column: str, value: str, call: Call) -> Template | None:
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM ec2_launch_templates WHERE {column} = ? AND account = ? AND region = ?",
+        (value, call.account, call.region),
+    ).fetchone()
+    return Template(*row) if row is not None else None
+
+
+def find(db: Reader, call: Call, named: Mapping[str, Any]) -> Template:
+    """The template that `LaunchTemplateId` or `LaunchTemplateName` names.
+
+    Raises:
+        InvalidLaunchTemplateId.NotFound, InvalidLaunchTemplateName.NotFoundException: there is none.
+    """
+    identifier, name = named.get("LaunchTemplateId"), named.get("LaunchTemplateName")
+    if bool(identifier) == bool(name):
+        raise errors.MissingParameter("Exactly one of LaunchTemplateId and LaunchTemplateName must be specified.")
+    if identifier:
+        found = _by(db, "id", identifier, call)
+        if found is None:
+            raise errors.InvalidLaunchTemplateIdNotFound(
+                f"The specified launch template, with template ID {identifier}, does not exist."
+            )
+        return found
+    found = _by(db, "name", str(name), call)
+    if found is None:
+        raise errors.InvalidLaunchTemplateNameNotFound(
+            f"The specified launch template, with template name {name}, does not exist."
+        )
+    return found
+
+
+def versions(db: Reader, template: Template) -> list[Version]:
+    """All versions of a template, oldest first."""
+    rows = db.execute(
+        "SELECT * FROM ec2_launch_template_versions WHERE template_id = ? ORDER BY version", (template.id,)
+    )
+    return [Version(*row) for row in rows]
+
+
+def version(db: Reader, template: Template, wanted: str) -> Version:
+    """One version by its number, `$Latest` or `$Default`.
+
+    Raises:
+        InvalidLaunchTemplateId.VersionNotFound: there is none.
+    """
+    number = {"$Latest": template.latest_version, "$Default": template.default_version}.get(wanted)
+    if number is None:
+        number = int(wanted) if wanted.isdecimal() else 0
+    row = db.execute(
+        "SELECT * FROM ec2_launch_template_versions WHERE template_id = ? AND version = ?", (template.id, number)
+    ).fetchone()
+    if row is None:
+        raise errors.InvalidLaunchTemplateIdVersionNotFound(
+            f"Could not find the specified version {wanted} for the launch template with ID {template.id}."
+        )
+    return Version(*row)
+
+
+def merged(call: Call, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A launch with what its template says where it says nothing itself.
+
+    Source: Amazon EC2 API Reference, RunInstances, LaunchTemplate.
+
+    Raises:
+        Ec2Error: the template or its version does not exist.
+    """
+    wanted = inner(request, "LaunchTemplate")
+    if not wanted:
+        return request
+
+    def look(db: Reader) -> tuple[Template, Version]:
+        template = find(db, call, wanted)
+        return template, version(db, template, str(wanted.get("Version") or "$Default"))
+
+    template, chosen = call.doors.database.read(look)
+    found = {"LaunchTemplateId": template.id, "Version": str(chosen.version)}
+    return overlay(json.loads(chosen.data), request) | {"LaunchTemplate": found}
+
+
+def launch_tags(request: Mapping[str, Any]) -> dict[str, str]:
+    """The tags by which AWS says of an instance which template it came from, of a merged launch."""
+    found = inner(request, "LaunchTemplate")
+    if not found:
+        return {}
+    return {
+        "aws:ec2launchtemplate:id": found["LaunchTemplateId"],
+        "aws:ec2launchtemplate:version": found["Version"],
+    }
+
+
+def overlay(data: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    """`request` over `data`: what the request says of its network stands for all that the template says of it. Pure."""
+    network = {name: data[name] for name in _GROUPS if data.get(name)}
+    if any(request.get(name) for name in (*_GROUPS, "SubnetId", "PrivateIpAddress")):
+        if request.get("SubnetId") and "NetworkInterfaces" in network:
+            raise errors.InvalidParameterCombination(
+                "Network interfaces and an instance-level subnet ID may not be specified on the same request"
+            )
+        network = {name: value for name, value in network.items() if not any(request.get(one) for one in _GROUPS)}
+    kept = {name: value for name, value in data.items() if name not in _GROUPS}
+    for name in ("MetadataOptions", "Placement"):
+        if kept.get(name) and request.get(name):
+            kept[name] = {**kept[name], **request[name]}
+            request = {one: value for one, value in request.items() if one != name}
+    if kept.get("TagSpecifications") and request.get("TagSpecifications"):
+        given = {one["ResourceType"] for one in request["TagSpecifications"]}
+        both = [
+            *request["TagSpecifications"],
+            *(o for o in kept["TagSpecifications"] if o["ResourceType"] not in given),
+        ]
+        request = {**request, "TagSpecifications": both}
+    return {**kept, **network, **request}
+
+
+def _template(db: Reader, row: Template) -> dict[str, Any]:
+    return {
+        "LaunchTemplateId": row.id,
+        "LaunchTemplateName": row.name,
+        "CreateTime": moment(row.created),
+        "CreatedBy": row.created_by,
+        "DefaultVersionNumber": row.default_version,
+        "LatestVersionNumber": row.latest_version,
+        "Tags": tag_list(tables.tags(db, row.id)),
+        "Operator": {"Managed": False},
+    }
+
+
+def _version(row: Version, template: Template) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "LaunchTemplateId": template.id,
+        "LaunchTemplateName": template.name,
+        "VersionNumber": row.version,
+        "CreateTime": moment(row.created),
+        "CreatedBy": row.created_by,
+        "DefaultVersion": row.version == template.default_version,
+        "LaunchTemplateData": json.loads(row.data),
+        "Operator": {"Managed": False},
+    }
+    if row.description:
+        shown["VersionDescription"] = row.description
+    return shown
+
+
+def _data(given: Mapping[str, Any]) -> str:
+    """`LaunchTemplateData` to keep; what a launch would not carry out is refused now."""
+    if not given:
+        raise errors.MissingParameter("The request must contain the parameter LaunchTemplateData")
+    refuse("LaunchTemplateData.", given, TAKEN)
+    return json.dumps(given, separators=(",", ":"))
+
+
+@operation("CreateLaunchTemplate", needs=needs.create("CreateLaunchTemplate", "launch-template"))
+@takes("LaunchTemplateName", "LaunchTemplateData", "VersionDescription", "TagSpecifications", "ClientToken")
+async def create_launch_template(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a template with its first version, which is the default.
+
+    Raises:
+        InvalidLaunchTemplateName.AlreadyExistsException: there is one of that name.
+        UnsupportedOperation: the data says something that a launch here would not carry out.
+
+    Source: Amazon EC2 API Reference, CreateLaunchTemplate.
+    """
+    name: str = request["LaunchTemplateName"]
+    if not _NAME.fullmatch(name):
+        raise errors.InvalidLaunchTemplateNameMalformed(
+            "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and the "
+            "following characters: - ( ) . / _."
+        )
+    data = _data(inner(request, "LaunchTemplateData"))
+    tags = specified_tags(request, "launch-template").get("launch-template", {})
+    now, token = call.now.timestamp(), request.get("ClientToken") or ""
+    row = Template(ids.hex_id("lt"), call.account, call.region, name, now, call.principal.arn, 1, 1, token)
+
+    def change(tx: Tx) -> dict[str, Any]:
+        before = _by(tx, "name", name, call)
+        if before is not None:
+            if token and before.client_token == token:
+                return _template(tx, before)
+            raise errors.InvalidLaunchTemplateNameAlreadyExists("Launch template name already in use.")
+        marks = ", ".join("?" for _ in fields(Template))
+        tx.execute(f"INSERT INTO ec2_launch_templates ({_COLUMNS}) VALUES ({marks})", astuple(row))
+        first = Version(row.id, 1, request.get("VersionDescription") or "", now, row.created_by, data)
+        tx.execute("INSERT INTO ec2_launch_template_versions VALUES (?, ?, ?, ?, ?, ?)", astuple(first))
+        tables.put_tags(tx, call.account, call.region, row.id, tags)
+        return _template(tx, row)
+
+    return {"LaunchTemplate": await call.doors.database.write(change)}
+
+
+@operation("CreateLaunchTemplateVersion", needs=needs.on_template("CreateLaunchTemplateVersion"))
+@takes(
+    "LaunchTemplateId",
+    "LaunchTemplateName",
+    "LaunchTemplateData",
+    "SourceVersion",
+    "VersionDescription",
+    "ClientToken",
+)
+async def create_launch_template_version(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a version, from nothing or over `SourceVersion`.
+
+    Source: Amazon EC2 API Reference, CreateLaunchTemplateVersion.
+    """
+    given = json.loads(_data(inner(request, "LaunchTemplateData")))
+    now, token = call.now.timestamp(), request.get("ClientToken") or ""
+
+    def change(tx: Tx) -> dict[str, Any]:
+        template = find(tx, call, request)
+        used = tables.token(tx, call.account, call.region, token) if token else None
+        if used is not None and used[0] == template.id:
+            return _version(version(tx, template, used[1]), template)
+        if template.latest_version >= VERSIONS_MAX:
+            raise errors.VersionLimitExceeded("The maximum number of launch template versions has been reached.")
+        data = given
+        if request.get("SourceVersion"):
+            data = {**json.loads(version(tx, template, str(request["SourceVersion"])).data), **given}
+        number = template.latest_version + 1
+        description = request.get("VersionDescription") or ""
+        row = Version(template.id, number, description, now, call.principal.arn, json.dumps(data))
+        tx.execute("INSERT INTO ec2_launch_template_versions VALUES (?, ?, ?, ?, ?, ?)", astuple(row))
+        tx.execute("UPDATE ec2_launch_templates SET latest_version = ? WHERE id = ?", (number, template.id))
+        if token:
+            tables.keep_token(tx, call.account, call.region, token, template.id, str(number))
+        return _version(row, template)
+
+    return {"LaunchTemplateVersion": await call.doors.database.write(change)}
+
+
+@operation("ModifyLaunchTemplate", needs=needs.on_template("ModifyLaunchTemplate"))
+@takes("LaunchTemplateId", "LaunchTemplateName", "DefaultVersion", "ClientToken")
+async def modify_launch_template(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Make another version the default.
+
+    Source: Amazon EC2 API Reference, ModifyLaunchTemplate.
+    """
+
+    def change(tx: Tx) -> dict[str, Any]:
+        template = find(tx, call, request)
+        if request.get("DefaultVersion"):
+            number = version(tx, template, str(request["DefaultVersion"])).version
+            tx.execute("UPDATE ec2_launch_templates SET default_version = ? WHERE id = ?", (number, template.id))
+        return _template(tx, find(tx, call, {"LaunchTemplateId": template.id}))
+
+    return {"LaunchTemplate": await call.doors.database.write(change)}
+
+
+@operation("DeleteLaunchTemplate", needs=needs.on_template("DeleteLaunchTemplate"))
+@takes("LaunchTemplateId", "LaunchTemplateName")
+async def delete_launch_template(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Delete a template with all its versions; instances stay.
+
+    Source: Amazon EC2 API Reference, DeleteLaunchTemplate.
+    """
+
+    def change(tx: Tx) -> dict[str, Any]:
+        template = find(tx, call, request)
+        shown = _template(tx, template)
+        tables.delete_tags(tx, template.id)
+        tx.execute("DELETE FROM ec2_launch_templates WHERE id = ?", (template.id,))
+        return shown
+
+    return {"LaunchTemplate": await call.doors.database.write(change)}
+
+
+@operation("DeleteLaunchTemplateVersions", needs=needs.on_template("DeleteLaunchTemplateVersions"))
+@takes("LaunchTemplateId", "LaunchTemplateName", "Versions")
+async def delete_launch_template_versions(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Delete versions, each by itself; the default version stays.
+
+    Source: Amazon EC2 API Reference, DeleteLaunchTemplateVersions.
+    """
+
+    def change(tx: Tx) -> dict[str, Any]:
+        template = find(tx, call, request)
+        gone: list[dict[str, Any]] = []
+        kept: list[dict[str, Any]] = []
+        for wanted in request["Versions"]:
+            shown: dict[str, Any] = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
+            try:
+                number = version(tx, template, str(wanted)).version
+                if number == template.default_version:
+                    raise errors.OperationNotPermitted("The default version of a launch template cannot be deleted.")
+            except errors.Ec2Error as error:
+                code = "launchTemplateVersionDoesNotExist" if "NotFound" in error.code else "unexpectedError"
+                if str(wanted).isdecimal():
+                    shown["VersionNumber"] = int(wanted)
+                kept.append({**shown, "ResponseError": {"Code": code, "Message": error.message}})
+                continue
+            tx.execute(
+                "DELETE FROM ec2_launch_template_versions WHERE template_id = ? AND version = ?", (template.id, number)
+            )
+            gone.append({**shown, "VersionNumber": number})
+        return {
+            "SuccessfullyDeletedLaunchTemplateVersions": gone,
+            "UnsuccessfullyDeletedLaunchTemplateVersions": kept,
+        }
+
+    return await call.doors.database.write(change)
+
+
+@operation("DescribeLaunchTemplates", needs=needs.look("DescribeLaunchTemplates"))
+@takes("LaunchTemplateIds", "LaunchTemplateNames", "Filters", "NextToken", "MaxResults")
+async def describe_launch_templates(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """List templates.
+
+    Source: Amazon EC2 API Reference, DescribeLaunchTemplates.
+    """
+
+    def read(db: Reader) -> list[dict[str, Any]]:
+        rows = db.execute(
+            f"SELECT {_COLUMNS} FROM ec2_launch_templates WHERE account = ? AND region = ? ORDER BY created, id",
+            (call.account, call.region),
+        )
+        return [_template(db, Template(*row)) for row in rows]
+
+    rows = call.doors.database.read(read)
+    rows = named(
+        rows, "LaunchTemplateId", many(request, "LaunchTemplateIds"),
+        lambda one: errors.InvalidLaunchTemplateIdNotFound(
+            f"The specified launch template, with template ID {one}, does not exist."
+        ),
+    )  # fmt: skip
+    rows = named(
+        rows, "LaunchTemplateName", many(request, "LaunchTemplateNames"),
+        lambda one: errors.InvalidLaunchTemplateNameNotFound(
+            f"The specified launch template, with template name {one}, does not exist."
+        ),
+    )  # fmt: skip
+    paths = {"launch-template-name": "LaunchTemplateName", "create-time": "CreateTime"}
+    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["LaunchTemplateId"])
+    return with_token({"LaunchTemplates": rows}, token)
+
+
+@operation("DescribeLaunchTemplateVersions", needs=needs.look("DescribeLaunchTemplateVersions"))
+@takes(
+    "LaunchTemplateId",
+    "LaunchTemplateName",
+    "Versions",
+    "MinVersion",
+    "MaxVersion",
+    "Filters",
+    "NextToken",
+    "MaxResults",
+)
+async def describe_launch_template_versions(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """List versions of one template, newest first.
+
+    Source: Amazon EC2 API Reference, DescribeLaunchTemplateVersions.
+    """
+
+    def read(db: Reader) -> list[dict[str, Any]]:
+        template = find(db, call, request)
+        return [_version(row, template) for row in _chosen(db, template, request)]
+
+    rows = call.doors.database.read(read)
+    paths = {
+        "is-default-version": "DefaultVersion",
+        "image-id": "LaunchTemplateData.ImageId",
+        "instance-type": "LaunchTemplateData.InstanceType",
+        "iam-instance-profile": "LaunchTemplateData.IamInstanceProfile.Arn",
+    }
+    rows, token = page(
+        select(rows, request.get("Filters"), paths, same), request, lambda row: str(row["VersionNumber"])
+    )
+    return with_token({"LaunchTemplateVersions": rows}, token)
+
+
+def _chosen(db: Reader, template: Template, request: Mapping[str, Any]) -> Sequence[Version]:
+    if request.get("Versions"):
+        return [version(db, template, str(one)) for one in request["Versions"]]
+    least, most = int(request.get("MinVersion") or 1), int(request.get("MaxVersion") or VERSIONS_MAX)
+    return [one for one in reversed(versions(db, template)) if least <= one.version <= most]
