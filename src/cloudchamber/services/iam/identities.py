@@ -377,8 +377,10 @@ def policies_of(db: Reader, entity_arn: str, session: tuple[str, ...]) -> Identi
     if entity.boundary:
         # Why: a boundary whose policy is gone allows nothing; it must not vanish with it
         found = tables.managed(db, entity.boundary)
-        boundary = () if found is None else (
-            policy(f"permissions boundary {found.arn}", "boundary", found.document, found.arn),
+        boundary = (
+            ()
+            if found is None
+            else (policy(f"permissions boundary {found.arn}", "boundary", found.document, found.arn),)
         )
     own = tuple(_of(db, owners))
     if entity.kind == "user" and (by_account := passwords.granted(db, entity.arn, entity.account)) is not None:
