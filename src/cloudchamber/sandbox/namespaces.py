@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.sandbox import etc, init, linux, messages, netlink, nft, rootfs, seccomp, uids
-from cloudchamber.sandbox.spec import Limits, Listener, Mount
+from cloudchamber.sandbox.spec import Limits, Listener, Mount, from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,12 @@ class Namespaces:
         self._inside = -1
         self._others = 0
         self._place = spec.folder / "root"
+        self._spare: Spare | None = None
         self.addresses: dict[str, tuple[str, int]] = {}
+
+    def use(self, spare: Spare) -> None:
+        """Take a process that waits to become PID 1, instead of making one."""
+        self._spare = spare
 
     def prepare(self) -> None:
         """Ids, volume, /etc; then leave the host's network if there is a router."""
@@ -110,16 +116,21 @@ class Namespaces:
 
     def start(self, stdio: tuple[int, int, int]) -> tuple[int, socket.socket]:
         """PID 1, made and walled in but not started, and the socket to it: `begin` lets it run."""
-        ours, theirs = messages.pair()
-        linux.unshare(linux.NEWPID)
-        child = os.fork()
-        if child == 0:
-            ours.close()
-            self._child(theirs, stdio)
-        theirs.close()
+        if self._spare is not None:
+            child, ours = self._spare.pid, self._spare.socket
+            self._spare.become(self._spec, self._binds, self._first, stdio)
+        else:
+            ours, theirs = messages.pair()
+            linux.unshare(linux.NEWPID)
+            child = os.fork()
+            if child == 0:
+                ours.close()
+                self.child(theirs, stdio)
+            theirs.close()
         self._pid = child
         try:
-            self._group.add(child)  # the kernel takes some 15 ms for it: meanwhile the child builds its root
+            if self._spare is None:
+                self._group.add(child)  # the kernel takes some 15 ms for it: meanwhile the child builds its root
             messages.send(ours, {"go": True})
             self._expect(ours, "unshared")
             self._map_ids(child)
@@ -220,7 +231,11 @@ class Namespaces:
 
     # --- the child ---------------------------------------------------------------------------------------------
 
-    def _child(self, shim: socket.socket, stdio: tuple[int, int, int]) -> None:
+    def become(self, binds: tuple[Mount, ...], first: int) -> None:
+        """What `prepare` found out, for a child that was there before it."""
+        self._binds, self._first = binds, first
+
+    def child(self, shim: socket.socket, stdio: tuple[int, int, int]) -> None:
         try:
             os.setsid()
             close_all_but({0, 1, 2, shim.fileno(), *stdio})
@@ -266,6 +281,64 @@ class Namespaces:
         linux.prctl(linux.PR_SET_DUMPABLE, 0)  # nobody inside looks into PID 1; an exec makes the program visible again
         linux.drop_capabilities()
         seccomp.install(ptrace=self._spec.ptrace)
+
+
+class Spare:
+    """A process that waits to become PID 1 of a sandbox that nobody has asked for yet, in its control groups already.
+
+    Why: to fork it and to move it there takes longer than all the rest, and needs to know nothing of the sandbox.
+    """
+
+    def __init__(self, mode: Mode, group: Group, shared: Path) -> None:
+        self.socket, theirs = messages.pair()
+        linux.unshare(linux.NEWPID)
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.socket.close()
+            _wait_to_become(theirs, mode, group, shared)
+        theirs.close()
+        group.add(self.pid)
+
+    def become(self, spec: SandboxSpec, binds: Sequence[Mount], first: int, stdio: tuple[int, int, int]) -> None:
+        """Say what it is to be, in a file without a name that it alone reads."""
+        told = {
+            "spec": to_json(spec),
+            "binds": [[str(bind.source), bind.target, bind.writable] for bind in binds],
+            "first": first,
+        }
+        written = os.memfd_create("spare")
+        try:
+            os.write(written, json.dumps(told).encode())
+            os.lseek(written, 0, os.SEEK_SET)
+            messages.send(self.socket, {"become": True}, (written, *stdio))
+        finally:
+            os.close(written)
+
+    def end(self) -> None:
+        """Nobody wants it any more."""
+        self.socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def _wait_to_become(shim: socket.socket, mode: Mode, group: Group, shared: Path) -> None:
+    """The spare's own life: wait, then go on as the child of `Namespaces.start` does."""
+    try:
+        os.umask(0o022)  # as in every shim: what is made from here on is for the sandbox's eyes
+        close_all_but({0, 1, 2, shim.fileno()})
+        got = messages.receive(shim)
+        if got is None or "become" not in got[0]:
+            os._exit(0)
+        written, *stdio = got[1]
+        with open(written, encoding="utf-8") as text:
+            told = json.load(text)
+        made = Namespaces(from_json(told["spec"]), mode, group, by_rlimits=False, shared=shared)
+        made.become(tuple(Mount(Path(s), t, w) for s, t, w in told["binds"]), told["first"])
+        made.child(shim, (stdio[0], stdio[1], stdio[2]))
+    except BaseException:  # noqa: BLE001 - the edge of a process: the shim sees its end
+        traceback.print_exc()
+    os._exit(127)
 
 
 def close_all_but(kept: set[int]) -> None:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -35,6 +36,9 @@ _BOOT = "import sys; sys.path += sys.argv.pop().split(':'); from cloudchamber.sa
 _PACKAGE = str(Path(__file__).resolve().parent.parent.parent)
 _LAUNCH_S = 30.0
 _END_S = 10.0
+SPARES = 2
+"""How many processes wait to become the next warm sandboxes."""
+_FILL_AFTER_S = 0.1
 
 
 class SandboxError(OSError):
@@ -172,6 +176,8 @@ class LocalSandboxes:
         self._wanted = mode
         self._interpreter = interpreter
         self._others: dict[str, LocalSandboxes] = {}
+        self._spares: deque[Link] = deque()
+        self._filling: asyncio.Task[None] | None = None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self._hello: dict[str, Any] = {}
@@ -254,6 +260,8 @@ class LocalSandboxes:
         await self._spawner_runs()
         assert self._link is not None
         await self._link.tell({"op": "warm"})
+        if self._filling is None and self.mode == "ns-root":
+            self._filling = asyncio.get_running_loop().create_task(self._fill())
 
     async def launch(self, spec: SandboxSpec) -> Sandbox:
         """Start a sandbox; returns once its program runs and its listeners listen.
@@ -266,6 +274,10 @@ class LocalSandboxes:
             raise ValueError("a detached sandbox keeps its console in a file")
         if spec.interpreter != self._interpreter:
             return await (await self._of(spec.interpreter)).launch(spec)
+        if (link := self._spare(spec)) is not None:
+            with _unnamed_file(json.dumps(to_json(spec)).encode()) as written, contextlib.suppress(ConnectionError):
+                await link.tell({"op": "launch"}, (written.fileno(),))
+                return await self._answered(spec, link)
         await self._spawner_runs()
         assert self._link is not None
         ours, theirs = messages.pair()
@@ -277,16 +289,41 @@ class LocalSandboxes:
                 raise
             finally:
                 theirs.close()
-        link = Link(ours)
+        try:
+            return await self._answered(spec, Link(ours))
+        except ConnectionError:
+            raise SandboxError(f"{spec.id}: its shim ended without a word") from None
+
+    async def _answered(self, spec: SandboxSpec, link: Link) -> Sandbox:
+        """The sandbox, once its shim says that it runs."""
         try:
             async with asyncio.timeout(_LAUNCH_S):
                 hello, descriptors = await link.first()
-        except ConnectionError:
-            raise SandboxError(f"{spec.id}: its shim ended without a word") from None
         except BaseException:
             link.close()
             raise
         return self._started(spec, link, hello, descriptors)
+
+    def _spare(self, spec: SandboxSpec) -> Link | None:
+        """What waits to become a sandbox of this kind, if something does; another one is made behind it."""
+        if self.mode != "ns-root" or not spec.warm or spec.private_ip or spec.volume or spec.detached:
+            return None
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.get_running_loop().create_task(self._fill())
+        while self._spares:
+            if not (link := self._spares.popleft()).closed:
+                return link
+        return None
+
+    async def _fill(self) -> None:
+        """Have spares again, a moment later: who was just launched has the processors first."""
+        await asyncio.sleep(_FILL_AFTER_S)
+        with contextlib.suppress(ConnectionError):
+            while len(self._spares) < SPARES and self._link is not None and not self._link.closed:
+                ours, theirs = messages.pair()
+                await self._link.tell({"op": "spare"}, (theirs.fileno(),))
+                theirs.close()
+                self._spares.append(Link(ours))
 
     def _started(self, spec: SandboxSpec, link: Link, hello: dict[str, Any], descriptors: list[int]) -> LocalSandbox:
         if "error" in hello:
@@ -329,6 +366,10 @@ class LocalSandboxes:
 
     async def stop(self) -> None:
         """End the spawner and every sandbox that is not detached."""
+        if self._filling is not None:
+            self._filling.cancel()
+        for spare in self._spares:
+            spare.close()
         await asyncio.gather(*(other.stop() for other in self._others.values()), return_exceptions=True)
         running = list(self._running.values())
         for sandbox in running:

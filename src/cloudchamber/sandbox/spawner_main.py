@@ -62,6 +62,8 @@ class Spawner:
             message, descriptors = got
             if message.get("op") == "launch":
                 self._fork(*descriptors, warm=bool(message.get("warm")))
+            elif message.get("op") == "spare":
+                self._fork_spare(*descriptors)
             elif message.get("op") == "warm":
                 self._preload()
 
@@ -119,6 +121,45 @@ class Spawner:
             os._exit(0)
         chamber.close()
         os.close(written)
+
+    def _fork_spare(self, end: int) -> None:
+        """Fork a shim that has everything of a sandbox that can be made before anybody says which it is to be."""
+        chamber = socket.socket(fileno=end)
+        able = self._mode == "ns-root" and self._hierarchy.by != "rlimits"
+        child = -1
+        if able:
+            with contextlib.suppress(OSError):  # then there is no spare: whoever wants one hears the socket close
+                child = os.fork()
+        if child == 0:
+            self._chamber.close()
+            try:
+                self._wait_as_spare(chamber)
+            except BaseException:  # noqa: BLE001 - the edge of a process
+                traceback.print_exc()
+            os._exit(0)
+        chamber.close()
+
+    def _wait_as_spare(self, chamber: socket.socket) -> None:
+        from cloudchamber.sandbox.namespaces import Namespaces, Spare
+
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        group = cgroups.Group(self._hierarchy, f"spare-{os.getpid()}-{os.urandom(4).hex()}")
+        group.make(Limits(pids=0))
+        spare = Spare(self._mode, group, self._folder)
+        got = messages.receive(chamber)
+        if got is None or not got[1]:
+            spare.end()
+            group.remove()
+            return
+        with open(got[1][0], encoding="utf-8") as text:
+            spec = from_json(json.load(text))
+        spec.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _only_log_to(spec.folder / "shim.log")
+        os.umask(0o022)
+        walls = Namespaces(spec, self._mode, group, by_rlimits=False, shared=self._folder)
+        walls.use(spare)
+        Shim(spec, chamber, walls, group).run()
 
     def _shim(self, spec: SandboxSpec, mode: Mode, chamber: socket.socket) -> None:
         """In the fork: become the shim of this sandbox. Never returns with an exception."""
