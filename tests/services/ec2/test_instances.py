@@ -77,7 +77,6 @@ def test_a_life(lab: Lab) -> None:
         ({"IamInstanceProfile": {"Name": "nobody"}}, "InvalidParameterValue"),
         ({"MinCount": 2, "MaxCount": 1}, "InvalidParameterValue"),
         ({"MinCount": 65, "MaxCount": 65}, "InstanceLimitExceeded"),
-        ({"UserData": "#cloud-config\npackages: [nginx]"}, "UnsupportedOperation"),
         ({"UserData": "#" * 16385}, "InvalidParameterValue"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 100}}]}, "UnsupportedOperation"),
         ({"LaunchTemplate": {"LaunchTemplateName": "x"}}, "UnsupportedOperation"),

@@ -31,19 +31,20 @@ def spec(
     doors: Doors,
     row: tables.Instance,
     subnet: nets.Subnet,
+    document: str,
     *,
     folder: Path,
     rules: tuple[Rule, ...],
     further: Iterable[Listener],
 ) -> SandboxSpec:
-    """The sandbox of an instance. `further` are listeners inside: endpoints of databases."""
+    """The sandbox of an instance. `document` is its user data, read and packed; `further` are listeners inside: endpoints of databases."""
     kind = catalog.TYPES[row.type]
     private_dns = names.private_dns(row.private_ip, row.region)
     return SandboxSpec(
         id=row.id,
         folder=folder,
         program=(sys.executable, "-I", "-S", str(_GUEST / "init.py")),
-        env=_environment(doors, row, kind),
+        env=_environment(doors, row, kind, document),
         hostname=private_dns.partition(".")[0],
         private_ip=row.private_ip,
         subnet=subnet.cidr,
@@ -66,11 +67,11 @@ def spec(
     )
 
 
-def _environment(doors: Doors, row: tables.Instance, kind: catalog.InstanceType) -> dict[str, str]:
+def _environment(doors: Doors, row: tables.Instance, kind: catalog.InstanceType, document: str) -> dict[str, str]:
     boot = {
         "mode": doors.sandboxes.mode,
         "instance_id": row.id,
-        "user_data": base64.b64encode(row.user_data).decode(),
+        "user_data": document,
         "region": row.region,
         "endpoint": doors.endpoint,
         "type": row.type,

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.sandbox.spec import Exit, Listener
-from cloudchamber.services.ec2 import boot, catalog, errors, host, lifecycle, nets, tables, truststore
+from cloudchamber.services.ec2 import boot, catalog, errors, host, lifecycle, nets, tables, truststore, user_data
 from cloudchamber.services.ec2.entrance import Entrance
 from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
@@ -303,7 +303,9 @@ class Compute:
             if sandbox is None:
                 (self._folder / row.id / "vol").mkdir(mode=0o755, parents=True, exist_ok=True)
                 (self._folder / row.id).chmod(0o700)
-                sandbox = await self._doors.sandboxes.launch(self._spec(row))
+                # Why aside: reading YAML takes its time.
+                document = (await asyncio.to_thread(user_data.read, row.user_data)).packed()
+                sandbox = await self._doors.sandboxes.launch(self._spec(row, document))
         except (OSError, TimeoutError) as error:
             _log.error("%s could not be launched: %s", row.id, error)
             await self._happened(
@@ -318,12 +320,12 @@ class Compute:
             await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=False))
         _log.info("%s runs: %s", row.id, self.web.address_of(row.id))
 
-    def _spec(self, row: tables.Instance) -> SandboxSpec:
+    def _spec(self, row: tables.Instance, document: str) -> SandboxSpec:
         subnet = self._doors.database.read(lambda db: nets.find(db, nets.Subnet, row.subnet_id))
         if subnet is None:
             raise OSError(f"its subnet {row.subnet_id} is gone")
         return boot.spec(
-            self._doors, row, subnet, folder=self._folder / row.id, rules=self._filters.of(row),
+            self._doors, row, subnet, document, folder=self._folder / row.id, rules=self._filters.of(row),
             further=[_listener(one) for one in self._endpoints()],
         )  # fmt: skip
 

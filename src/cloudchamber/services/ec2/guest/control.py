@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic
-"""Small programs of an instance: systemctl, service, shutdown, reboot, dnf, yum, sudo. Standard library only.
+"""Small programs of an instance: systemctl, service, shutdown, reboot, dnf, yum, sudo, cloud-init. Standard library only.
 
 What they cannot do they refuse by name; they never say that something was done which was not.
 """
@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import sys
+import time
 
 CONTROL = os.environ.get("CLOUDCHAMBER_CONTROL", "/run/cloudchamber/init.sock")
 _COMMANDS = {
@@ -177,7 +178,42 @@ def _become(args: list[str], env: dict[str, str]) -> int:
     return 127
 
 
+def cloud_init(args: list[str]) -> int:
+    """`cloud-init status [--wait] [--long] [--format json]`: how far user data is."""
+    flags, verb = [a for a in args if a.startswith("-")], next((a for a in args if not a.startswith("-")), "")
+    if verb == "--version" or "--version" in flags or "-v" in flags:
+        print("cloud-init of cloudchamber")
+        return 0
+    if verb != "status" or set(flags) - {"--wait", "-w", "--long", "-l", "--format", "--format=json"}:
+        print(f"cloud-init: only 'status [--wait] [--long]' is supported in this instance, not {args}", file=sys.stderr)
+        return 1
+    while True:
+        status = _cloud_status()
+        if status["status"] != "running" or not ({"--wait", "-w"} & set(flags)):
+            break
+        time.sleep(0.1)
+    if "--format=json" in flags or ("--format" in flags and "json" in args):
+        print(json.dumps(status, indent=1))
+    else:
+        print(f"status: {status['status']}")
+        if {"--long", "-l"} & set(flags):
+            print(f"detail: {status['detail']}\nerrors: {status['errors']}")
+    return 1 if status["status"] == "error" else 0
+
+
+def _cloud_status() -> dict[str, object]:
+    try:
+        with open("/run/cloud-init/status.json") as file:
+            found = json.load(file)["v1"]
+    except (OSError, ValueError, KeyError):
+        return {"status": "running", "detail": "", "errors": []}
+    done = found.get("stage") is None
+    status = "running" if not done else "error" if found["errors"] else "done"
+    return {"status": status, "detail": found["datasource"], "errors": found["errors"], "stage": found.get("stage")}
+
+
 PROGRAMS = {
+    "cloud-init": cloud_init,
     "systemctl": systemctl,
     "service": service,
     "shutdown": shutdown,

@@ -3,19 +3,17 @@
 """The first program of an instance: boots it, runs user data once, keeps its services.
 
 It runs inside the sandbox and uses nothing but the standard library. It carries out what a program meets of
-cloud-init (user data scripts, at the first boot only) and of systemd (simple unit files, driven by our `systemctl`).
+cloud-init (`cloudinit.py`) and of systemd (`units.py`: simple unit files, driven by our `systemctl`).
 The instance runs until this ends: 0 for a shutdown from inside, 64 for a reboot.
-Sources: cloud-init documentation, user data scripts; systemd.service(5), systemd.exec(5), systemctl(1).
 """
 
 from __future__ import annotations
 
 import base64
-import gzip
 import heapq
-import io
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -26,11 +24,11 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import units  # pyright: ignore[reportMissingImports] - beside this file, found by the line above
+import cloudinit  # pyright: ignore[reportMissingImports] - beside this file, found by the line above
+import units  # pyright: ignore[reportMissingImports] - as above
 
 CONTROL = os.environ.get("CLOUDCHAMBER_CONTROL", "/run/cloudchamber/init.sock")
 MESSAGE_MAX = 64 * 1024
-USER_DATA_MAX = 1024 * 1024
 REBOOT, POWEROFF = 64, 0
 TERM_GRACE_S = 8.0
 
@@ -63,6 +61,7 @@ class Init:
         self.boot = json.loads(base64.b64decode(os.environ.pop("CLOUDCHAMBER_BOOT", "") or b"{}"))
         self.env = dict(os.environ)
         self.services = units.Services(self)
+        self.cloud_init = cloudinit.CloudInit(self)
         self.children: dict[int, Any] = {}
         self.timers: list[tuple[float, int, Any]] = []
         self.chosen = selectors.DefaultSelector()
@@ -78,9 +77,7 @@ class Init:
         self.chosen.register(self._woken, selectors.EVENT_READ, self._drain)
         self.prepare()
         self.listen()
-        self.services.start_enabled()
-        self.per_boot_scripts()
-        self.user_data()
+        self.cloud_init.begin(self.services.start_enabled)
         while self.ending is None:
             wait = max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else None
             for key, _ in self.chosen.select(wait):
@@ -125,30 +122,10 @@ class Init:
 
     def prepare(self) -> None:
         """Folders, and the configuration by which every SDK finds the endpoint even with an empty environment."""
-        for folder in (
-            "/var/log",
-            "/var/tmp",
-            "/var/lib/cloud/scripts/per-boot",
-            "/etc/systemd/system",
-            "/opt",
-            "/srv",
-        ):
-            os.makedirs(folder, exist_ok=True)
-        endpoint = self.env.get("AWS_ENDPOINT_URL", "")
-        config = f"[default]\nregion = {self.boot.get('region', '')}\nendpoint_url = {endpoint}\n"
-        owner = next((line.split(":")[2:4] for line in open("/etc/passwd") if line.startswith("ec2-user:")), None)
+        for folder in ("/var/log", "/var/tmp", "/etc/systemd/system", "/opt", "/srv"):
+            self._try(folder, lambda folder=folder: os.makedirs(folder, exist_ok=True))
         for home in ("/root", "/home/ec2-user"):
-            os.makedirs(f"{home}/.aws", exist_ok=True)
-            path = f"{home}/.aws/config"
-            if not os.path.exists(path) or "endpoint_url = http://127.0.0.1" in open(path).read():
-                with open(path, "w") as file:
-                    file.write(config)
-            if owner and home != "/root":
-                for one in (home, f"{home}/.aws", path):
-                    try:
-                        os.chown(one, int(owner[0]), int(owner[1]))
-                    except OSError:
-                        break
+            self._try(home, lambda home=home: self._configure(home))
         open_way(os.path.realpath(sys.executable))
         cpus, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
         say(
@@ -161,6 +138,26 @@ class Init:
                 f"this machine has {cpus} CPUs and {memory} MiB; "
                 f"the type has {self.boot['vcpus']} and {self.boot['memory_mib']} MiB"
             )
+
+    def _try(self, what: str, work: Any) -> None:
+        """Do what boots well without: programs of the instance may have put anything anywhere."""
+        try:
+            work()
+        except (OSError, ValueError) as error:
+            say(f"{what}: {error}")
+
+    def _configure(self, home: str) -> None:
+        endpoint = self.env.get("AWS_ENDPOINT_URL", "")
+        path = f"{home}/.aws/config"
+        os.makedirs(f"{home}/.aws", exist_ok=True)
+        if not os.path.exists(path) or "endpoint_url = http://127.0.0.1" in open(path).read():
+            with open(path, "w") as file:
+                file.write(f"[default]\nregion = {self.boot.get('region', '')}\nendpoint_url = {endpoint}\n")
+        with open("/etc/passwd") as file:
+            owner = next((line.split(":")[2:4] for line in file if line.startswith("ec2-user:")), None)
+        if owner and home != "/root":
+            for one in (home, f"{home}/.aws", path):
+                os.chown(one, int(owner[0]), int(owner[1]))
 
     def listen(self) -> None:
         """The socket that our `systemctl` talks to."""
@@ -205,51 +202,23 @@ class Init:
             return
         self.services.handle(verb, request.get("units") or [], bool(request.get("now")), answer)
 
-    def per_boot_scripts(self) -> None:
-        """What cloud-init runs at every boot."""
-        folder = "/var/lib/cloud/scripts/per-boot"
-        for name in sorted(os.listdir(folder)):
-            path = f"{folder}/{name}"
-            if os.access(path, os.X_OK) and os.path.isfile(path):
-                self.script(path, f"per-boot script {name}")
+    def power(self, verb: str) -> None:
+        """Shut down, or boot again."""
+        self.ending = REBOOT if verb == "reboot" else POWEROFF
+        os.write(self._wake, b"\0")
 
-    def user_data(self) -> None:
-        """Run user data, once in the life of the instance."""
-        data = base64.b64decode(self.boot.get("user_data") or "")
-        folder = f"/var/lib/cloud/instances/{self.boot.get('instance_id', 'i-0')}"
-        done = f"{folder}/sem/config_scripts_user"
-        if not data or os.path.exists(done):
-            return
-        os.makedirs(f"{folder}/sem", exist_ok=True)
-        os.makedirs(f"{folder}/scripts", exist_ok=True)
-        with open(done, "w") as file:
-            file.write(f"{os.getpid()}: {time.time()}\n")
-        if data[:2] == b"\x1f\x8b":
-            try:
-                data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(USER_DATA_MAX + 1)
-            except (OSError, EOFError) as error:
-                say(f"user data is not readable gzip: {error}")
-                return
-        if len(data) > USER_DATA_MAX:
-            say("user data is longer than 1 MiB when unpacked: not run")
-            return
-        if not data.startswith(b"#!"):
-            say("user data does not begin with '#!' and was not run (cloud-config and MIME are not supported here)")
-            return
-        path = f"{folder}/scripts/part-001"
-        with open(path, "wb") as file:
-            file.write(data)
-        os.chmod(path, 0o700)
-        self.script(path, "user data")
-
-    def script(self, path: str, what: str) -> None:
-        """Run a script as root; its output goes to the console and to cloud-init's log."""
+    def spawn(self, argv: list[str], what: str, then: Any) -> None:
+        """Run a program as root; its output goes to the console and to cloud-init's log; `then(code)` at its end."""
         began = time.monotonic()
-        log = open("/var/log/cloud-init-output.log", "ab", buffering=0)
+        log: Any = None
+        try:
+            log = open(cloudinit.LOG, "ab", buffering=0)
+        except OSError as error:
+            say(f"{cloudinit.LOG}: {error.strerror}")
         env = {**self.env, "HOME": "/root", "INSTANCE_ID": str(self.boot.get("instance_id", ""))}
         try:
             process = subprocess.Popen(
-                [path],
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -259,6 +228,7 @@ class Init:
             )
         except OSError as error:
             say(f"{what} could not be run: {error}")
+            self.after(0.0, lambda: then(127))
             return
         output: Any = process.stdout
         pipe = output.fileno()
@@ -271,18 +241,26 @@ class Init:
                 return
             if data:
                 os.write(1, data)
-                log.write(data)
+                self._try(cloudinit.LOG, lambda: log and log.write(data))
             else:
                 self.chosen.unregister(pipe)
                 output.close()
-                log.close()
+                if log:
+                    log.close()
 
         def ended(code: int) -> None:
             process.returncode = code
+            while not output.closed and self._readable(pipe):  # what it wrote comes before what is said of its end
+                copy()
             say(f"{what} ended with exit code {code} after {time.monotonic() - began:.1f} s")
+            then(code)
 
         self.chosen.register(pipe, selectors.EVENT_READ, copy)
         self.child(process.pid, ended)
+
+    @staticmethod
+    def _readable(descriptor: int) -> bool:
+        return bool(select.select([descriptor], [], [], 0)[0])
 
     def end(self) -> None:
         """Shut down: everything gets SIGTERM and a while to end."""
