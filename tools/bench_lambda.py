@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How quick functions are: cold, warm, many at once, after a PUT; beside a plain new process and, if given, ministack.
 
-``python -m tools bench lambda [--ministack PATH-TO-ITS-PYTHON]``. Every row of one run is comparable; the machine's load is printed.
+``python -m tools bench lambda [--ministack PATH-TO-ITS-PYTHON]``. Rows of one run are comparable; the load is printed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EMPTY = "def handler(event, context):\n    return event\n"
 BOTO3 = "import boto3\ndef handler(event, context):\n    return event\n"
 CLIENT = "import boto3\ns3 = boto3.client('s3')\ndef handler(event, context):\n    return event\n"
+SLOW = "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return 1\n"
 STARTED = (
     "import time\nnow = time.time\n"
     "def handler(event, context):\n    print('BEGAN', event['Records'][0]['s3']['object']['key'], now())\n"
@@ -70,8 +71,9 @@ class Subject:
         return str(arn)
 
     def create(self, name: str, source: str, **members: Any) -> None:
+        members.setdefault("MemorySize", 512)
         self.functions.create_function(
-            FunctionName=name, Runtime=RUNTIME, Handler="index.handler", Role=self.role, Timeout=30, MemorySize=512,
+            FunctionName=name, Runtime=RUNTIME, Handler="index.handler", Role=self.role, Timeout=30,
             Code={"ZipFile": package(source)}, **members,
         )  # fmt: skip
         self.functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
@@ -83,7 +85,8 @@ class Subject:
 
     def recycle(self, name: str, round_: int) -> None:
         """End its environments, by a change of its configuration."""
-        self.functions.update_function_configuration(FunctionName=name, Environment={"Variables": {"ROUND": str(round_)}})
+        variables = {"ROUND": str(round_)}
+        self.functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
         self.functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
 
     def cold(self, name: str, source: str, rounds: int = COLD_ROUNDS) -> list[float]:
@@ -102,7 +105,7 @@ class Subject:
 
     def many(self, name: str) -> float:
         """Seconds until `MANY` environments have answered, none of them warm before."""
-        self.create(name, "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return 1\n")
+        self.create(name, SLOW, MemorySize=128)
         self.invoke(name)
         self.recycle(name, 0)
         with ThreadPoolExecutor(MANY) as threads:
@@ -193,7 +196,8 @@ def ministack(python: str) -> Iterator[Subject]:
 def row(what: str, who: str, values: list[float], bar: str = "") -> None:
     ordered = sorted(values)
     p50, p90 = statistics.median(ordered), ordered[int(len(ordered) * 0.9)]
-    print(f"{what:34} {who:14} p50 {p50:8.2f}  p90 {p90:8.2f}  min {ordered[0]:8.2f} ms  (n={len(values)}) {bar}", flush=True)
+    shown = f"p50 {p50:8.2f}  p90 {p90:8.2f}  min {ordered[0]:8.2f} ms  (n={len(values)}) {bar}"
+    print(f"{what:34} {who:14} {shown}", flush=True)
 
 
 def measure(subject: Subject, *, bars: bool) -> None:

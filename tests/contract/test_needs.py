@@ -89,6 +89,7 @@ TEXTS = {
     ("lambda", "Layers"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",
     ("lambda", "LayerVersionArn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",
     ("lambda", "EventSourceArn"): f"arn:aws:sqs:{REGION}:{ACCOUNT}:q",
+    ("events", "ResourceARN"): f"arn:aws:events:{REGION}:{ACCOUNT}:rule/r",
     ("logs", "logGroupIdentifier"): "g",
     ("logs", "resourceArn"): f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:g",
     ("rds", "ResourceName"): f"arn:aws:rds:{REGION}:{ACCOUNT}:db:d",
@@ -532,6 +533,7 @@ SPOKEN = {
         "DurationSeconds": "sts:DurationSeconds",
         "Tags": "aws:RequestTag/team",
     },
+    "events": {"Tags": "aws:RequestTag/team", "TagKeys": "aws:TagKeys", "Targets": "events:TargetArn"},
     "logs": {"tags": "aws:RequestTag/team", "tagKeys": "aws:TagKeys"},
     "ssm": {"Recursive": "ssm:Recursive", "Overwrite": "ssm:Overwrite"},
 }

@@ -49,6 +49,8 @@ HARMLESS = {
     ("ec2", "GetConsoleOutput", "Latest"): "the output is always the latest",
     ("ec2", "StopInstances", "Force"): "who does not shut down in time is always ended",
     ("ec2", "TerminateInstances", "Force"): "who does not shut down in time is always ended",
+    ("events", "DeleteRule", "Force"): "no rule is managed by a service",
+    ("events", "RemoveTargets", "Force"): "no rule is managed by a service",
     ("iam", "ListAccountAliases", "Marker"): "an account has at most one alias",
     ("iam", "ListAccountAliases", "MaxItems"): "an account has at most one alias",
     ("logs", "FilterLogEvents", "interleaved"): "AWS ignores it: events are always interleaved",

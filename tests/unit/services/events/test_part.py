@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clock that rules run by, moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from cloudchamber.services import events
+from cloudchamber.services.events import tables
+from cloudchamber.services.events.part import SchedulePart
+from cloudchamber.services.events.rules import next_run
+from cloudchamber.services.events.tables import Rule
+from cloudchamber.store.database import Database
+from cloudchamber.store.migrate import migrate
+from cloudchamber.store.outbox import Outbox
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+
+def test_rules_run_when_they_are_due(tmp_path: Path) -> None:
+    asyncio.run(ticking(tmp_path))
+
+
+async def ticking(folder: Path) -> None:
+    clock: Any = Hands()
+    database = Database(folder / "chamber.db")
+    migrations = events.SERVICE.migrations
+    assert migrations is not None
+    await migrate(database, {"events": migrations})
+    outbox = Outbox(database, clock)
+    await outbox.start()
+    doors: Any = SimpleNamespace(clock=clock, database=database, outbox=outbox)
+    part = SchedulePart(doors)
+    rule = Rule("arn:r", "0", "us-east-1", "r", "ENABLED", "", "rate(5 minutes)", ({"Id": "1", "Arn": "f"},), {}, None)
+    due = next_run(rule, clock.now())
+    kept = Rule(**{name: getattr(rule, name) for name in Rule.__slots__} | {"due": due})  # type: ignore[arg-type]
+    await database.write(lambda tx: tables.put(tx, kept))
+
+    def sent() -> list[dict[str, Any]]:
+        rows = database.read(lambda db: db.execute("SELECT payload FROM outbox ORDER BY rowid").fetchall())
+        return [json.loads(row[0]) for row in rows]
+
+    assert await part.tick() == 0
+    clock.at = NOON + timedelta(minutes=5)
+    assert await part.tick() == 1
+    assert await part.tick() == 0
+    (first,) = sent()
+    assert json.loads(first["event"])["time"] == "2026-11-23T12:05:00Z"
+    clock.at = NOON + timedelta(hours=3)  # the chamber was down meanwhile: what was missed runs once
+    assert await part.tick() == 1
+    assert await part.tick() == 0
+    assert len(sent()) == 2
+    assert database.read(tables.next_due) == (NOON + timedelta(hours=3, minutes=5)).timestamp()
+    await outbox.stop()
+    await database.close()
