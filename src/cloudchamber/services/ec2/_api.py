@@ -155,6 +155,10 @@ IpSource = Literal["amazon", "byoip", "none"]
 
 Ipv6AddressAttribute = Literal["public", "private"]
 
+KeyFormat = Literal["pem", "ppk"]
+
+KeyType = Literal["rsa", "ed25519"]
+
 LaunchTemplateAutoRecoveryState = Literal["default", "disabled"]
 
 LaunchTemplateErrorCode = Literal[
@@ -613,6 +617,14 @@ class CreateInternetGatewayResult(TypedDict):
     InternetGateway: NotRequired[InternetGateway]
 
 
+class CreateKeyPairRequest(TypedDict):
+    KeyName: str
+    KeyType: NotRequired[KeyType]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    KeyFormat: NotRequired[KeyFormat]
+    DryRun: NotRequired[bool]
+
+
 class CreateLaunchTemplateRequest(TypedDict):
     DryRun: NotRequired[bool]
     ClientToken: NotRequired[str]
@@ -778,6 +790,17 @@ class DefaultConnectionTrackingConfiguration(TypedDict):
 class DeleteInternetGatewayRequest(TypedDict):
     DryRun: NotRequired[bool]
     InternetGatewayId: str
+
+
+class DeleteKeyPairRequest(TypedDict):
+    KeyName: NotRequired[str]
+    KeyPairId: NotRequired[str]
+    DryRun: NotRequired[bool]
+
+
+class DeleteKeyPairResult(TypedDict):
+    Return: NotRequired[bool]
+    KeyPairId: NotRequired[str]
 
 
 class DeleteLaunchTemplateRequest(TypedDict):
@@ -989,6 +1012,18 @@ class DescribeInternetGatewaysRequest(TypedDict):
 class DescribeInternetGatewaysResult(TypedDict):
     InternetGateways: NotRequired[list[InternetGateway]]
     NextToken: NotRequired[str]
+
+
+class DescribeKeyPairsRequest(TypedDict):
+    KeyNames: NotRequired[list[str]]
+    KeyPairIds: NotRequired[list[str]]
+    IncludePublicKey: NotRequired[bool]
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeKeyPairsResult(TypedDict):
+    KeyPairs: NotRequired[list[KeyPairInfo]]
 
 
 class DescribeLaunchTemplateVersionsRequest(TypedDict):
@@ -1469,6 +1504,20 @@ class ImageWatermark(TypedDict):
     SourceImageId: NotRequired[str]
     SourceImageCreationTime: NotRequired[datetime]
     WatermarkCreationTime: NotRequired[datetime]
+
+
+class ImportKeyPairRequest(TypedDict):
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    DryRun: NotRequired[bool]
+    KeyName: str
+    PublicKeyMaterial: bytes
+
+
+class ImportKeyPairResult(TypedDict):
+    KeyFingerprint: NotRequired[str]
+    KeyName: NotRequired[str]
+    KeyPairId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
 
 
 class InferenceAcceleratorInfo(TypedDict):
@@ -1974,6 +2023,24 @@ class Ipv6Range(TypedDict):
     CidrIpv6: NotRequired[str]
 
 
+class KeyPair(TypedDict):
+    KeyPairId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    KeyName: NotRequired[str]
+    KeyFingerprint: NotRequired[str]
+    KeyMaterial: NotRequired[str]
+
+
+class KeyPairInfo(TypedDict):
+    KeyPairId: NotRequired[str]
+    KeyType: NotRequired[KeyType]
+    Tags: NotRequired[list[Tag]]
+    PublicKey: NotRequired[str]
+    CreateTime: NotRequired[datetime]
+    KeyName: NotRequired[str]
+    KeyFingerprint: NotRequired[str]
+
+
 class LaunchTemplate(TypedDict):
     LaunchTemplateId: NotRequired[str]
     LaunchTemplateName: NotRequired[str]
@@ -2376,6 +2443,19 @@ class ModifyInstanceAttributeRequest(TypedDict):
     EbsOptimized: NotRequired[AttributeBooleanValue]
     SriovNetSupport: NotRequired[AttributeValue]
     EnaSupport: NotRequired[AttributeBooleanValue]
+
+
+class ModifyInstanceMaintenanceOptionsRequest(TypedDict):
+    InstanceId: str
+    AutoRecovery: NotRequired[InstanceAutoRecoveryState]
+    RebootMigration: NotRequired[InstanceRebootMigrationState]
+    DryRun: NotRequired[bool]
+
+
+class ModifyInstanceMaintenanceOptionsResult(TypedDict):
+    InstanceId: NotRequired[str]
+    AutoRecovery: NotRequired[InstanceAutoRecoveryState]
+    RebootMigration: NotRequired[InstanceRebootMigrationState]
 
 
 class ModifyInstanceMetadataOptionsRequest(TypedDict):

@@ -119,6 +119,24 @@ class InvalidKeyPairNotFound(Ec2Error):
     code = "InvalidKeyPair.NotFound"
 
 
+class InvalidKeyPairDuplicate(Ec2Error):
+    """The name of a key pair is taken."""
+
+    code = "InvalidKeyPair.Duplicate"
+
+
+class InvalidKeyFormat(Ec2Error):
+    """A public key that cannot be read, or of a kind that is not taken."""
+
+    code = "InvalidKey.Format"
+
+
+class ResourceLimitExceeded(Ec2Error):
+    """As many as there may be."""
+
+    code = "ResourceLimitExceeded"
+
+
 class InvalidUserDataMalformed(Ec2Error):
     """User data that is not base64."""
 

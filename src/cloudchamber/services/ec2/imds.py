@@ -240,9 +240,19 @@ class Imds:
             if role:
                 iam["security-credentials"] = {role.rsplit("/", 1)[-1]: ""}
             meta["iam"] = iam
+        if row.public_key:
+            meta["public-keys"] = PublicKeys({"0": {"openssh-key": row.public_key}}, row.key_name)
         if row.metadata_tags == "enabled":
             meta["tags"] = {"instance": tags}
         return tree
+
+
+class PublicKeys(dict[str, Any]):
+    """`public-keys`, which is listed with the name of each key: ``0=my-key``."""
+
+    def __init__(self, keys: Mapping[str, Any], name: str) -> None:
+        super().__init__(keys)
+        self.name = name
 
 
 def _meta_data(
@@ -318,6 +328,8 @@ def _document(row: tables.Instance) -> str:
 
 
 def _listing(tree: Mapping[str, Any]) -> str:
+    if isinstance(tree, PublicKeys):
+        return "\n".join(f"{number}={tree.name}" for number in tree)
     return "\n".join(f"{name}/" if isinstance(value, dict) else name for name, value in tree.items())
 
 

@@ -31,6 +31,7 @@ _FILTERS = {
     "instance.group-id": "SecurityGroups.GroupId",
     "instance.group-name": "SecurityGroups.GroupName",
     "ip-address": "PublicIpAddress",
+    "key-name": "KeyName",
     "launch-index": "AmiLaunchIndex",
     "metadata-options.http-tokens": "MetadataOptions.HttpTokens",
     "metadata-options.http-endpoint": "MetadataOptions.HttpEndpoint",

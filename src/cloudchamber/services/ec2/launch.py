@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, errors, interfaces, names, needs, nets, tables, templates, views
+from cloudchamber.services.ec2 import catalog, errors, interfaces, keys, maintenance, names, needs, nets, tables, templates, views
 from cloudchamber.services.ec2.checks import inner, refuse, specified_tags, takes
 from cloudchamber.services.ec2.compute import Compute
 
@@ -49,6 +49,7 @@ _TAKEN = (
     "Placement",
     "Monitoring",
     "LaunchTemplate",
+    "MaintenanceOptions",
 )
 
 
@@ -67,6 +68,8 @@ class Plan:
     user_data: bytes
     metadata: Mapping[str, Any]
     tags: Mapping[str, Mapping[str, str]]
+    key_name: str
+    public_key: str
 
 
 @operation("RunInstances", needs=needs.run_instances)
@@ -162,6 +165,9 @@ def _insert(
             association_id=association if plan.profile_arn else "",
             associated_at=now_s if plan.profile_arn else 0.0,
             user_data=plan.user_data,
+            key_name=plan.key_name,
+            public_key=plan.public_key,
+            auto_recovery=inner(request, "MaintenanceOptions").get("AutoRecovery") or "default",
             terminate_protection=bool(request.get("DisableApiTermination")),
             stop_protection=bool(request.get("DisableApiStop")),
             shutdown_behavior=request.get("InstanceInitiatedShutdownBehavior") or "stop",
@@ -181,8 +187,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
     machine = catalog.architecture(platform.machine())
     image = _image(request.get("ImageId") or "", machine)
     kind = instance_type(request.get("InstanceType") or "m1.small", machine)
-    if request.get("KeyName"):
-        raise errors.InvalidKeyPairNotFound(f"The key pair '{request['KeyName']}' does not exist")
+    key_name, public_key = keys.of_launch(call, request.get("KeyName") or "")
     if inner(request, "Monitoring").get("Enabled"):
         raise errors.UnsupportedOperation("Detailed monitoring is not supported by this EC2 endpoint.")
     placement = inner(request, "Placement")
@@ -192,6 +197,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         raise errors.InvalidParameterValue(
             f"Value ({behavior}) for parameter InstanceInitiatedShutdownBehavior is invalid."
         )
+    maintenance.check(inner(request, "MaintenanceOptions"))
     options = inner(request, "MetadataOptions")
     check_metadata(options)
     tags = specified_tags(request, "instance", "network-interface", "volume")
@@ -210,6 +216,8 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         user_data(request.get("UserData") or ""),
         options,
         tags,
+        key_name,
+        public_key,
     )
 
 

@@ -350,6 +350,36 @@ def create(action: str, kind: str, within: str = "") -> Needs:
     return needs
 
 
+def create_key(action: str) -> Needs:
+    """An action that makes a key pair: on the key pair of that name; and CreateTags for its tags."""
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        context = {"ec2:Region": call.region, "ec2:KeyPairName": request["KeyName"], **request_tags(request, "key-pair")}
+        if request.get("KeyType"):
+            context["ec2:KeyPairType"] = request["KeyType"]
+        yield Need(f"ec2:{action}", names.arn("key-pair", request["KeyName"], call.region, call.account), context)
+        yield from _create_tags(call, request, action, "key-pair")
+
+    return needs
+
+
+def delete_key(call: Call, request: Request) -> Iterable[Need]:
+    """DeleteKeyPair: on the key pair, which its ARN says by name."""
+
+    def look(db: tables.Reader) -> tuple[str, str]:
+        row = db.execute(
+            "SELECT name, type FROM ec2_key_pairs WHERE account = ? AND region = ? AND (name = ? OR id = ?)",
+            (call.account, call.region, request.get("KeyName"), request.get("KeyPairId")),
+        ).fetchone()
+        return (row[0], row[1]) if row is not None else (request.get("KeyName") or "*", "")
+
+    name, kind = call.doors.database.read(look)
+    context: dict[str, ContextValue] = {"ec2:Region": call.region, "ec2:KeyPairName": name}
+    if kind:
+        context["ec2:KeyPairType"] = kind
+    yield Need("ec2:DeleteKeyPair", names.arn("key-pair", name, call.region, call.account), context)
+
+
 def create_nat_gateway(call: Call, request: Request) -> Iterable[Need]:
     """CreateNatGateway: on the new gateway, its subnet and its address."""
     yield from create("CreateNatGateway", "natgateway")(call, request)

@@ -64,6 +64,10 @@ class Instance:
     rebooting: bool = False
     boots: int = 0
     vpc_id: str = ""
+    key_name: str = ""
+    public_key: str = ""
+    """A line for `authorized_keys`, as it was at the launch; empty for none."""
+    auto_recovery: str = "default"
     public_ip: str = ""
     """Its public address, while no Elastic IP address stands in for it; empty for none."""
 

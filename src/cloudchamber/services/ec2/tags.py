@@ -29,6 +29,7 @@ _KINDS = {
     "eipalloc": "elastic-ip",
     "acl": "network-acl",
     "lt": "launch-template",
+    "key": "key-pair",
 }
 _NETS: dict[str, type] = {
     "vpc": nets.Vpc,
@@ -59,6 +60,7 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
         "lt": lambda: (
             db.execute("SELECT 1 FROM ec2_launch_templates WHERE id = ?", (identifier,)).fetchone() is not None
         ),
+        "key": lambda: db.execute("SELECT 1 FROM ec2_key_pairs WHERE id = ?", (identifier,)).fetchone() is not None,
         "acl": lambda: any(
             names.stable_id("acl", one.id) == identifier for one in nets.listed(db, nets.Vpc, call.account, call.region)
         ),
@@ -70,6 +72,7 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
         "sgr": errors.InvalidSecurityGroupRuleIdNotFound,
         "acl": errors.InvalidNetworkAclIDNotFound,
         "lt": errors.InvalidLaunchTemplateIdNotFound,
+        "key": errors.InvalidKeyPairNotFound,
     }
     if prefix not in found:
         raise errors.InvalidID(f"The ID '{identifier}' is not valid")

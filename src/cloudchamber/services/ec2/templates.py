@@ -51,6 +51,7 @@ TAKEN = frozenset(
         "DisableApiStop",
         "Placement",
         "Monitoring",
+        "MaintenanceOptions",
         "BlockDeviceMappings",
     }
 )

@@ -124,7 +124,7 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
             "EnableResourceNameDnsARecord": False,
             "EnableResourceNameDnsAAAARecord": False,
         },
-        "MaintenanceOptions": {"AutoRecovery": "disabled"},
+        "MaintenanceOptions": {"AutoRecovery": row.auto_recovery},
     }
     if alive:
         view |= {
@@ -135,6 +135,8 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         }
     if outside is not None:
         view["PublicIpAddress"] = outside.address
+    if row.key_name:
+        view["KeyName"] = row.key_name
     if row.profile_arn and alive:
         view["IamInstanceProfile"] = {"Arn": row.profile_arn, "Id": row.profile_id}
     if row.reason_code:
