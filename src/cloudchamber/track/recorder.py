@@ -17,14 +17,11 @@ import sqlite3
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from cloudchamber.track import usage
-from cloudchamber.track.track import Segment
+from cloudchamber.track import fresh, usage
+from cloudchamber.track.track import NAMES, Segment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -32,31 +29,22 @@ if TYPE_CHECKING:
 
     from cloudchamber.track.usage import LastUsed, Seen, Usage
 
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS segments (
-  id TEXT PRIMARY KEY, track_id TEXT NOT NULL, request_id TEXT NOT NULL, started REAL NOT NULL, body TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_track ON segments (track_id, started);
-CREATE INDEX IF NOT EXISTS by_request ON segments (request_id);
-CREATE INDEX IF NOT EXISTS by_time ON segments (started, track_id);
-"""
-    + usage.SCHEMA
-)
 KEPT_MAX = 200_000
 """Segments that are kept; older ones go."""
 PENDING_MAX = 20_000
 """Segments in memory that the disk has not taken."""
 FOLLOWER_MAX = 1000
 TRACK_SEGMENTS_MAX = 5000
+UNFOLDED_AT_END_MAX = 20
+"""Rows of fresh segments that are still unfolded when the chamber stops."""
 _FLUSH_AFTER_S = 0.25
-_BATCH = 500
+_BATCH = 2000
 """Segments written at once, on a thread of their own."""
 _ROWS = 100
 """Rows of one statement: while it runs, other threads run too."""
 _AGAIN_S = 5.0
 """How long to leave a database alone that refused."""
 _TRACK = "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?"
-_NAMES = tuple(f.name for f in fields(Segment))
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +61,8 @@ class Recorder:
         self._followers: set[asyncio.Queue[Segment]] = set()
         self._dropped = 0
         self._written = 0
+        self._behind = bool(fresh.rows(self._db, limit=1))
+        """Whether there may be segments that nobody finds before they are unfolded."""
         self._ill = False
 
     def record(self, segment: Segment) -> None:
@@ -96,14 +86,14 @@ class Recorder:
 
     def track(self, track_id: str) -> list[Segment]:
         """The segments of one track, by the time they began; at most 5,000."""
-        self.flush()
+        self._unfold(track_id)
         return self._select(_TRACK, (track_id, TRACK_SEGMENTS_MAX))
 
     def by_request(self, request_id: str) -> Segment | None:
         """The segment of one request (`x-amzn-RequestId`), or with that segment id."""
-        self.flush()
         if not request_id:  # Why: many steps are no request, and have none
             return None
+        self._unfold(request_id)
         found = self._select("SELECT body FROM segments WHERE request_id = ? LIMIT 1", (request_id,))
         found = found or self._select("SELECT body FROM segments WHERE id = ?", (request_id,))
         return found[0] if found else None
@@ -134,7 +124,7 @@ class Recorder:
 
     def walk_back(self, before: float = 0.0) -> Iterator[list[Segment]]:
         """As `recent`, one after the other; only as much is read as is taken. Not to be kept across an `await`."""
-        self.flush()
+        self._unfold()
         rows = self._reader.execute(
             "SELECT track_id FROM segments WHERE started < ? ORDER BY started DESC", (before or float("inf"),)
         )
@@ -160,6 +150,10 @@ class Recorder:
         if self._flush is not None:
             self._flush.cancel()
         self.flush()
+        if not self._ill:
+            with contextlib.suppress(sqlite3.Error):  # Why: they are kept, and found at the next start
+                fresh.unfold(self._db, fresh.rows(self._db, limit=UNFOLDED_AT_END_MAX))
+        self._behind = False
         self._thread.shutdown()
         self._reader.close()
         self._db.close()
@@ -173,7 +167,8 @@ class Recorder:
         self._flush = None
         loop = asyncio.get_running_loop()
         batch = self._next()
-        job = self._thread.submit(self._try, batch)
+        # Why not under load: what is found by nobody yet is found when somebody asks.
+        job = self._thread.submit(self._try, batch, unfold=len(batch) < fresh.ROW_MAX)
         self._running = batch, job
 
         def tell(_: Future[sqlite3.Error | None]) -> None:
@@ -184,8 +179,12 @@ class Recorder:
 
     def _written_behind(self) -> None:
         self._settle()
-        if self._pending:
-            self._soon(_AGAIN_S if self._ill else 0.001)
+        if self._ill:
+            self._soon(_AGAIN_S)
+        elif self._pending:
+            self._soon(_FLUSH_AFTER_S if len(self._pending) < _BATCH else 0.001)
+        elif self._behind:
+            self._soon(0.001)
 
     def _settle(self) -> None:
         """Wait for what the thread is writing, if it is."""
@@ -196,10 +195,13 @@ class Recorder:
     def _next(self) -> list[Segment]:
         return [self._pending.popleft() for _ in range(min(len(self._pending), _BATCH))]
 
-    def _try(self, batch: list[Segment]) -> sqlite3.Error | None:
-        """Write segments; what the database said, if it refused them."""
+    def _try(self, batch: list[Segment], *, unfold: bool = False) -> sqlite3.Error | None:
+        """Write segments, and unfold one row of those that were; what the database said, if it refused them."""
         try:
-            self._insert(batch)
+            if batch:
+                self._insert(batch)
+            if unfold:
+                self._behind = fresh.unfold(self._db, fresh.rows(self._db, limit=1)) > 0
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.rollback()
@@ -221,21 +223,29 @@ class Recorder:
 
     def _insert(self, batch: list[Segment]) -> None:
         self._db.execute("BEGIN")
-        for first in range(0, len(batch), _ROWS):
-            rows = [(s.id, s.track_id, s.request_id, s.started, _json(s)) for s in batch[first : first + _ROWS]]
-            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
-            self._db.execute(f"INSERT OR REPLACE INTO segments VALUES {places}", [v for row in rows for v in row])
+        fresh.append(self._db, batch)
+        self._behind = True
         usage.add(self._db, batch, _ROWS)
         self._written += len(batch)
         if self._written > KEPT_MAX // 50:
             self._written = 0
-            self._db.execute(
-                "DELETE FROM segments WHERE started < "
-                "(SELECT started FROM segments ORDER BY started DESC LIMIT 1 OFFSET ?)",
-                (KEPT_MAX,),
-            )
+            fresh.trim(self._db, KEPT_MAX)
             usage.trim(self._db)
         self._db.execute("COMMIT")
+
+    def _unfold(self, text: str = "") -> None:
+        """Write what is pending; let the segments be found in which `text` occurs, or all."""
+        self.flush()
+        if not self._behind:
+            return
+        try:
+            fresh.unfold(self._db, fresh.rows(self._db, json.dumps(text, ensure_ascii=False)[1:-1]))
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.rollback()
+            _log.warning("tracks cannot be unfolded: %s", error)
+            return
+        self._behind = bool(text)
 
     def _select(self, sql: str, values: tuple[Any, ...]) -> list[Segment]:
         return [segment(json.loads(row[0])) for row in self._reader.execute(sql, values)]
@@ -243,20 +253,7 @@ class Recorder:
 
 def segment(body: dict[str, Any]) -> Segment:
     """A segment from its JSON."""
-    return Segment(**{name: body[name] for name in _NAMES if name in body})
-
-
-def _json(segment: Segment) -> str:
-    """A segment as JSON; one that cannot be written is kept without its notes and decisions."""
-    try:
-        return orjson.dumps(segment, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # Why: such as a lone surrogate that a client sent in a name
-        plain = {name: _plain(getattr(segment, name)) for name in _NAMES if name not in ("decisions", "notes")}
-        return orjson.dumps(plain).decode()
-
-
-def _plain(value: object) -> object:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    return Segment(**{name: body[name] for name in NAMES if name in body})
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -278,7 +275,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=OFF")
-        db.executescript(_SCHEMA)
+        db.executescript(fresh.SCHEMA + usage.SCHEMA)
     except sqlite3.Error:
         db.close()
         raise

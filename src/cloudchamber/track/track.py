@@ -8,7 +8,7 @@ Source: AWS X-Ray Developer Guide, tracing header and segment documents.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cloudchamber.base import ids
@@ -94,3 +94,7 @@ class Segment:
     def trace(self, lineage: str = "") -> Trace:
         """What this segment hands on to those that it calls."""
         return Trace(self.track_id, self.id, lineage)
+
+
+NAMES = tuple(f.name for f in fields(Segment))
+"""What a segment consists of."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cloudchamber.track.track import Segment
 
@@ -89,18 +89,9 @@ def seen(db: sqlite3.Connection, who: str) -> Seen | None:
     return Seen(*row) if row is not None else None
 
 
-def _see(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) -> None:
-    """Keep the last time of each key and entity of some segments."""
-    latest: dict[str, tuple[float, str, str]] = {}
-    for segment in batch:
-        told = {str(one["entity"]) for one in segment.decisions if one.get("entity")}
-        if segment.principal.endswith(":root"):
-            told.add(segment.principal)
-        for name in (told | {segment.access_key}) - {""}:
-            who = name.encode("utf-8", "replace").decode()
-            time = segment.started, segment.service, segment.region
-            latest[who] = max(latest.get(who, time), time)
-    rows = [(who, *values) for who, values in latest.items()]
+def _see(db: sqlite3.Connection, latest: Mapping[str, Segment], rows_at_once: int) -> None:
+    """Keep the last time of each key and entity, given the latest segment of each."""
+    rows = [(str(_plain(who)), one.started, one.service, one.region) for who, one in latest.items() if who]
     for begin in range(0, len(rows), rows_at_once):
         some = rows[begin : begin + rows_at_once]
         places = ", ".join(["(?, ?, ?, ?)"] * len(some))
@@ -111,14 +102,20 @@ def _see(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) ->
         )
 
 
-def add(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) -> None:
+def add(db: sqlite3.Connection, batch: Sequence[Segment], rows_at_once: int) -> None:
     """Add the decisions of some segments, within the caller's transaction."""
-    batch = list(batch)
-    _see(db, batch, rows_at_once)
+    latest: dict[str, Segment] = {}
     summed: dict[tuple[Any, ...], list[Any]] = {}
+    # Why by identity: a decision that was made before lies on many segments, and is read once.
+    keys: dict[int, tuple[Any, ...] | None] = {}
     for segment in batch:
+        _note(latest, segment.access_key, segment)
+        if segment.principal.endswith(":root"):
+            _note(latest, segment.principal, segment)
         for told in segment.decisions:
-            key = _key(told)
+            _note(latest, str(told.get("entity") or ""), segment)
+            mark = id(told)
+            key = keys[mark] if mark in keys else keys.setdefault(mark, _key(told))
             if key is None:
                 continue
             known = summed.get(key)
@@ -127,11 +124,18 @@ def add(db: sqlite3.Connection, batch: Iterable[Segment], rows_at_once: int) -> 
             else:
                 known[0] += 1
                 known[1], known[2], known[3] = min(known[1], segment.started), segment.started, segment.id
+    _see(db, latest, rows_at_once)
     rows = [(*key, *values) for key, values in summed.items()]
     for begin in range(0, len(rows), rows_at_once):
         some = rows[begin : begin + rows_at_once]
         places = ", ".join([_PLACES] * len(some))
         db.execute(f"INSERT INTO usage VALUES {places} {_ADD}", [value for row in some for value in row])
+
+
+def _note(latest: dict[str, Segment], who: str, segment: Segment) -> None:
+    known = latest.get(who)
+    if known is None or segment.started >= known.started:
+        latest[who] = segment
 
 
 def _key(told: Mapping[str, Any]) -> tuple[Any, ...] | None:

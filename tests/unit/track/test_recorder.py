@@ -134,7 +134,9 @@ async def test_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         if i % 10 == 0:
             kept.flush()
     kept.flush()
-    (count,) = kept._db.execute("SELECT count(*) FROM segments").fetchone()
+    assert sum(len(track) for track in kept.recent(1000)) == (
+        count := kept._db.execute("SELECT count(*) FROM segments").fetchone()[0]
+    )
     assert 100 <= count <= 120
     assert kept.recent(1)[0][0].id == "s999"
     kept.close()
@@ -172,4 +174,40 @@ async def test_followers_hear_of_each_and_a_slow_one_holds_nobody_up(
     assert [(await anext(following)).id for _ in range(4)] == ["s1", "s2", "s3", "s4"]
     await following.aclose()  # type: ignore[attr-defined]
     assert not kept._followers
+    kept.close()
+
+
+async def test_segments_are_found_before_they_lie_in_an_index(tmp_path: Path) -> None:
+    kept = Recorder(tmp_path / "tracks.db")
+    for i in range(1500):
+        kept.record(segment(f'"t{i}"', f"s{i}", 1.1 * i))
+    assert [s.id for s in kept.track('"t700"')] == ["s700"]
+    (indexed,) = kept._db.execute("SELECT count(*) FROM segments").fetchone()
+    assert indexed == 500  # of one row, and no more
+    assert kept.by_request("s3").id == "s3"  # type: ignore[union-attr]
+    assert [track[0].id for track in kept.walk_back()] == [f"s{i}" for i in reversed(range(1500))]
+    assert kept._db.execute("SELECT count(*) FROM fresh").fetchone() == (0,)
+    kept.record(segment("t", "last", 1e9))
+    kept.close()
+    again = Recorder(tmp_path / "tracks.db")
+    assert len(again.recent(2000)) == 1501
+    again.close()
+
+
+async def test_what_was_written_is_unfolded_when_there_is_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_FLUSH_AFTER_S", 0.0)
+    kept = Recorder(tmp_path / "tracks.db")
+    for i in range(1200):
+        kept.record(segment(f"t{i}", f"s{i}", float(i)))
+    all_done, turn = asyncio.Event(), kept._written_behind
+
+    def turned() -> None:
+        turn()
+        if not kept._behind:
+            all_done.set()
+
+    kept._written_behind = turned  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        await all_done.wait()
+    assert kept._reader.execute("SELECT count(*) FROM segments").fetchone() == (1200,)
     kept.close()

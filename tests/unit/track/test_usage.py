@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cloudchamber.track import fresh, usage
 from cloudchamber.track import recorder as limits
-from cloudchamber.track import usage
 from cloudchamber.track.recorder import Recorder
 from cloudchamber.track.track import Segment
 
@@ -98,6 +98,7 @@ async def test_what_was_decided_earlier_counts_once(recorder: Recorder) -> None:
 async def test_a_busy_action_drives_out_no_rare_one(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "ACTION_ROWS_MAX", 10)
     monkeypatch.setattr(limits, "KEPT_MAX", 50)
+    monkeypatch.setattr(fresh, "ROW_MAX", 10)
     recorder.record(asked("rare", 0.0, action="secretsmanager:GetSecretValue", resource="arn:aws:secretsmanager:::s"))
     for n in range(200):
         recorder.record(asked(f"s{n}", 1.0 + n, resource=f"arn:aws:s3:::b/{n:03}"))
