@@ -156,6 +156,7 @@ class Chamber:
             ask=pipeline.ask,
             parts=self._parts,
             https_port=settings.https_port,
+            legacy_buckets=settings.new_buckets == "legacy",
         )
         pipeline.open(self.doors)
 

@@ -27,6 +27,8 @@ class Settings:
     mode: str = ""
     """Sandbox mode to insist on; empty: the strongest that works."""
     log_level: str = "INFO"
+    new_buckets: str = "current"
+    """Defaults of new buckets: ``current``, or ``legacy`` as S3 had them before April 2023."""
 
 
 def state_folder(given: str | None) -> Path:
@@ -58,12 +60,17 @@ def from_environment(**given: object) -> Settings:
         ("region", "CLOUDCHAMBER_REGION", str),
         ("mode", "CLOUDCHAMBER_SANDBOX", str),
         ("log_level", "CLOUDCHAMBER_LOG", str),
+        ("new_buckets", "CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS", str),
     ):
         if name not in told and os.environ.get(variable):
             try:
                 told[name] = kind(os.environ[variable])
             except ValueError as error:
                 raise ChamberError(f"{variable} is {os.environ[variable]!r}", f"give {kind.__name__}") from error
+    if told.get("new_buckets", "current") not in ("current", "legacy"):
+        raise ChamberError(
+            f"CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS is {told['new_buckets']!r}", "give current or legacy"
+        )
     return Settings(**told)  # pyright: ignore[reportArgumentType] - names and kinds are those of the class
 
 

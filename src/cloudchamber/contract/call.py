@@ -85,6 +85,8 @@ class Doors:
     """What each service's `part` returned, by service name: read your own with `part()`."""
     https_port: int = 4443
     """Port that the HTTPS door to instances should take; 0 means any free one."""
+    legacy_buckets: bool = False
+    """New buckets have the defaults of before April 2023: ACLs in force, public access not blocked."""
 
     def part(self, service: str, kind: type[P]) -> P:
         """The live part of a service, checked for its type."""

@@ -32,6 +32,9 @@ class Need:
     looked_up: tuple[str, Callable[[], Mapping[str, ContextValue]]] | None = None
     """Keys that cost a look into the store: how they begin, in lower case, and what finds them. They are found only if
     a policy that is asked reads such a key."""
+    own: Callable[[], Facts | None] | None = None
+    """Facts of the resource itself, where those of what it lies in say that they are `apart`: an object's, with its
+    ACL, beside its bucket's. None from it: the resource does not exist, and what it would lie in decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Facts:
     policy_name: str = ""
     """How explanations call that policy: ``bucket policy of my-bucket``."""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    apart: bool = False
+    """What lies in this resource has facts of its own: see `Need.own`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.identity import OrgPlace, Principal
-    from cloudchamber.contract.operation import AnyOperation, Need
+    from cloudchamber.contract.operation import AnyOperation, Facts, Need
     from cloudchamber.contract.service import Service
     from cloudchamber.policy.evaluate import Levels, Plan
     from cloudchamber.store.database import Database
@@ -101,6 +101,8 @@ class _Resource:
     """Condition keys that follow from it."""
     error: PolicyError | None = None
     """Its policy cannot be read."""
+    apart: bool = False
+    """What lies in it has facts of its own."""
 
 
 class _Memory:
@@ -132,6 +134,10 @@ class _Memory:
             if len(self.resources) >= _REMEMBERED_MAX:
                 self.resources.clear()
             self.resources[key] = found
+        if found.apart and need.own is not None:
+            facts = need.own()
+            if facts is not None:
+                return _said(facts, need.resource, for_sts=False)
         return found
 
     def caller(self, call: Call) -> tuple[Principal, Subject, dict[str, Value]]:
@@ -463,14 +469,20 @@ def _resource(call: Call, arn: str, for_sts: bool) -> _Resource:
     facts = service.facts(call.doors, arn) if service is not None else None
     if facts is None:  # Why: "*", or what the operation itself will refuse
         return _Resource("", None, {})
+    return _said(facts, arn, for_sts=for_sts)
+
+
+def _said(facts: Facts, arn: str, *, for_sts: bool) -> _Resource:
+    """What facts mean for a decision."""
+    owner = Arn.service_in(arn)
     own: Policy | None = None
     if facts.policy and (owner != "iam" or for_sts):
         name = facts.policy_name or f"policy of {arn}"
         try:
             own = _kept(name, "trust" if owner == "iam" else "resource", facts.policy)
         except PolicyError as error:
-            return _Resource(facts.account, None, _tags(owner, facts.tags), error)
-    return _Resource(facts.account, own, _tags(owner, facts.tags))
+            return _Resource(facts.account, None, _tags(owner, facts.tags), error, facts.apart)
+    return _Resource(facts.account, own, _tags(owner, facts.tags), None, facts.apart)
 
 
 @dataclass(frozen=True, slots=True)

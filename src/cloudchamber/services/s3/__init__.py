@@ -6,13 +6,16 @@ from __future__ import annotations
 from cloudchamber.contract.service import service
 from cloudchamber.services.s3 import (
     absent,
+    access,
     buckets,
     configuration,
     copying,
     listing,
     notifications,
     objects,
+    tagging,
     uploads,
+    versioning,
 )
 from cloudchamber.services.s3.facts import facts
 from cloudchamber.services.s3.part import S3Part
@@ -22,11 +25,14 @@ SERVICE = service(
     "s3",
     buckets,
     configuration,
+    access,
     objects,
     copying,
     listing,
     uploads,
     notifications,
+    tagging,
+    versioning,
     absent,
     resources=(BUCKET, BUCKET_POLICY),
     part=S3Part,

@@ -6,11 +6,10 @@ These answers are true, and clients that look before they act (Terraform, CDK) g
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, needs, tables
+from cloudchamber.services.s3 import checks, needs
 from cloudchamber.services.s3.errors import (
     NoSuchCORSConfiguration,
     NoSuchLifecycleConfiguration,
@@ -18,8 +17,6 @@ from cloudchamber.services.s3.errors import (
     ObjectLockConfigurationNotFoundError,
     ReplicationConfigurationNotFoundError,
 )
-from cloudchamber.services.s3.listing import encoding, key_page, limit_of
-from cloudchamber.services.s3.names import canonical_id, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,44 +76,3 @@ async def get_bucket_request_payment(call: Call, request: Request) -> dict[str, 
     """The owner pays. Source: Amazon S3 API Reference, GetBucketRequestPayment."""
     checks.bucket(call, request)
     return {"Payer": "BucketOwner"}
-
-
-@operation("ListObjectVersions", needs=needs.on_bucket("s3:ListBucketVersions"))
-async def list_object_versions(call: Call, request: Request) -> dict[str, Any]:
-    """Every object has one version, ``null``. Source: Amazon S3 API Reference, ListObjectVersions."""
-    bucket = checks.bucket(call, request)
-    encoding(request)
-    limit, prefix, delimiter = limit_of(request), request.get("Prefix", ""), request.get("Delimiter", "")
-    marker = request.get("KeyMarker", "")
-    found = call.doors.database.read(lambda db: key_page(db, bucket.name, prefix, delimiter, marker, limit))
-    response: dict[str, Any] = {
-        "Name": bucket.name,
-        "Prefix": prefix,
-        "KeyMarker": marker,
-        "VersionIdMarker": request.get("VersionIdMarker", ""),
-        "MaxKeys": limit,
-        "IsTruncated": found.truncated,
-    }
-    if found.truncated:
-        response |= {"NextKeyMarker": found.last, "NextVersionIdMarker": "null"}
-    for member in ("Delimiter", "EncodingType"):
-        if request.get(member):
-            response[member] = request[member]
-    if found.objects:
-        response["Versions"] = [_version(row, bucket) for row in found.objects]
-    if found.prefixes:
-        response["CommonPrefixes"] = [{"Prefix": p} for p in found.prefixes]
-    return response
-
-
-def _version(row: Any, bucket: tables.Bucket) -> dict[str, Any]:
-    return {
-        "Key": row["key"],
-        "VersionId": "null",
-        "IsLatest": True,
-        "LastModified": datetime.fromtimestamp(row["modified"], UTC),
-        "ETag": quoted(row["etag"]),
-        "Size": row["size"],
-        "StorageClass": "STANDARD",
-        "Owner": {"ID": canonical_id(bucket.account)},
-    }

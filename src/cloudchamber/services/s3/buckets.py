@@ -9,21 +9,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, needs, tables
+from cloudchamber.services.s3 import acl, checks, needs, owning, settings, tables
 from cloudchamber.services.s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
     BucketNotEmpty,
     IllegalLocationConstraint,
     InvalidArgument,
+    InvalidBucketAclWithBlockPublicAccess,
+    InvalidBucketAclWithObjectOwnership,
     InvalidLocationConstraint,
     TooManyBuckets,
     Unimplemented,
 )
 from cloudchamber.services.s3.names import (
     BUCKET_TAGS_MAX,
+    OWNERSHIPS,
     bucket_arn,
-    canonical_id,
     check_bucket_name,
     tags_of_set,
 )
@@ -41,7 +43,6 @@ BUCKETS_MAX = 10_000
 ALL_BLOCKED = json.dumps(
     dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 )
-OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
@@ -83,9 +84,13 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
     name = request["Bucket"]
     check_bucket_name(name)
     region = _location(call, request)
-    ownership = request.get("ObjectOwnership", "BucketOwnerEnforced")
+    legacy = call.doors.legacy_buckets
+    ownership = request.get("ObjectOwnership", "ObjectWriter" if legacy else acl.ENFORCED)
     if ownership not in OWNERSHIPS:
-        raise InvalidArgument("Invalid x-amz-object-ownership header", ArgumentName="x-amz-object-ownership")
+        raise InvalidArgument(
+            f"Invalid x-amz-object-ownership header: {ownership}", ArgumentName="x-amz-object-ownership"
+        )
+    granted = _acl(call, request, ownership)
     if request.get("ObjectLockEnabledForBucket"):
         raise Unimplemented(
             "Object Lock is not implemented by this chamber yet", Header="x-amz-bucket-object-lock-enabled"
@@ -103,18 +108,38 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             if old.account != call.account:
                 raise BucketAlreadyExists(BucketName=name)
             if call.region == region == old.region == "us-east-1":
+                if _says_acl(request):  # Why: in us-east-1 creating a bucket again sets its ACL anew
+                    settings.put(tx, name, "acl", None if granted is None else granted.kept())
                 return
             raise BucketAlreadyOwnedByYou(BucketName=name)
         count = tx.execute("SELECT count(*) FROM s3_buckets WHERE account = ?", (call.account,)).fetchone()[0]
         if count >= BUCKETS_MAX:
             raise TooManyBuckets()
-        tables.add_bucket(tx, name, call.account, region, created, ownership, ALL_BLOCKED)
-        checks.acl(tables.bucket(tx, name), request)
+        block = None if legacy else ALL_BLOCKED
+        tables.add_bucket(tx, name, call.account, region, created, ownership, block)
+        if granted is not None:
+            settings.put(tx, name, "acl", granted.kept())
         if tags:
             tables.configure_bucket(tx, name, "tags", json.dumps(tags))
 
     await call.doors.database.write(change)
     return {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
+
+
+def _says_acl(request: Request) -> bool:
+    return "ACL" in request or any(name.startswith("Grant") for name in request)
+
+
+def _acl(call: Call, request: Request, ownership: str) -> acl.Acl | None:
+    """The ACL of a new bucket; None: the owner's alone."""
+    made = acl.asked(request, call.account, call.account, owning.people(call.doors)) if _says_acl(request) else None
+    if made is None or made == acl.private(call.account):
+        return None
+    if ownership == acl.ENFORCED:
+        raise InvalidBucketAclWithObjectOwnership()
+    if made.public and not call.doors.legacy_buckets:
+        raise InvalidBucketAclWithBlockPublicAccess()
+    return made
 
 
 @operation("HeadBucket", needs=needs.on_bucket("s3:ListBucket"))
@@ -132,7 +157,8 @@ async def delete_bucket(call: Call, request: Request) -> dict[str, Any]:
     def change(tx: Tx) -> list[str]:
         tables.bucket(tx, bucket.name)
         if not tables.is_empty(tx, bucket.name):
-            raise BucketNotEmpty(BucketName=bucket.name)
+            more = ". You must delete all versions in the bucket." if bucket.versioning else ""
+            raise BucketNotEmpty(BucketNotEmpty.text + more if more else "", BucketName=bucket.name)
         return tables.remove_bucket(tx, bucket.name)
 
     live(call.doors).blobs.delete(await call.doors.database.write(change))
@@ -155,7 +181,7 @@ async def list_buckets(call: Call, request: Request) -> dict[str, Any]:
     if region:
         found = [bucket for bucket in found if bucket.region == region]
     shown = found[:limit]
-    response: dict[str, Any] = {"Owner": {"ID": canonical_id(call.account)}}
+    response: dict[str, Any] = {"Owner": acl.owner_shown(call.account, owning.people(call.doors))}
     response["Buckets"] = [
         {
             "Name": bucket.name,

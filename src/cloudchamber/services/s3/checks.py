@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.errors import (
-    AccessControlListNotSupported,
     AccessForbidden,
     InvalidArgument,
     InvalidRequest,
@@ -48,9 +47,6 @@ _REFUSED = {
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
     "MFA": "x-amz-mfa",
 }
-_CANNED = ("private", "bucket-owner-full-control", "bucket-owner-read", "public-read", "public-read-write")
-_CANNED_MORE = ("authenticated-read", "aws-exec-read", "log-delivery-write")
-
 
 def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
     """The bucket that a request names.
@@ -95,23 +91,6 @@ def refuse(request: Mapping[str, Any]) -> None:
             ArgumentName="x-amz-server-side-encryption",
             ArgumentValue=encryption,
         )
-
-
-def acl(found: Bucket, request: Mapping[str, Any]) -> None:
-    """Accept only ACLs that say what is so anyway. Source: Amazon S3 User Guide, "Controlling ownership of objects".
-
-    Raises:
-        AccessControlListNotSupported: the ACL grants something, and the bucket owner is enforced.
-    """
-    canned = request.get("ACL")
-    if canned is not None and canned not in (*_CANNED, *_CANNED_MORE):
-        raise InvalidArgument(ArgumentName="x-amz-acl", ArgumentValue=canned)
-    grants = any(name.startswith("Grant") for name in request)
-    if canned in (None, "private", "bucket-owner-full-control") and not grants:
-        return
-    if found.ownership == "BucketOwnerEnforced":
-        raise AccessControlListNotSupported()
-    raise Unimplemented("ACLs that grant to others are not implemented by this chamber yet", Header="x-amz-acl")
 
 
 def version(request: Mapping[str, Any]) -> None:

@@ -94,10 +94,10 @@ def checksum(upload: Upload, chosen: list[Part], request: Request) -> str:
 
 async def publish(
     call: Call, upload: Upload, chosen: list[Part], etag: str, checksum_value: str, request: Request
-) -> None:
+) -> content.Published:
     """One file of all parts, then the object and the end of the upload in one write."""
     whole = await _join(call, upload, chosen)
-    stored = {name: upload.stored[name] for name in ("headers", "metadata") if name in upload.stored}
+    stored = {name: upload.stored[name] for name in ("headers", "metadata", "acl") if name in upload.stored}
     given = upload.checksum_algorithm != "" and upload.checksum_type == "COMPOSITE"
     stored["upload"] = upload.id
     stored["parts"] = [[part.size, part.checksum if given else ""] for part in chosen]
@@ -113,8 +113,9 @@ async def publish(
         request,
         upload.id,
     )
-    await content.publish(call, made)
+    done = await content.publish(call, made)
     call.note(bytes=whole.size, parts=len(chosen))
+    return done
 
 
 async def _join(call: Call, upload: Upload, chosen: list[Part]) -> Content:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of buckets: policy, public access, ownership, encryption, versioning, ACL, tags."""
+"""Configuration of buckets: policy, public access, ownership, encryption, ACL, tags."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import bucket_policy, checks, needs, tables
-from cloudchamber.services.s3.buckets import OWNERSHIPS
+from cloudchamber.services.s3 import bucket_policy, checks, needs, owning, settings, tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
     InvalidRequest,
@@ -16,11 +15,10 @@ from cloudchamber.services.s3.errors import (
     NoSuchBucketPolicy,
     NoSuchPublicAccessBlockConfiguration,
     NoSuchTagSet,
-    OwnershipControlsNotFoundError,
     ServerSideEncryptionConfigurationNotFoundError,
     Unimplemented,
 )
-from cloudchamber.services.s3.names import BUCKET_TAGS_MAX, canonical_id, tag_set, tags_of_set
+from cloudchamber.services.s3.names import BUCKET_TAGS_MAX, tag_set, tags_of_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,11 +78,15 @@ async def delete_bucket_policy(call: Call, request: Request) -> dict[str, Any]:
 
 @operation("GetBucketPolicyStatus", needs=needs.on_bucket("s3:GetBucketPolicyStatus"))
 async def get_bucket_policy_status(call: Call, request: Request) -> dict[str, Any]:
-    """Whether the policy is public. Source: Amazon S3 API Reference, GetBucketPolicyStatus."""
+    """Whether the bucket is public, by policy or ACL. Source: Amazon S3 API Reference, GetBucketPolicyStatus."""
     bucket = checks.bucket(call, request)
+    kept = call.doors.database.peek(lambda db: settings.text(db, bucket.name, "acl"))
+    by_acl = owning.of_bucket(bucket, kept).public and not owning.blocks(bucket, "IgnorePublicAcls")
     if bucket.policy is None:
-        raise NoSuchBucketPolicy(BucketName=bucket.name)
-    return {"PolicyStatus": {"IsPublic": bucket_policy.is_public(bucket.policy)}}
+        if not by_acl:
+            raise NoSuchBucketPolicy(BucketName=bucket.name)
+        return {"PolicyStatus": {"IsPublic": True}}
+    return {"PolicyStatus": {"IsPublic": by_acl or bucket_policy.is_public(bucket.policy)}}
 
 
 # Public access -------------------------------------------------------------------------------------------------------
@@ -114,92 +116,7 @@ async def delete_public_access_block(call: Call, request: Request) -> dict[str, 
     return await _configure(call, checks.bucket(call, request).name, "public_access_block", None)
 
 
-# Ownership and ACLs --------------------------------------------------------------------------------------------------
-
-
-@operation("PutBucketOwnershipControls", needs=needs.on_bucket("s3:PutBucketOwnershipControls"))
-async def put_bucket_ownership_controls(call: Call, request: Request) -> dict[str, Any]:
-    """Set Object Ownership. Source: Amazon S3 API Reference, PutBucketOwnershipControls."""
-    bucket = checks.bucket(call, request)
-    rules: list[Request] = request["OwnershipControls"].get("Rules", [])
-    if len(rules) != 1 or rules[0].get("ObjectOwnership") not in OWNERSHIPS:
-        raise MalformedXML()
-    return await _configure(call, bucket.name, "ownership", rules[0]["ObjectOwnership"])
-
-
-@operation("GetBucketOwnershipControls", needs=needs.on_bucket("s3:GetBucketOwnershipControls"))
-async def get_bucket_ownership_controls(call: Call, request: Request) -> dict[str, Any]:
-    """Object Ownership. Source: Amazon S3 API Reference, GetBucketOwnershipControls."""
-    bucket = checks.bucket(call, request)
-    if not bucket.ownership:
-        raise OwnershipControlsNotFoundError(BucketName=bucket.name)
-    return {"OwnershipControls": {"Rules": [{"ObjectOwnership": bucket.ownership}]}}
-
-
-@operation("DeleteBucketOwnershipControls", needs=needs.on_bucket("s3:PutBucketOwnershipControls"))
-async def delete_bucket_ownership_controls(call: Call, request: Request) -> dict[str, Any]:
-    """Remove Object Ownership. Source: Amazon S3 API Reference, DeleteBucketOwnershipControls."""
-    return await _configure(call, checks.bucket(call, request).name, "ownership", "")
-
-
-def _owner_only(account: str) -> dict[str, Any]:
-    owner = {"ID": canonical_id(account)}
-    grantee = {**owner, "Type": "CanonicalUser"}
-    return {"Owner": owner, "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
-
-
-@operation("GetBucketAcl", needs=needs.on_bucket("s3:GetBucketAcl"))
-async def get_bucket_acl(call: Call, request: Request) -> dict[str, Any]:
-    """The owner has full control. Source: Amazon S3 API Reference, GetBucketAcl."""
-    return _owner_only(checks.bucket(call, request).account)
-
-
-@operation("PutBucketAcl", needs=needs.on_bucket("s3:PutBucketAcl"))
-async def put_bucket_acl(call: Call, request: Request) -> dict[str, Any]:
-    """Only the ACL that is in force anyway is taken. Source: Amazon S3 API Reference, PutBucketAcl."""
-    bucket = checks.bucket(call, request)
-    checks.acl(bucket, request)
-    _check_grants(bucket, request)
-    return {}
-
-
-@operation("GetObjectAcl", needs=needs.on_object("s3:GetObjectAcl"))
-async def get_object_acl(call: Call, request: Request) -> dict[str, Any]:
-    """The owner has full control. Source: Amazon S3 API Reference, GetObjectAcl."""
-    bucket = checks.bucket(call, request)
-    await _existing(call, request)
-    return _owner_only(bucket.account)
-
-
-@operation("PutObjectAcl", needs=needs.on_object("s3:PutObjectAcl"))
-async def put_object_acl(call: Call, request: Request) -> dict[str, Any]:
-    """Only the ACL that is in force anyway is taken. Source: Amazon S3 API Reference, PutObjectAcl."""
-    bucket = checks.bucket(call, request)
-    await _existing(call, request)
-    checks.acl(bucket, request)
-    _check_grants(bucket, request)
-    return {}
-
-
-def _check_grants(bucket: tables.Bucket, request: Request) -> None:
-    wanted = request.get("AccessControlPolicy")
-    if wanted is None:
-        return
-    owner = canonical_id(bucket.account)
-    for grant in wanted.get("Grants", []):
-        if grant.get("Grantee", {}).get("ID") != owner or grant.get("Permission") != "FULL_CONTROL":
-            checks.acl(bucket, {"GrantRead": "somebody else"})
-
-
-async def _existing(call: Call, request: Request) -> tables.Object:
-    checks.version(request)
-    found = call.doors.database.read(lambda db: tables.find_object(db, request["Bucket"], request["Key"]))
-    if found is None:
-        raise await checks.missing(call, request["Bucket"], request["Key"])
-    return found
-
-
-# Encryption and versioning -------------------------------------------------------------------------------------------
+# Encryption -------------------------------------------------------------------------------------------
 
 
 @operation("PutBucketEncryption", needs=needs.on_bucket("s3:PutEncryptionConfiguration"))
@@ -244,23 +161,6 @@ async def delete_bucket_encryption(call: Call, request: Request) -> dict[str, An
     return await _configure(call, checks.bucket(call, request).name, "encryption", None)
 
 
-@operation("GetBucketVersioning", needs=needs.on_bucket("s3:GetBucketVersioning"))
-async def get_bucket_versioning(call: Call, request: Request) -> dict[str, Any]:
-    """Nothing: the bucket has never had versioning. Source: Amazon S3 API Reference, GetBucketVersioning."""
-    checks.bucket(call, request)
-    return {}
-
-
-@operation("PutBucketVersioning", needs=needs.on_bucket("s3:PutBucketVersioning"))
-async def put_bucket_versioning(call: Call, request: Request) -> dict[str, Any]:
-    """Refused: versioning is not implemented yet. Source: Amazon S3 API Reference, PutBucketVersioning."""
-    checks.bucket(call, request)
-    status = request["VersioningConfiguration"].get("Status")
-    if status not in ("Enabled", "Suspended"):
-        raise MalformedXML()
-    raise Unimplemented(f"Versioning ({status}) is not implemented by this chamber yet")
-
-
 # Tags ----------------------------------------------------------------------------------------------------------------
 
 
@@ -285,35 +185,3 @@ async def get_bucket_tagging(call: Call, request: Request) -> dict[str, Any]:
 async def delete_bucket_tagging(call: Call, request: Request) -> dict[str, Any]:
     """Remove the bucket's tags. Source: Amazon S3 API Reference, DeleteBucketTagging."""
     return await _configure(call, checks.bucket(call, request).name, "tags", None)
-
-
-async def _retag(call: Call, request: Request, tags: Mapping[str, str]) -> dict[str, Any]:
-    bucket = checks.bucket(call, request)
-    found = await _existing(call, request)
-    value = json.dumps(tags) if tags else None
-
-    def change(tx: Any) -> None:
-        sql = "UPDATE s3_objects SET tags = ? WHERE bucket = ? AND key = ?"
-        tx.execute(sql, (value, bucket.name, found.key))
-
-    await call.doors.database.write(change)
-    return {}
-
-
-@operation("PutObjectTagging", needs=needs.put_object_tagging)
-async def put_object_tagging(call: Call, request: Request) -> dict[str, Any]:
-    """Replace an object's tags. Source: Amazon S3 API Reference, PutObjectTagging."""
-    return await _retag(call, request, tags_of_set(request["Tagging"]["TagSet"], 10))
-
-
-@operation("GetObjectTagging", needs=needs.on_object("s3:GetObjectTagging"))
-async def get_object_tagging(call: Call, request: Request) -> dict[str, Any]:
-    """An object's tags. Source: Amazon S3 API Reference, GetObjectTagging."""
-    checks.bucket(call, request)
-    return {"TagSet": tag_set((await _existing(call, request)).tag_values)}
-
-
-@operation("DeleteObjectTagging", needs=needs.on_object("s3:DeleteObjectTagging"))
-async def delete_object_tagging(call: Call, request: Request) -> dict[str, Any]:
-    """Remove an object's tags. Source: Amazon S3 API Reference, DeleteObjectTagging."""
-    return await _retag(call, request, {})

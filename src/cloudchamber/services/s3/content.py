@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.body import FileSlice, Held
 from cloudchamber.base.errors import ServiceError
-from cloudchamber.services.s3 import checksums, conditions, events, tables
+from cloudchamber.services.s3 import checksums, conditions, events, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
@@ -154,8 +154,23 @@ class Publication:
     """The multipart upload that ends with it."""
 
 
-async def publish(call: Call, made: Publication) -> int:
-    """Make an object appear whole, with tags, checksum and events, in one write; its time, in POSIX seconds.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a publication."""
+
+    modified: int
+    """POSIX time, in seconds."""
+    version: str
+    """Its version id; empty in a bucket without versioning."""
+
+    @property
+    def told(self) -> dict[str, str]:
+        """`VersionId`, as S3 tells it of a write: not of null versions."""
+        return {} if self.version in ("", tables.NULL) else {"VersionId": self.version}
+
+
+async def publish(call: Call, made: Publication) -> Published:
+    """Make an object appear whole, with tags, checksum and events, in one write.
 
     Raises:
         NoSuchBucket, NoSuchUpload, PreconditionFailed, NoSuchKey: nothing appeared; the blob is removed.
@@ -163,32 +178,35 @@ async def publish(call: Call, made: Publication) -> int:
     part = live(call.doors)
     modified = int(call.now.timestamp())
 
-    def change(tx: Tx) -> tuple[list[str], int]:
+    def change(tx: Tx) -> tuple[str, list[str], int]:
         bucket = tables.bucket(tx, made.bucket)
         if made.upload:
             tables.upload(tx, made.bucket, made.key, made.upload)
         old = tables.find_object(tx, made.bucket, made.key)
         conditions.check_write(old, made.key, made.conditions)
-        tables.put_object(
+        version, gone = versions.put(
             tx,
-            made.bucket,
+            bucket,
             made.key,
             made.content,
             old=old,
+            seq=part.sequencer.number(),
             etag=made.etag,
             modified=modified,
             checksum=made.checksum,
             tags=made.tags,
             stored=made.stored,
         )
-        gone = tables.remove_upload(tx, made.upload) if made.upload else []
-        if old is not None and old.blob is not None:
-            gone.append(old.blob)
+        if made.upload:
+            gone += tables.remove_upload(tx, made.upload)
         described = {"size": made.content.size, "eTag": made.etag}
-        return gone, events.emit_matching(tx, call, part.sequencer, bucket, made.event, made.key, described)
+        if bucket.versioning:
+            described["versionId"] = version
+        emitted = events.emit_matching(tx, call, part.sequencer, bucket, made.event, made.key, described)
+        return version if bucket.versioning else "", gone, emitted
 
     try:
-        gone, emitted = await call.doors.database.write(change)
+        version, gone, emitted = await call.doors.database.write(change)
     except ServiceError:
         # Why: only here is it sure that no row names the blob; after any other failure the sweep decides.
         if made.content.blob is not None:
@@ -197,7 +215,7 @@ async def publish(call: Call, made: Publication) -> int:
     part.blobs.delete(gone)
     if emitted:
         call.doors.outbox.nudge()
-    return modified
+    return Published(modified, version)
 
 
 def encrypts(bucket: Bucket, request: Mapping[str, Any]) -> bool:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, conditions, needs, tables
+from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, owning
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, encrypts, octets, publish, receive
-from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest
-from cloudchamber.services.s3.names import copy_source, quoted, tags_of_header
+from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed
+from cloudchamber.services.s3.names import copy_source, quoted, source_version, tags_of_header
 from cloudchamber.services.s3.objects import stored_of
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
@@ -32,14 +32,18 @@ async def source(call: Call, request: Request) -> tuple[str, Object]:
         NoSuchBucket, NoSuchKey, PreconditionFailed
     """
     bucket_name, key = copy_source(request["CopySource"])
-
-    def look(db: Any) -> tuple[Any, Object | None]:
-        return tables.bucket(db, bucket_name), tables.find_object(db, bucket_name, key, body=True)
-
-    bucket, found = call.doors.database.read(look)
-    checks.expected(bucket, request.get("ExpectedSourceBucketOwner"))
-    if found is None:
-        raise await checks.missing(call, bucket_name, key)
+    version = source_version(request["CopySource"])
+    asked: dict[str, Any] = {"Bucket": bucket_name, "Key": key}
+    if "ExpectedSourceBucketOwner" in request:
+        asked["ExpectedBucketOwner"] = request["ExpectedSourceBucketOwner"]
+    if version:
+        asked["VersionId"] = version
+    try:
+        found = await lookup.existing(call, asked, body=True)
+    except MethodNotAllowed:
+        raise InvalidRequest(
+            "The source of a copy request may not specifically refer to a delete marker by version id."
+        ) from None
     conditions.check_copy(found, request)
     return bucket_name, found
 
@@ -53,7 +57,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     bucket = checks.bucket(call, request)
     key = checks.key(request)
     checks.refuse(request)
-    checks.acl(bucket, request)
+    owned = owning.stored_acl(call, bucket, request)
     conditions.check_write_form(request)
     metadata, tagging = request.get("MetadataDirective", "COPY"), request.get("TaggingDirective", "COPY")
     for name, value in (("x-amz-metadata-directive", metadata), ("x-amz-tagging-directive", tagging)):
@@ -65,12 +69,14 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_MAX}"
         )
     unchanged = metadata == "COPY" and "ServerSideEncryption" not in request and "StorageClass" not in request
-    if (source_bucket, found.key) == (bucket.name, key) and unchanged:
+    older = bool(source_version(request["CopySource"])) and bucket.versioning != ""
+    if (source_bucket, found.key) == (bucket.name, key) and unchanged and not older:
         raise InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes."
         )
     stored = _kept(found) if metadata == "COPY" else stored_of(request)
+    stored |= owned
     if tagging == "COPY":
         tags = found.tag_values
     else:
@@ -80,13 +86,15 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     publication = Publication(
         bucket.name, key, made.content, made.etag, made.checksum, tags, stored, "ObjectCreated:Copy", request
     )
-    modified = await publish(call, publication)
+    done = await publish(call, publication)
     result = {
         "ETag": quoted(made.etag),
-        "LastModified": datetime.fromtimestamp(modified, UTC),
+        "LastModified": datetime.fromtimestamp(done.modified, UTC),
         **checksums.members(made.checksum),
     }
-    response: dict[str, Any] = {"CopyObjectResult": result}
+    response: dict[str, Any] = {"CopyObjectResult": result, **done.told}
+    if found.versioned:
+        response["CopySourceVersionId"] = found.version
     if encrypt:
         response["ServerSideEncryption"] = "AES256"
     return response

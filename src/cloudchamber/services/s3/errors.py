@@ -272,6 +272,30 @@ class Unimplemented(S3Error):
     text = "A header you provided implies functionality that is not implemented"
 
 
+class MethodNotAllowed(S3Error):
+    """It cannot be done to this resource, or no more: to a delete marker, for one."""
+
+    code = "MethodNotAllowed"
+    status = 405
+    text = "The specified method is not allowed against this resource."
+
+
+class IllegalVersioningConfigurationException(S3Error):
+    """The versioning configuration says nothing."""
+
+    code = "IllegalVersioningConfigurationException"
+    status = 400
+    text = "The Versioning element must be specified"
+
+
+class InvalidBucketState(S3Error):
+    """The bucket's configuration does not allow it."""
+
+    code = "InvalidBucketState"
+    status = 409
+    text = "The request is not valid with the current state of the bucket."
+
+
 class NotModified(S3Error):
     """The client has it already."""
 
@@ -350,3 +374,57 @@ class ReplicationConfigurationNotFoundError(S3Error):
     code = "ReplicationConfigurationNotFoundError"
     status = 404
     text = "The replication configuration was not found"
+
+
+class InvalidBucketAclWithObjectOwnership(S3Error):
+    """ACLs and `BucketOwnerEnforced` exclude each other."""
+
+    code = "InvalidBucketAclWithObjectOwnership"
+    status = 400
+    text = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+
+
+class InvalidBucketAclWithBlockPublicAccess(S3Error):
+    """A new bucket blocks public ACLs."""
+
+    code = "InvalidBucketAclWithBlockPublicAccessError"
+    status = 400
+    text = "Bucket cannot have public ACLs set with BlockPublicAccess enabled"
+
+
+class MalformedACLError(S3Error):
+    """The ACL is well-formed, and not what the schema wants."""
+
+    code = "MalformedACLError"
+    status = 400
+    text = "The XML you provided was not well-formed or did not validate against our published schema"
+
+
+class MissingSecurityHeader(S3Error):
+    """A header that must be there is not."""
+
+    code = "MissingSecurityHeader"
+    status = 400
+    text = "Your request was missing a required header"
+
+
+class UnexpectedContent(S3Error):
+    """The request has a body, and says by headers what the body would say."""
+
+    code = "UnexpectedContent"
+    status = 400
+    text = "This request does not support content"
+
+
+class UnknownCannedAcl(InvalidArgument):
+    """There is no canned ACL of that name; S3 says it without a message."""
+
+    text = ""
+
+
+class UnresolvableGrantByEmailAddress(S3Error):
+    """Nobody here has that address."""
+
+    code = "UnresolvableGrantByEmailAddress"
+    status = 400
+    text = "The e-mail address you provided does not match any account on record."

@@ -34,10 +34,14 @@ class Sequencer:
         self._clock = clock
         self._last = 0
 
-    def next(self) -> str:
+    def number(self) -> int:
         """The next number; called by the one writer, so its order is the order of commits."""
         self._last = max(self._last + 1, int(self._clock.now().timestamp() * 1_000_000))
-        return f"{self._last:018X}"
+        return self._last
+
+    def next(self) -> str:
+        """The next number as events write it."""
+        return f"{self.number():018X}"
 
 
 @lru_cache(1024)
@@ -62,7 +66,8 @@ def matches(configuration: Mapping[str, Any], event: str, key: str) -> bool:
 def emit_matching(
     tx: Tx, call: Call, sequencer: Sequencer, bucket: Bucket, event: str, key: str, described: Mapping[str, Any]
 ) -> int:
-    """Add one message for each configuration that matches; how many. `described`: ``size`` and ``eTag``, if known."""
+    """Add one message for each configuration that matches; how many. `described`: ``size``, ``eTag`` and
+    ``versionId``, as far as the event has them."""
     if not bucket.notification:
         return 0
     found = [c for c in configurations(bucket.notification) if matches(c, event, key)]

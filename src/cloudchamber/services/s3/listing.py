@@ -57,7 +57,7 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
     end = successor(prefix)
     low, strict = (after, True) if after >= prefix else (prefix, False)
     if delimiter and after.startswith(prefix):
-        rolled = _rolled(after, prefix, delimiter)
+        rolled = rolled_up(after, prefix, delimiter)
         if rolled is not None:  # Why: a marker inside a common prefix means that the prefix was told already
             behind = successor(rolled)
             if behind is None:
@@ -73,7 +73,7 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
                 found.truncated = limit > 0
                 return found
             count += 1
-            rolled = _rolled(row["key"], prefix, delimiter) if delimiter else None
+            rolled = rolled_up(row["key"], prefix, delimiter) if delimiter else None
             if rolled is not None:
                 found.prefixes.append(rolled)
                 found.last = rolled
@@ -87,7 +87,8 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
             strict = True
 
 
-def _rolled(key: str, prefix: str, delimiter: str) -> str | None:
+def rolled_up(key: str, prefix: str, delimiter: str) -> str | None:
+    """The common prefix that `key` is told by; None if it is told by itself."""
     at = key.find(delimiter, len(prefix))
     return None if at < 0 else key[: at + len(delimiter)]
 

@@ -23,6 +23,7 @@ KEY_OCTETS_MAX = 1024
 METADATA_OCTETS_MAX = 2048
 OBJECT_TAGS_MAX = 10
 BUCKET_TAGS_MAX = 50
+OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -84,11 +85,9 @@ def copy_source(text: str) -> tuple[str, str]:
     """Bucket and key of `x-amz-copy-source`: ``/bucket/key``, ``bucket/key``, percent-encoded, or an ARN's form.
 
     Raises:
-        InvalidArgument: it names none, or an access point or a version.
+        InvalidArgument: it names none, or an access point.
     """
-    path, _, query = text.partition("?")
-    if query.startswith("versionId=") and query != "versionId=null":
-        raise InvalidArgument("Invalid version id specified", ArgumentName="x-amz-copy-source", ArgumentValue=text)
+    path = text.partition("?")[0]
     path = unquote(path).removeprefix("arn:aws:s3:::").removeprefix("/")
     bucket, slash, key = path.partition("/")
     if not slash or not bucket or not key:
@@ -98,6 +97,11 @@ def copy_source(text: str) -> tuple[str, str]:
             ArgumentValue=text,
         )
     return bucket, key
+
+
+def source_version(text: str) -> str:
+    """Version id of `x-amz-copy-source`; empty if it names none."""
+    return text.partition("?versionId=")[2]
 
 
 def tags_of_header(text: str) -> dict[str, str]:

@@ -10,13 +10,23 @@ Reference, section "Permissions" of each operation.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Need
-from cloudchamber.services.s3 import tables
-from cloudchamber.services.s3.names import bucket_arn, copy_source, object_arn, tags_of_header, tags_of_set
+from cloudchamber.services.s3 import tables, versions
+from cloudchamber.services.s3.facts import object_facts
+from cloudchamber.services.s3.names import (
+    bucket_arn,
+    copy_source,
+    object_arn,
+    source_version,
+    tags_of_header,
+    tags_of_set,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,6 +96,17 @@ _TAGGED = frozenset(
     for kind in (name, f"Version{name}")
 )
 """Actions for which the tags of the existing object count."""
+_OF_OBJECT = frozenset(
+    f"s3:{verb}Object{kind}"
+    for verb, kinds in {
+        "Get": ("", "Acl", "Attributes", "Tagging", "Retention", "LegalHold"),
+        "Put": ("Acl", "Tagging", "Retention", "LegalHold"),
+        "Delete": ("Tagging",),
+    }.items()
+    for name in kinds
+    for kind in (name, f"Version{name}")
+)
+"""Actions that the object's owner and ACL decide, where there are ACLs; of others, the bucket's decide."""
 
 
 def context(action: str, request: Request) -> Mapping[str, ContextValue]:
@@ -114,10 +135,13 @@ def _need(
             if row is not None:
                 keys["s3:ResourceAccount"] = str(row[0])
         if key is not None and action in _TAGGED:
-            keys |= existing(call, bucket, key)
+            keys |= existing(call, bucket, key, str(said.get("s3:VersionId", "")))
         return keys
 
     where = "*" if not bucket else bucket_arn(bucket) if key is None else object_arn(bucket, key)
+    if key is not None and action in _OF_OBJECT:
+        version = str(said.get("s3:VersionId", ""))
+        return Need(action, where, said, ("s3:", look), lambda: object_facts(call.doors, bucket, key, version))
     return Need(action, where, said, ("s3:", look))
 
 
@@ -138,9 +162,10 @@ def signature(call: Call) -> dict[str, ContextValue]:
     return keys
 
 
-def existing(call: Call, bucket: str, key: str) -> dict[str, ContextValue]:
-    """`s3:ExistingObjectTag/...` of an object; nothing if there is none."""
-    tags = call.doors.database.peek(lambda db: tables.object_tags(db, bucket, key))
+def existing(call: Call, bucket: str, key: str, version: str = "") -> dict[str, ContextValue]:
+    """`s3:ExistingObjectTag/...` of an object, or of a version of it; nothing if there is none."""
+    look = tables.object_tags if not version else partial(versions.tags_of, version=version)
+    tags = call.doors.database.peek(lambda db: look(db, bucket, key))
     return {f"s3:ExistingObjectTag/{name}": value for name, value in tags.items()}
 
 
@@ -168,6 +193,11 @@ def _on_version(call: Call, action: str, request: Request) -> Need:
     action = action.replace("Object", "ObjectVersion", 1)
     keys = {**context(action, request), "s3:VersionId": str(request["VersionId"])}
     return _need(call, action, request["Bucket"], request["Key"], keys)
+
+
+def delete_object(call: Call, request: Request) -> Iterable[Need]:
+    """DeleteObject, or DeleteObjectVersion."""
+    return on_object("s3:DeleteObject")(call, request)
 
 
 def list_buckets(call: Call, request: Request) -> Iterable[Need]:
@@ -212,14 +242,21 @@ def put_object(call: Call, request: Request) -> Iterable[Need]:
     if not said and not tags:
         return needs
     if tags:
-        needs.append(_need(call, "s3:PutObjectTagging", bucket, key, tags))
+        needs.append(_of_new(_need(call, "s3:PutObjectTagging", bucket, key, tags)))
     if _grants(request):
-        needs.append(_need(call, "s3:PutObjectAcl", bucket, key, context("s3:PutObjectAcl", request)))
+        needs.append(_of_new(_need(call, "s3:PutObjectAcl", bucket, key, context("s3:PutObjectAcl", request))))
     if "ObjectLockMode" in request or "ObjectLockRetainUntilDate" in request:
-        needs.append(_need(call, "s3:PutObjectRetention", bucket, key, context("s3:PutObjectRetention", request)))
+        held = _need(call, "s3:PutObjectRetention", bucket, key, context("s3:PutObjectRetention", request))
+        needs.append(_of_new(held))
     if "ObjectLockLegalHoldStatus" in request:
-        needs.append(_need(call, "s3:PutObjectLegalHold", bucket, key, context("s3:PutObjectLegalHold", request)))
+        held = _need(call, "s3:PutObjectLegalHold", bucket, key, context("s3:PutObjectLegalHold", request))
+        needs.append(_of_new(held))
     return needs
+
+
+def _of_new(need: Need) -> Need:
+    """A need about an object that is being written: what the one that it replaces says does not count."""
+    return replace(need, own=None)
 
 
 def _requested(tags: Mapping[str, str]) -> Mapping[str, ContextValue]:
@@ -238,9 +275,11 @@ def copy_object(call: Call, request: Request) -> Iterable[Need]:
         return
     yield from put_object(call, {name: value for name, value in request.items() if name != "Tagging"})
     bucket, key = copy_source(request["CopySource"])
-    if existing(call, bucket, key):
-        yield _need(call, f"s3:Get{_object(request)}Tagging", bucket, key)
-        yield _need(call, "s3:PutObjectTagging", request["Bucket"], request["Key"])
+    version = source_version(request["CopySource"])
+    if existing(call, bucket, key, version):
+        said: Mapping[str, ContextValue] = {"s3:VersionId": version} if version else _NONE
+        yield _need(call, f"s3:Get{_object(request)}Tagging", bucket, key, said)
+        yield _of_new(_need(call, "s3:PutObjectTagging", request["Bucket"], request["Key"]))
 
 
 def upload_part_copy(call: Call, request: Request) -> Iterable[Need]:
@@ -251,17 +290,17 @@ def upload_part_copy(call: Call, request: Request) -> Iterable[Need]:
 
 def _source(call: Call, request: Request) -> Iterable[Need]:
     bucket, key = copy_source(request["CopySource"])
-    version = request["CopySource"].partition("?versionId=")[2]
+    version = source_version(request["CopySource"])
     yield _need(call, f"s3:Get{_object(request)}", bucket, key, {"s3:VersionId": version} if version else _NONE)
 
 
 def _object(request: Request) -> str:
     """What the source's actions are about: the object, or one version of it."""
-    return "ObjectVersion" if "?versionId=" in request["CopySource"] else "Object"
+    return "ObjectVersion" if source_version(request["CopySource"]) else "Object"
 
 
 def put_object_tagging(call: Call, request: Request) -> Iterable[Need]:
     """Tags as they are and as they shall be count."""
     (need,) = on_object("s3:PutObjectTagging")(call, request)
     keys = _requested(tags_of_set(request["Tagging"]["TagSet"], 10))
-    return (Need(need.action, need.resource, {**need.context, **keys}, need.looked_up),)
+    return (replace(need, context={**need.context, **keys}),)

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import each_by_itself, operation
-from cloudchamber.services.s3 import checks, checksums, conditions, events, needs, tables
+from cloudchamber.services.s3 import checks, checksums, conditions, deletion, lookup, needs, owning, tables
 from cloudchamber.services.s3.content import Publication, body_of, encrypts, publish, receive, send
-from cloudchamber.services.s3.errors import InvalidPartNumber, InvalidRequest, MalformedXML
+from cloudchamber.services.s3.errors import (
+    InvalidArgument,
+    InvalidPartNumber,
+    InvalidRequest,
+    MalformedXML,
+    NoSuchVersion,
+)
 from cloudchamber.services.s3.names import canonical_id, check_metadata, quoted, tags_of_header
 from cloudchamber.services.s3.part import live
 
@@ -65,9 +71,8 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     bucket = checks.bucket(call, request)
     key = checks.key(request)
     checks.refuse(request)
-    checks.acl(bucket, request)
     conditions.check_write_form(request)
-    stored = stored_of(request)
+    stored = stored_of(request) | owning.stored_acl(call, bucket, request)
     tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
     wanted = checksums.wanted(call, request)
     encrypt = encrypts(bucket, request)
@@ -83,9 +88,9 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
         "ObjectCreated:Post" if call.segment.name == "PostObject" else "ObjectCreated:Put",
         request,
     )
-    await publish(call, made)
+    done = await publish(call, made)
     call.note(bytes=received.content.size)
-    response = {"ETag": quoted(received.etag), **checksums.members(received.checksum)}
+    response = {"ETag": quoted(received.etag), **checksums.members(received.checksum), **done.told}
     if encrypt:
         response["ServerSideEncryption"] = "AES256"
     return response
@@ -106,6 +111,8 @@ def described(found: Object, request: Request) -> dict[str, Any]:
         response["Expires"] = datetime.fromtimestamp(response["Expires"], UTC)
     if "nonce" in found.stored:
         response["ServerSideEncryption"] = "AES256"
+    if found.versioned:
+        response["VersionId"] = found.version
     if found.tags:
         response["TagCount"] = len(found.tag_values)
     return response
@@ -155,15 +162,8 @@ def _part(found: Object, number: int, response: dict[str, Any]) -> tuple[int, in
 
 async def _find(call: Call, request: Request, *, body: bool) -> Object:
     """The object of a GET or HEAD, its conditions checked."""
-    bucket_name, key = request["Bucket"], checks.key(request)
     checks.refuse({k: v for k, v in request.items() if k.startswith("SSECustomer")})
-
-    found = call.doors.database.peek(lambda db: tables.find_object(db, bucket_name, key, body=body))
-    if found is None or "ExpectedBucketOwner" in request:  # Why: else the bucket exists, for it is not empty
-        checks.bucket(call, request)
-    checks.version(request)
-    if found is None:
-        raise await checks.missing(call, bucket_name, key)
+    found = await lookup.existing(call, request, body=body, method="GET" if body else "HEAD")
     conditions.check_read(found, request)
     return found
 
@@ -190,38 +190,34 @@ async def head_object(call: Call, request: Request) -> dict[str, Any]:
     return response
 
 
-@operation("DeleteObject", needs=needs.on_object("s3:DeleteObject"))
+@operation("DeleteObject", needs=needs.delete_object)
 async def delete_object(call: Call, request: Request) -> dict[str, Any]:
-    """Delete an object; that it does not exist is no error. Source: Amazon S3 API Reference, DeleteObject."""
+    """Delete an object; that it does not exist is no error. With versions, put a delete marker on top.
+
+    A version that is named is gone for good. Source: Amazon S3 API Reference, DeleteObject.
+    """
     bucket = checks.bucket(call, request)
     key = checks.key(request)
-    checks.version(request)
     checks.refuse({k: v for k, v in request.items() if k == "MFA"})
     if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
         raise InvalidRequest("x-amz-if-match-* headers are for directory buckets only")
+    named = lookup.version_of(bucket, request["VersionId"]) if "VersionId" in request else None
     part = live(call.doors)
 
-    def change(tx: Tx) -> tuple[str | None, int]:
+    def change(tx: Tx) -> deletion.Deleted:
         now = tables.bucket(tx, bucket.name)
-        old = tables.find_object(tx, bucket.name, key)
-        if "IfMatch" in request:
-            conditions.check_write(old, key, {"IfMatch": request["IfMatch"]})
-        if old is None:
-            return None, 0
-        tables.remove_object(tx, bucket.name, old)
-        return old.blob, events.emit_matching(tx, call, part.sequencer, now, "ObjectRemoved:Delete", key, {})
+        return deletion.delete(tx, call, part.sequencer, now, key, named, request)
 
-    blob, emitted = await call.doors.database.write(change)
-    if blob is not None:
-        part.blobs.delete((blob,))
-    if emitted:
+    done = await call.doors.database.write(change)
+    part.blobs.delete(done.gone)
+    if done.emitted:
         call.doors.outbox.nudge()
-    return {}
+    return done.told
 
 
 @operation("DeleteObjects", needs=each_by_itself)
 async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
-    """Delete up to 1,000 objects; each is decided, done and answered for by itself.
+    """Delete up to 1,000 objects or versions; each is decided, done and answered for by itself.
 
     Source: Amazon S3 API Reference, DeleteObjects.
     """
@@ -232,16 +228,22 @@ async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
         raise MalformedXML()
     turn = asyncio.Semaphore(_DELETES_AT_ONCE)
 
-    async def delete(one: Request) -> tuple[str, dict[str, str]]:
-        named = {name: one[name] for name in ("Key", "VersionId") if one.get(name)}
+    async def delete(one: Request) -> tuple[str, dict[str, Any]]:
+        named: dict[str, Any] = {name: one[name] for name in ("Key", "VersionId") if one.get(name)}
         asked: dict[str, Any] = {"Bucket": request["Bucket"], **named}
         if "ETag" in one:
             asked["IfMatch"] = one["ETag"]
+        if "BypassGovernanceRetention" in request:
+            asked["BypassGovernanceRetention"] = request["BypassGovernanceRetention"]
         try:
             async with turn:
-                await call.ask("s3", "DeleteObject", asked, part=True)
+                done = await call.ask("s3", "DeleteObject", asked, part=True)
         except ServiceError as error:
+            if "VersionId" in named and isinstance(error, InvalidArgument):  # Why: so S3 says it here, and only here
+                error = NoSuchVersion()
             return "Errors", {**named, "Code": error.code, "Message": error.message}
+        if done.get("DeleteMarker"):
+            named |= {"DeleteMarker": True, "DeleteMarkerVersionId": done["VersionId"]}
         return "Deleted", named
 
     outcomes = await asyncio.gather(*(delete(one) for one in wanted))
@@ -258,6 +260,8 @@ async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
     found = await _find(call, request, body=False)
     wanted = set(request["ObjectAttributes"])
     response: dict[str, Any] = {"LastModified": datetime.fromtimestamp(found.modified, UTC)}
+    if found.versioned:
+        response["VersionId"] = found.version
     if "ETag" in wanted:
         response["ETag"] = found.etag
     if "ObjectSize" in wanted:

@@ -14,8 +14,16 @@ if TYPE_CHECKING:
 
     from cloudchamber.store.database import Reader, Tx
 
-_BUCKET = "name, account, region, created, ownership, policy, tags, public_access_block, encryption, notification"
-_OBJECT = "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored"
+NULL = "null"
+"""Version of an object that was stored without versioning. Source: Amazon S3 User Guide, "How S3 Versioning works"."""
+_BUCKET = (
+    "name, account, region, created, ownership, policy, tags, public_access_block, encryption, notification, "
+    "versioning, object_lock, lifecycle, replication"
+)
+_OBJECT = (
+    "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored, o.seq, o.version, o.lock, "
+    "o.replication, (SELECT versioning <> '' FROM s3_buckets WHERE name = o.bucket)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,11 @@ class Bucket:
     public_access_block: str | None
     encryption: str | None
     notification: str | None
+    versioning: str
+    """``Enabled``, ``Suspended``, or empty: never set."""
+    object_lock: str | None
+    lifecycle: str | None
+    replication: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,15 @@ class Object:
     tags: str | None
     stored: Mapping[str, Any]
     data: bytes | None = None
+    seq: int = 0
+    """Its place among the versions of its key: the newest has the greatest."""
+    version: str = NULL
+    lock: str | None = None
+    replication: str | None = None
+    versioned: bool = False
+    """Whether its bucket has, or had, versioning."""
+    marker: bool = False
+    """Whether it is a delete marker: then there is nothing but key, version and time."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -135,7 +157,7 @@ def buckets(db: Reader, account: str, after: str, prefix: str, limit: int) -> li
     return [Bucket(*row) for row in rows]
 
 
-def add_bucket(tx: Tx, name: str, account: str, region: str, created: float, ownership: str, block: str) -> None:
+def add_bucket(tx: Tx, name: str, account: str, region: str, created: float, ownership: str, block: str | None) -> None:
     """A new bucket."""
     tx.execute(
         "INSERT INTO s3_buckets (name, account, region, created, ownership, public_access_block) "
@@ -155,8 +177,9 @@ def configure_bucket(tx: Tx, name: str, column: str, value: str | None) -> None:
 
 
 def is_empty(db: Reader, name: str) -> bool:
-    """Whether a bucket holds no object."""
-    return db.execute("SELECT 1 FROM s3_objects WHERE bucket = ? LIMIT 1", (name,)).fetchone() is None
+    """Whether a bucket holds no object, no version and no delete marker."""
+    sql = "SELECT 1 FROM {} WHERE bucket = ? LIMIT 1"
+    return all(db.execute(sql.format(t), (name,)).fetchone() is None for t in ("s3_objects", "s3_versions"))
 
 
 def remove_bucket(tx: Tx, name: str) -> list[str]:
@@ -179,10 +202,31 @@ def find_object(db: Reader, bucket_name: str, key: str, *, body: bool = False) -
         row = db.execute(
             f"SELECT {_OBJECT}, NULL FROM s3_objects o WHERE o.bucket = ? AND o.key = ?", (bucket_name, key)
         ).fetchone()
-    if row is None:
-        return None
-    name, size, etag, modified, checksum, row_id, blob, tags, stored, data = row
-    return Object(name, size, etag, modified, checksum, row_id, blob, tags, json.loads(stored), data)
+    return None if row is None else object_of(row[:14], row[14])
+
+
+def object_of(row: Sequence[Any], data: bytes | None = None, *, marker: bool = False) -> Object:
+    """An object of the columns that `find_object` selects."""
+    name, size, etag, modified, checksum, row_id, blob, tags, stored, seq, version, lock, replication, had = row
+    kept = json.loads(stored)
+    return Object(
+        name,
+        size,
+        etag,
+        modified,
+        checksum,
+        row_id,
+        blob,
+        tags,
+        kept,
+        data,
+        seq,
+        version,
+        lock,
+        replication,
+        bool(had),
+        marker,
+    )
 
 
 def object_tags(db: Reader, bucket_name: str, key: str) -> dict[str, str]:
@@ -198,13 +242,17 @@ def put_object(
     content: Content,
     *,
     old: Object | None,
+    seq: int,
+    version: str,
     etag: str,
     modified: int,
     checksum: str,
     tags: Mapping[str, str],
     stored: Mapping[str, Any],
+    lock: str | None,
+    replication: str | None,
 ) -> None:
-    """Write an object over `old`. The blob of `old` must be deleted after the commit."""
+    """Write the current version over `old`. The blob of `old` must be deleted after the commit."""
     body = old.body if old is not None else None
     if body is not None and content.data:
         tx.execute("UPDATE s3_bodies SET data = ? WHERE id = ?", (content.data, body))
@@ -216,7 +264,9 @@ def put_object(
     if content.nonce is not None:
         stored = {**stored, "nonce": content.nonce}
     tx.execute(
-        "INSERT OR REPLACE INTO s3_objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO s3_objects "
+        "(bucket, key, size, etag, modified, checksum, body, blob, tags, stored, seq, version, lock, replication) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             bucket_name,
             key,
@@ -228,15 +278,12 @@ def put_object(
             content.blob,
             json.dumps(tags) if tags else None,
             json.dumps(stored, separators=(",", ":")),
+            seq,
+            version,
+            lock,
+            replication,
         ),
     )
-
-
-def remove_object(tx: Tx, bucket_name: str, old: Object) -> None:
-    """Remove an object. Its blob must be deleted after the commit."""
-    if old.body is not None:
-        tx.execute("DELETE FROM s3_bodies WHERE id = ?", (old.body,))
-    tx.execute("DELETE FROM s3_objects WHERE bucket = ? AND key = ?", (bucket_name, old.key))
 
 
 def known_blobs(db: Reader, blobs: Sequence[str]) -> set[str]:
@@ -244,6 +291,7 @@ def known_blobs(db: Reader, blobs: Sequence[str]) -> set[str]:
     names = json.dumps(list(blobs))
     rows = db.execute(
         "SELECT blob FROM s3_objects WHERE blob IN (SELECT value FROM json_each(?1)) AND blob IS NOT NULL "
+        "UNION SELECT blob FROM s3_versions WHERE blob IN (SELECT value FROM json_each(?1)) AND blob IS NOT NULL "
         "UNION SELECT blob FROM s3_parts WHERE blob IN (SELECT value FROM json_each(?1))",
         (names,),
     )

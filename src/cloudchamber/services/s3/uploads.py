@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, tables
+from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, owning, tables
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import body_of, encrypts, octets, receive
 from cloudchamber.services.s3.copying import copied_range, source
@@ -67,10 +67,9 @@ async def create_multipart_upload(call: Call, request: Request) -> dict[str, Any
     bucket = checks.bucket(call, request)
     key = checks.key(request)
     checks.refuse(request)
-    checks.acl(bucket, request)
     algorithm, kind = _checksum_plan(request)
     tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
-    stored = stored_of(request)
+    stored = stored_of(request) | owning.stored_acl(call, bucket, request)
     encrypt = encrypts(bucket, request)
     if encrypt:
         stored["encrypt"] = True
@@ -190,6 +189,8 @@ async def upload_part_copy(call: Call, request: Request) -> dict[str, Any]:
     }
     result.pop("ChecksumType", None)
     response: dict[str, Any] = {"CopyPartResult": result}
+    if found.versioned:
+        response["CopySourceVersionId"] = found.version
     if part.nonce:
         response["ServerSideEncryption"] = "AES256"
     return response
@@ -213,15 +214,16 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
         chosen = completion.choose(call, upload, request)
         etag = _md5_of_md5s([part.etag for part in chosen])
         checksum = completion.checksum(upload, chosen, request)
-        await completion.publish(call, upload, chosen, etag, checksum, request)
+        told = (await completion.publish(call, upload, chosen, etag, checksum, request)).told
     except ServiceError:
         # Why: a client that lost the first answer asks again, maybe while the first is still at work; both get the
         # same answer while the object is there.
         done = call.doors.database.read(lambda db: tables.find_object(db, bucket.name, key))
         if done is None or done.stored.get("upload") != upload_id:
             raise
-        return _completed(call, request, done.etag, done.checksum, "nonce" in done.stored)
-    return _completed(call, request, etag, checksum, bool(upload.stored.get("encrypt")))
+        told = {"VersionId": done.version} if done.versioned and done.version != tables.NULL else {}
+        return {**_completed(call, request, done.etag, done.checksum, "nonce" in done.stored), **told}
+    return {**_completed(call, request, etag, checksum, bool(upload.stored.get("encrypt"))), **told}
 
 
 def _completed(call: Call, request: Request, etag: str, checksum: str, encrypted: bool) -> dict[str, Any]:
