@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class Authority:
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
+        self._issuing = threading.Lock()
         folder.mkdir(mode=0o700, exist_ok=True)
         self.certificate_path = folder / "ca.pem"
         self._key_path = folder / "ca.key"
@@ -45,9 +47,12 @@ class Authority:
         label = hashlib.sha256("\0".join(names).encode()).hexdigest()[:24]
         chain, key = self._folder / f"{label}.pem", self._folder / f"{label}.key"
         until = self._folder / f"{label}.until"
-        if not (chain.exists() and key.exists() and self._fresh(until)):
-            self._make_leaf(names, chain, key)
-            private.write(until, (self._clock.now() + timedelta(days=_LEAF_DAYS)).isoformat().encode())
+        # INVARIANT: where `until` is, chain and key belong together: it goes first and comes last, and one at a time.
+        with self._issuing:
+            if not (chain.exists() and key.exists() and self._fresh(until)):
+                until.unlink(missing_ok=True)
+                self._make_leaf(names, chain, key)
+                private.write(until, (self._clock.now() + timedelta(days=_LEAF_DAYS)).isoformat().encode())
         return chain, key
 
     def _fresh(self, until: Path) -> bool:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import ssl
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,3 +52,14 @@ def test_it_is_kept_and_renewed_before_it_ends(tmp_path: Path) -> None:
 def test_other_names_get_another_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca", Moment())
     assert authority.issue(("a.localhost",)) != authority.issue(("b.localhost",))
+
+
+def test_one_certificate_that_many_ask_for_at_once_has_its_own_key(tmp_path):
+    authority = Authority(tmp_path / "ca", Moment())
+
+    def load(_: int) -> None:
+        chain, key = authority.issue(("a.example",))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(load, range(32)))

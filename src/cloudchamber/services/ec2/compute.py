@@ -253,13 +253,13 @@ class Compute:
                 await self._launch(row)
             elif row.state == "stopping":
                 await self._end(row)
-                await self._happened(row.id, "gone", ended_at=self._now())
+                await self._happened(row.id, "gone", of="stopping", ended_at=self._now())
             elif row.state == "shutting-down":
                 await self._end(row, grace_s=2.0)
                 await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
                 if (self._folder / row.id).exists():
                     _log.error("%s could not be deleted whole: remove it by hand", self._folder / row.id)
-                await self._happened(row.id, "gone", ended_at=self._now())
+                await self._happened(row.id, "gone", of="shutting-down", ended_at=self._now())
                 self._imds.forget(row.id)
                 await self.rules_changed()
                 await self._forget()
@@ -274,14 +274,25 @@ class Compute:
             await self._happened(instance_id, "failed", code="Server.InternalError", reason="Internal error on launch")
 
     async def _happened(
-        self, instance_id: str, event: lifecycle.Event, *, code: str = "", reason: str = "", **values: object
+        self,
+        instance_id: str,
+        event: lifecycle.Event,
+        *,
+        of: lifecycle.State | None = None,
+        code: str = "",
+        reason: str = "",
+        **values: object,
     ) -> None:
-        """Record what happened to an instance, if its state allows that."""
+        """Record what happened to an instance, if its state allows that.
+
+        `of` is the state that was brought to its end: one that was terminated while it was being stopped still has a
+        folder to lose.
+        """
 
         def change(tx: Tx) -> None:
             row = tables.instance(tx, instance_id)
             to = lifecycle.after(row.state, event) if row is not None else None
-            if to is not None:
+            if to is not None and row is not None and of in (None, row.state):
                 given = {**values, "reason_code": code, "reason": f"{code}: {reason}"} if code else values
                 tables.update_instance(tx, instance_id, state=to, **given)
 
@@ -314,7 +325,13 @@ class Compute:
                 rebooting=False, ended_at=self._now(),
             )  # fmt: skip
             return
-        await self._serve(row, sandbox)
+        try:
+            await self._serve(row, sandbox)
+        except Exception:
+            # Why: what nobody serves must not run on behind a row that says it is stopped.
+            self._open.pop(row.id, None)
+            await sandbox.kill()
+            raise
         await self._happened(row.id, "began", reason_code="", reason="", boots=row.boots + 1)
         if row.rebooting:
             await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=False))
