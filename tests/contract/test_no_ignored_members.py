@@ -65,7 +65,6 @@ HARMLESS = {
     ("rds", "DescribeDBEngineVersions", "ListSupportedTimezones"): "PostgreSQL's are not listed by RDS either",
     ("s3", "CopyObject", "AnnotationDirective"): "objects have no annotations",
     ("s3", "PutBucketPolicy", "ConfirmRemoveSelfBucketAccess"): "the root user can always change the policy",
-    ("s3", "PutBucketVersioning", "MFA"): "versioning itself is refused",
     ("ssm", "GetParameter", "WithDecryption"): "public parameters are plain strings",
     ("ssm", "GetParameters", "WithDecryption"): "public parameters are plain strings",
 }
