@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Doors
     from cloudchamber.contract.operation import AnyOperation
     from cloudchamber.contract.resource import ResourceType
+    from cloudchamber.wire.http import HttpRequest
 
 
 class Part(Protocol):
@@ -52,6 +53,16 @@ def no_facts(doors: Doors, arn: str) -> Facts | None:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossOrigin:
+    """What a service tells browsers, by the configuration of what is asked for."""
+
+    preflight: Callable[[Doors, HttpRequest, str, str], list[tuple[str, str]]]
+    """Headers for ``OPTIONS`` about a bucket and a key; raises ServiceError where no rule lets it."""
+    headers: Callable[[Doors, HttpRequest, str], list[tuple[str, str]]]
+    """Headers of any other answer about a bucket."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """Everything that the rest of the chamber knows of one service."""
 
@@ -67,6 +78,8 @@ class Service:
     """Only iam: makes the `Identities` of the chamber."""
     signing_names: tuple[str, ...] = ()
     """Names in credential scopes that mean this service, besides `name`."""
+    cross_origin: CrossOrigin | None = None
+    """Only s3: what browsers are told for pages of other origins."""
 
 
 def service(
@@ -77,6 +90,7 @@ def service(
     facts: Callable[[Doors, str], Facts | None] = no_facts,
     identities: Callable[..., Any] | None = None,
     signing_names: tuple[str, ...] = (),
+    cross_origin: CrossOrigin | None = None,
 ) -> Service:
     """Collect the operations that `modules` define; migrations lie in ``migrations/`` beside the first module."""
     found: dict[str, AnyOperation] = {}
@@ -96,6 +110,7 @@ def service(
         where,
         identities,
         signing_names,
+        cross_origin,
     )
 
 

@@ -24,7 +24,7 @@ from cloudchamber.front.listener import BodyCut, Incoming, Listener
 from cloudchamber.front.sessions import check_session
 from cloudchamber.front.step import Step
 from cloudchamber.track.track import HEADER, Trace
-from cloudchamber.wire.codec import parse, serialize, streams
+from cloudchamber.wire.codec import parse, request_id_headers, serialize, streams
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
 from cloudchamber.wire.model import load
@@ -107,6 +107,8 @@ class Pipeline:
                 form = await _whole(body, FORM_OCTETS_MAX) if is_form(request) else None
                 routed = route(request, form, self._offered)
                 step.segment.service, step.segment.name = routed.service, routed.operation
+                if request.method == "OPTIONS" and (answered := _preflight(step, routed, request)) is not None:
+                    return answered
                 first = await _whole(body, _limit(routed)) if form is None and body_first(request, routed) else form
                 posted = await read_form(request, routed, body) if routed.operation == POST_OBJECT else None
                 if posted is None:
@@ -137,6 +139,9 @@ class Pipeline:
                 _log.exception("%s %s failed, request %s", routed.service, routed.operation, step.segment.request_id)
                 reply = _refusal(step, routed, request, InternalFailure("We encountered an internal error."))
         reply.headers.append((HEADER, f"Root={step.segment.track_id}"))
+        if routed.bucket and request.headers.get("origin"):
+            cross = doors.services[routed.service].cross_origin
+            reply.headers += cross.headers(doors, request, routed.bucket) if cross is not None else ()
         return reply
 
     async def ask(
@@ -250,6 +255,17 @@ def _call(step: Step, request: HttpRequest, who: Authenticated) -> Call:
         algorithm=who.algorithm,
         signed_at=who.signed_at,
     )
+
+
+def _preflight(step: Step, routed: Routed, request: HttpRequest) -> HttpReply | None:
+    """The answer to a browser that asks whether it may ask; nobody signs that. None: the service knows no such."""
+    service = step.doors.services.get(routed.service)
+    if service is None or service.cross_origin is None:
+        return None
+    step.segment.name = "OptionsObject"
+    told = service.cross_origin.preflight(step.doors, request, routed.bucket, routed.key)
+    step.segment.status = 200
+    return HttpReply(200, [*request_id_headers(step.segment.request_id, s3=True), *told])
 
 
 def _refusal(step: Step, routed: Routed, request: HttpRequest, error: ServiceError) -> HttpReply:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from cloudchamber.contract.service import service
+from cloudchamber.contract.service import CrossOrigin, service
 from cloudchamber.services.s3 import (
     absent,
     access,
     buckets,
     configuration,
     copying,
+    cors,
     listing,
     notifications,
     objects,
@@ -26,6 +27,7 @@ SERVICE = service(
     buckets,
     configuration,
     access,
+    cors,
     objects,
     copying,
     listing,
@@ -37,4 +39,5 @@ SERVICE = service(
     resources=(BUCKET, BUCKET_POLICY),
     part=S3Part,
     facts=facts,
+    cross_origin=CrossOrigin(cors.preflight, cors.cross_origin),
 )

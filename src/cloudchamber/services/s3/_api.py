@@ -275,6 +275,10 @@ class BucketInfo(TypedDict):
     Type: NotRequired[BucketType]
 
 
+class CORSConfiguration(TypedDict):
+    CORSRules: list[CORSRule]
+
+
 class CORSRule(TypedDict):
     ID: NotRequired[str]
     AllowedHeaders: NotRequired[list[str]]
@@ -562,6 +566,11 @@ class DefaultRetention(TypedDict):
 class Delete(TypedDict):
     Objects: list[ObjectIdentifier]
     Quiet: NotRequired[bool]
+
+
+class DeleteBucketCorsRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
 
 
 class DeleteBucketEncryptionRequest(TypedDict):
@@ -1477,6 +1486,14 @@ class PutBucketAclRequest(TypedDict):
     GrantReadACP: NotRequired[str]
     GrantWrite: NotRequired[str]
     GrantWriteACP: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutBucketCorsRequest(TypedDict):
+    Bucket: str
+    CORSConfiguration: CORSConfiguration
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ExpectedBucketOwner: NotRequired[str]
 
 

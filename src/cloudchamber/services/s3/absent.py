@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, needs
 from cloudchamber.services.s3.errors import (
-    NoSuchCORSConfiguration,
     NoSuchLifecycleConfiguration,
     NoSuchWebsiteConfiguration,
     ObjectLockConfigurationNotFoundError,
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Call
 
     Request = Mapping[str, Any]
-
-
-@operation("GetBucketCors", needs=needs.on_bucket("s3:GetBucketCORS"))
-async def get_bucket_cors(call: Call, request: Request) -> dict[str, Any]:
-    """Source: Amazon S3 API Reference, GetBucketCors."""
-    raise NoSuchCORSConfiguration(BucketName=checks.bucket(call, request).name)
 
 
 @operation("GetBucketLifecycleConfiguration", needs=needs.on_bucket("s3:GetLifecycleConfiguration"))

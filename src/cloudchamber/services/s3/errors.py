@@ -428,3 +428,17 @@ class UnresolvableGrantByEmailAddress(S3Error):
     code = "UnresolvableGrantByEmailAddress"
     status = 400
     text = "The e-mail address you provided does not match any account on record."
+
+
+class BadRequest(S3Error):
+    """The request cannot be understood."""
+
+    code = "BadRequest"
+    status = 400
+
+
+class CorsForbidden(S3Error):
+    """No rule lets a page of another origin do it."""
+
+    code = "AccessForbidden"
+    status = 403
