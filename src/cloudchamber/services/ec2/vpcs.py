@@ -299,14 +299,16 @@ async def delete_subnet(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """Delete a subnet that nothing is in.
 
     Raises:
-        DependencyViolation: instances or NAT gateways are in it.
+        DependencyViolation: instances, NAT gateways or databases are in it.
 
     Source: Amazon EC2 API Reference, DeleteSubnet.
     """
+    asked = getattr(call.doors.parts.get("rds"), "uses_subnet", None)
+    in_use = bool(asked(request["SubnetId"])) if asked is not None else False
 
     def change(tx: Tx) -> None:
         row = nets.get(tx, nets.Subnet, call.account, call.region, request["SubnetId"])
-        if nets.used_private(tx, row) & {str(one) for one in ipaddress.IPv4Network(row.cidr)}:
+        if in_use or nets.used_private(tx, row) & {str(one) for one in ipaddress.IPv4Network(row.cidr)}:
             raise errors.DependencyViolation(f"The subnet '{row.id}' has dependencies and cannot be deleted.")
         for one in nets.associations(tx, row.vpc_id):
             if one.subnet_id == row.id:

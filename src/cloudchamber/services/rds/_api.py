@@ -180,6 +180,17 @@ class CreateDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
 
 
+class CreateDBSubnetGroupMessage(TypedDict):
+    DBSubnetGroupName: str
+    DBSubnetGroupDescription: str
+    SubnetIds: list[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class CreateDBSubnetGroupResult(TypedDict):
+    DBSubnetGroup: NotRequired[DBSubnetGroup]
+
+
 class CustomDBEngineVersionAMI(TypedDict):
     ImageId: NotRequired[str]
     Status: NotRequired[str]
@@ -397,6 +408,10 @@ class DeleteDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
 
 
+class DeleteDBSubnetGroupMessage(TypedDict):
+    DBSubnetGroupName: str
+
+
 class DescribeDBEngineVersionsMessage(TypedDict):
     Engine: NotRequired[str]
     EngineVersion: NotRequired[str]
@@ -582,6 +597,16 @@ class ModifyDBInstanceMessage(TypedDict):
 
 class ModifyDBInstanceResult(TypedDict):
     DBInstance: NotRequired[DBInstance]
+
+
+class ModifyDBSubnetGroupMessage(TypedDict):
+    DBSubnetGroupName: str
+    DBSubnetGroupDescription: NotRequired[str]
+    SubnetIds: list[str]
+
+
+class ModifyDBSubnetGroupResult(TypedDict):
+    DBSubnetGroup: NotRequired[DBSubnetGroup]
 
 
 class OptionGroupMembership(TypedDict):

@@ -11,7 +11,6 @@ from cloudchamber.base import ids, pages
 from cloudchamber.services.rds import names
 from cloudchamber.services.rds.errors import (
     DBParameterGroupNotFound,
-    DBSubnetGroupNotFound,
     InvalidParameterCombination,
     InvalidParameterValue,
     MissingParameter,
@@ -133,6 +132,7 @@ def create(account: str, region: str, request: Mapping[str, Any], now: float) ->
         copy_tags=bool(request.get("CopyTagsToSnapshot")),
         backup_window=_backup_window(request) or "04:00-04:30",
         maintenance_window=_maintenance_window(request) or "sun:05:00-sun:05:30",
+        subnet_group=str(request.get("DBSubnetGroupName") or "default").lower(),
     )  # fmt: skip
 
 
@@ -149,6 +149,7 @@ def modify(request: Mapping[str, Any]) -> None:
         "MaxAllocatedStorage",
         "StorageType",
         "OptionGroupName",
+        "DBSubnetGroupName",
     ):
         if member in request:
             raise InvalidParameterCombination(f"{member} cannot be modified in cloudchamber.")
@@ -255,9 +256,6 @@ def _groups_exist(request: Mapping[str, Any], version: str) -> None:
     option = request.get("OptionGroupName")
     if option and option != f"default:postgres-{major}":
         raise OptionGroupNotFound(f"Specified OptionGroupName: {option} not found.")
-    subnets = request.get("DBSubnetGroupName")
-    if subnets and subnets != "default":
-        raise DBSubnetGroupNotFound(f"DB subnet group '{subnets}' does not exist.")
 
 
 def _backup_window(request: Mapping[str, Any]) -> str:

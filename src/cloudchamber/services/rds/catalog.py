@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import pages
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.rds import asked, names, needs
-from cloudchamber.services.rds.errors import DBParameterGroupNotFound, DBSubnetGroupNotFound, InvalidParameterValue
+from cloudchamber.services.rds.errors import DBParameterGroupNotFound, InvalidParameterValue
 from cloudchamber.services.rds.instances import part
 
 if TYPE_CHECKING:
@@ -104,19 +104,3 @@ async def describe_db_parameter_groups(call: Call, request: Mapping[str, Any]) -
         if not groups:
             raise DBParameterGroupNotFound(f"DBParameterGroup {wanted} not found.")
     return {"DBParameterGroups": groups}
-
-
-@operation("DescribeDBSubnetGroups", needs=needs.anywhere("DescribeDBSubnetGroups"))
-async def describe_db_subnet_groups(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """There are no DB subnet groups yet: instances are in the default VPC.
-
-    Raises:
-        DBSubnetGroupNotFound: one is asked for by name.
-
-    Source: Amazon RDS API Reference, DescribeDBSubnetGroups.
-    """
-    asked.page(request)
-    asked.filters(request, ())
-    if request.get("DBSubnetGroupName"):
-        raise DBSubnetGroupNotFound(f"DB subnet group '{request['DBSubnetGroupName']}' does not exist.")
-    return {"DBSubnetGroups": []}

@@ -74,3 +74,38 @@ class OptionGroupNotFound(ServiceError):
 
     code = "OptionGroupNotFoundFault"
     status = 404
+
+
+class DBSubnetGroupAlreadyExists(ServiceError):
+    """`DBSubnetGroupName` is already used by an existing DB subnet group."""
+
+    code = "DBSubnetGroupAlreadyExists"
+    status = 400
+
+
+class DBSubnetGroupDoesNotCoverEnoughAZs(ServiceError):
+    """Subnets must cover at least two Availability Zones."""
+
+    code = "DBSubnetGroupDoesNotCoverEnoughAZs"
+    status = 400
+
+
+class DBSubnetGroupQuotaExceeded(ServiceError):
+    """More DB subnet groups than allowed."""
+
+    code = "DBSubnetGroupQuotaExceeded"
+    status = 400
+
+
+class InvalidDBSubnetGroupState(ServiceError):
+    """The DB subnet group cannot be deleted because it is in use."""
+
+    code = "InvalidDBSubnetGroupStateFault"
+    status = 400
+
+
+class InvalidSubnet(ServiceError):
+    """A subnet is invalid, or several are not in one VPC."""
+
+    code = "InvalidSubnet"
+    status = 400

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def facts(doors: Doors, arn: str) -> Facts | None:
-    """Owner and tags of a DB instance."""
+    """Owner and tags of a DB instance or a DB subnet group."""
     parts = arn.split(":", 6)
-    if len(parts) != 7 or parts[5] != "db":
+    if len(parts) != 7 or parts[5] not in ("db", "subgrp"):
         return None
     tags = doors.database.read(lambda db: tables.tags(db, arn))
     return Facts(parts[4], tags=tags)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids, pages
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.rds import asked, names, needs, places, states, tables, views
+from cloudchamber.services.rds import asked, names, needs, places, states, subnets, tables, views
 from cloudchamber.services.rds.build import set_password
 from cloudchamber.services.rds.errors import (
     DBInstanceAlreadyExists,
@@ -58,7 +58,17 @@ def find(call: Call, identifier: str) -> tables.Instance:
 
 def show(call: Call, row: tables.Instance) -> dict[str, Any]:
     """`DBInstance` of a row."""
-    return views.instance(row, call.doors.database.read(lambda db: tables.tags(db, row.arn)))
+
+    def read(db: tables.Reader) -> tuple[dict[str, str], subnets.SubnetGroup | None]:
+        return tables.tags(db, row.arn), subnets.find(db, row.account, row.region, row.subnet_group)
+
+    tags, placed = call.doors.database.read(read)
+    return _shown(row, tags, placed)
+
+
+def _shown(row: tables.Instance, tags: Mapping[str, str], placed: subnets.SubnetGroup | None) -> dict[str, Any]:
+    shown = views.instance(row, tags)
+    return {**shown, "DBSubnetGroup": subnets.view(placed)} if placed is not None else shown
 
 
 async def move(call: Call, row: tables.Instance, event: states.Event, message: str, **changes: Any) -> tables.Instance:
@@ -102,9 +112,11 @@ async def create_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str
         raise DBInstanceAlreadyExists("DB instance already exists")
     if len(existing) >= _INSTANCES_MAX:
         raise InstanceQuotaExceeded(f"There are {_INSTANCES_MAX} DB instances; no more are allowed.")
-    groups = await places.groups(call, request.get("VpcSecurityGroupIds"))
+    placed = await subnets.of_instance(call, row.subnet_group)
+    vpc_id = placed.vpc_id if placed is not None else ""
+    groups = await places.groups(call, request.get("VpcSecurityGroupIds"), vpc_id)
     address, port, moved = places.endpoint(doors, row.port)
-    row = dataclasses.replace(row, groups=groups, address=address, port=port)
+    row = dataclasses.replace(row, groups=groups, address=address, port=port, vpc_id=vpc_id)
     if request.get("ManageMasterUserPassword"):
         row = await _managed_password(call, row)
     else:
@@ -124,7 +136,7 @@ async def create_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str
             raise DBInstanceAlreadyExists("DB instance already exists") from error
         raise
     part(doors).wake(row.resource_id)
-    return {"DBInstance": views.instance(row, tags)}
+    return {"DBInstance": _shown(row, tags, placed)}
 
 
 @operation("DescribeDBInstances", needs=needs.on_instance("DescribeDBInstances"))
@@ -163,7 +175,7 @@ async def modify_db_instance(call: Call, request: Mapping[str, Any]) -> dict[str
         raise InvalidDBInstanceState(f"Database instance is not in available state: it is {row.status}.")
     now: dict[str, Any] = {ours: bool(request[wire]) for wire, ours in _IMMEDIATE.items() if wire in request}
     if "VpcSecurityGroupIds" in request:
-        now["groups"] = await places.groups(call, request["VpcSecurityGroupIds"])
+        now["groups"] = await places.groups(call, request["VpcSecurityGroupIds"], row.vpc_id)
     for wire, ours in (
         ("PreferredMaintenanceWindow", "maintenance_window"),
         ("PreferredBackupWindow", "backup_window"),

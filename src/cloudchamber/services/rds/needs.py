@@ -132,6 +132,19 @@ def existing(call: Call, resource: str) -> dict[str, ContextValue]:
     return {**keys, "rds:DatabaseName": row.database} if row.database else keys
 
 
+def on_subnet_group(action: str) -> Callable[[Call, Mapping[str, Any]], Iterable[Need]]:
+    """An action on the DB subnet group that `DBSubnetGroupName` names; AddTagsToResource for its tags."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
+        name = str(request.get("DBSubnetGroupName") or "*").lower()
+        resource, tags = str(Arn("rds", call.region, call.account, f"subgrp:{name}")), _tags(request)
+        yield Need(f"rds:{action}", resource, tags)
+        if tags:
+            yield Need("rds:AddTagsToResource", resource, tags)
+
+    return needs
+
+
 def on_resource(action: str) -> Callable[[Call, Mapping[str, Any]], Iterable[Need]]:
     """An action on the ARN in `ResourceName`."""
 

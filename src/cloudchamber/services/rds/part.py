@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.contract.identity import service_principal
-from cloudchamber.services.rds import names, states, tables
+from cloudchamber.services.rds import names, states, subnets, tables
 from cloudchamber.services.rds.build import build
 from cloudchamber.services.rds.control import Control, SqlError
 from cloudchamber.services.rds.engine import Engine, EngineError
@@ -122,6 +122,16 @@ class Databases:
             if opened.endpoint == endpoint:
                 return Served(opened.front.serve(listener, Caller(peer_ip, instance_id)))
         raise ConnectionRefusedError(f"{endpoint.name} is not available")
+
+    def uses_subnet(self, subnet_id: str) -> bool:
+        """Whether a DB instance may be in a subnet."""
+
+        def look(db: tables.Reader) -> bool:
+            placed = {(one.account, one.region, one.subnet_group) for one in tables.every(db)}
+            found = [subnets.find(db, *one) for one in placed]
+            return any(subnet_id in one.subnets for one in found if one is not None)
+
+        return self._doors.database.read(look)
 
     def uses_group(self, group_id: str) -> bool:
         """Whether a DB instance has this security group."""

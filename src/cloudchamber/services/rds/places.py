@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.rds import tables
-from cloudchamber.services.rds.errors import InvalidParameterValue
+from cloudchamber.services.rds.errors import InvalidParameterCombination, InvalidParameterValue
 from cloudchamber.services.rds.front import loopback_addresses
 
 if TYPE_CHECKING:
@@ -51,18 +51,19 @@ def _free(address: str, port: int) -> bool:
     return True
 
 
-async def groups(call: Call, asked: list[Any] | None) -> tuple[str, ...]:
-    """Security groups that exist; the default group if none is asked for.
+async def groups(call: Call, asked: list[Any] | None, vpc_id: str) -> tuple[str, ...]:
+    """Security groups that exist in a VPC; its default group if none is asked for.
 
     Raises:
-        InvalidParameterValue: one does not exist. AccessDenied: the caller may not look.
+        InvalidParameterValue: one does not exist. InvalidParameterCombination: it is in another VPC. AccessDenied:
+            the caller may not look.
     """
     if "ec2" not in call.doors.services:
         return tuple(str(one) for one in asked or ())
     request: dict[str, Any] = (
         {"GroupIds": [str(one) for one in asked]}
         if asked
-        else {"Filters": [{"Name": "group-name", "Values": ["default"]}]}
+        else {"Filters": [{"Name": "group-name", "Values": ["default"]}, {"Name": "vpc-id", "Values": [vpc_id]}]}
     )
     try:
         found = await call.ask("ec2", "DescribeSecurityGroups", request)
@@ -70,4 +71,11 @@ async def groups(call: Call, asked: list[Any] | None) -> tuple[str, ...]:
         if error.code.startswith("InvalidGroup"):
             raise InvalidParameterValue(f"Invalid security group: {error.message}") from error
         raise
-    return tuple(dict.fromkeys(str(one["GroupId"]) for one in found.get("SecurityGroups", ())))
+    listed = found.get("SecurityGroups", ())
+    for one in listed:
+        if vpc_id and one["VpcId"] != vpc_id:
+            raise InvalidParameterCombination(
+                "The DB instance and EC2 security group are in different VPCs. The DB instance is in "
+                f"{vpc_id} and the EC2 security group is in {one['VpcId']}"
+            )
+    return tuple(dict.fromkeys(str(one["GroupId"]) for one in listed))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AWS::RDS::DBInstance. Source: CloudFormation Template Reference."""
+"""AWS::RDS::DBInstance and DBSubnetGroup. Source: CloudFormation Template Reference."""
 
 from __future__ import annotations
 
@@ -210,7 +210,55 @@ def _tags(properties: Properties) -> dict[str, str]:
     return {str(one["Key"]): str(one.get("Value", "")) for one in properties.get("Tags") or ()}
 
 
+# AWS::RDS::DBSubnetGroup
+
+
+def _group(agent: Agent, properties: Properties) -> dict[str, Any]:
+    return {
+        "DBSubnetGroupName": str(properties.get("DBSubnetGroupName") or agent.name(255, lower=True)).lower(),
+        "DBSubnetGroupDescription": str(properties["DBSubnetGroupDescription"]),
+        "SubnetIds": [str(one) for one in properties["SubnetIds"]],
+    }
+
+
+async def create_group(agent: Agent, properties: Properties) -> Made:
+    """Make the DB subnet group."""
+    request = _group(agent, properties)
+    tags = {**agent.stack_tags, **_tags(properties)}
+    if tags:
+        request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+    made = (await agent.ask("rds", "CreateDBSubnetGroup", request))["DBSubnetGroup"]
+    return Made(made["DBSubnetGroupName"])
+
+
+async def update_group(agent: Agent, physical_id: str, old: Properties, new: Properties) -> Made:
+    """Change its subnets or its description."""
+    await agent.ask("rds", "ModifyDBSubnetGroup", {**_group(agent, new), "DBSubnetGroupName": physical_id})
+    return Made(physical_id)
+
+
+async def delete_group(agent: Agent, physical_id: str, properties: Properties) -> None:
+    """Delete it; gone already is a success."""
+    try:
+        await agent.ask("rds", "DeleteDBSubnetGroup", {"DBSubnetGroupName": physical_id})
+    except ServiceError as error:
+        if error.code != "DBSubnetGroupNotFoundFault":
+            raise
+
+
 RESOURCES = (
+    ResourceType(
+        "AWS::RDS::DBSubnetGroup",
+        {
+            "DBSubnetGroupName": Property("replace"),
+            "DBSubnetGroupDescription": Property(required=True),
+            "SubnetIds": Property(required=True),
+            "Tags": Property("replace", shape=_TAG),
+        },
+        create_group,
+        delete_group,
+        update_group,
+    ),
     ResourceType(
         _TYPE, PROPERTIES, create, delete, update,
         attributes=(

@@ -51,6 +51,8 @@ class Instance:
     backup_window: str = ""
     maintenance_window: str = ""
     boots: int = 0
+    subnet_group: str = "default"
+    vpc_id: str = ""
     built: bool = False
     """Whether the cluster, the master user and the first database exist."""
     pending: Mapping[str, Any] = field(default_factory=dict[str, Any])
