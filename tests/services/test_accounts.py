@@ -206,3 +206,32 @@ def test_a_secret_lets_another_account_read_it(chamber, other, name):
     }  # fmt: skip
     theirs.put_resource_policy(SecretId=arn, ResourcePolicy=policy(opened))
     assert ours.get_secret_value(SecretId=arn)["SecretString"] == "word"
+
+
+def test_nobody_tags_what_another_account_has(chamber, other, name):
+    ours, theirs = chamber.client("ec2"), other.client("ec2")
+    group = ours.create_security_group(GroupName=name, Description="ours")["GroupId"]
+    data = {"InstanceType": "t3.micro"}
+    template = ours.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
+    template_id = template["LaunchTemplate"]["LaunchTemplateId"]
+    key = ours.create_key_pair(KeyName=name)["KeyPairId"]
+    tags = [{"Key": "team", "Value": "theirs"}]
+    for one, code in (
+        (group, "InvalidGroup.NotFound"),
+        (template_id, "InvalidLaunchTemplateId.NotFound"),
+        (key, "InvalidKeyPair.NotFound"),
+    ):
+        refused(code, theirs.create_tags, Resources=[one], Tags=tags)
+        ours.create_tags(Resources=[one], Tags=[{"Key": "team", "Value": "ours"}])
+        refused(code, theirs.delete_tags, Resources=[one])
+        found = ours.describe_tags(Filters=[{"Name": "resource-id", "Values": [one]}])["Tags"]
+        assert [tag["Value"] for tag in found] == ["ours"]
+
+
+def test_a_boundary_is_a_policy_of_the_same_account(chamber, other, name):
+    given = policy(allow("s3:*"))
+    foreign = chamber.client("iam").create_policy(PolicyName=name, PolicyDocument=given)["Policy"]["Arn"]
+    iam = other.client("iam")
+    refused("NoSuchEntity", iam.create_user, UserName=name, PermissionsBoundary=foreign)
+    iam.create_user(UserName=name, PermissionsBoundary="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    refused("NoSuchEntity", iam.put_user_permissions_boundary, UserName=name, PermissionsBoundary=foreign)

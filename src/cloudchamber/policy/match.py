@@ -39,7 +39,7 @@ class Variable:
 Token: TypeAlias = "str | Wild | Variable"
 Tokens: TypeAlias = "tuple[Token, ...]"
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _WILD = re.compile(r"[*?]")
 _DEFAULT = re.compile(r"\s*([^,\s]+)\s*,\s*'([^']*)'\s*")
 _LITERALS = ("*", "?", "$")

@@ -220,3 +220,19 @@ def test_a_key_says_whose_it_is(chamber, sts, name):
 def test_every_region_answers(chamber, region):
     client = chamber.client("sts", region_name=region)
     assert client.get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_a_session_has_the_tags_that_its_role_has_now(chamber, sts, name):
+    arn = role(chamber, name, trust(action=BOTH))
+    iam, red = chamber.client("iam"), {"StringEquals": {"aws:PrincipalTag/team": "red"}}
+    when_red = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*", "Condition": red}
+    iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=policy(when_red))
+    plain = session(chamber, sts.assume_role(RoleArn=arn, RoleSessionName="one")["Credentials"], "s3")
+    refused("AccessDenied", plain.list_buckets)
+    iam.tag_role(RoleName=name, Tags=[{"Key": "team", "Value": "red"}])
+    plain.list_buckets()
+    passed = [{"Key": "Team", "Value": "blue"}]
+    blue = sts.assume_role(RoleArn=arn, RoleSessionName="two", Tags=passed)["Credentials"]
+    refused("AccessDenied", session(chamber, blue, "s3").list_buckets)
+    iam.untag_role(RoleName=name, TagKeys=["team"])
+    refused("AccessDenied", plain.list_buckets)

@@ -107,3 +107,20 @@ def test_a_federated_users_session_ends_with_the_user(chamber, name):
     user(chamber, name, allow("*"))
     refused("InvalidAccessKeyId", session(chamber, given, "s3").list_buckets)
     refused("InvalidClientTokenId", session(chamber, given, "sts").get_caller_identity)
+
+
+def test_what_a_resource_grants_the_user_is_not_granted_to_a_session_without_a_policy(chamber, name):
+    client = user(chamber, name, allow("sts:*"))
+    root = chamber.client("s3")
+    root.create_bucket(Bucket=name)
+    opened = {
+        "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{name}"}, "Action": "s3:ListBucket",
+        "Resource": f"arn:aws:s3:::{name}",
+    }  # fmt: skip
+    root.put_bucket_policy(Bucket=name, Policy=policy(opened))
+    assert client("s3").list_objects_v2(Bucket=name)["KeyCount"] == 0
+    given = client("sts").get_federation_token(Name="eric")["Credentials"]
+    refused("AccessDenied", session(chamber, given, "s3").list_objects_v2, Bucket=name)
+    narrow = policy(allow("s3:ListBucket"))
+    given = client("sts").get_federation_token(Name="eric", Policy=narrow)["Credentials"]
+    assert session(chamber, given, "s3").list_objects_v2(Bucket=name)["KeyCount"] == 0

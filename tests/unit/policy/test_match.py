@@ -50,3 +50,8 @@ def test_a_name_that_comes_twice_is_refused() -> None:
     except PolicyError:
         return
     raise AssertionError("accepted")
+
+
+def test_a_variable_that_never_ends_takes_no_time() -> None:
+    assert match.tokens("${" * 60_000, variables=True)[0] == "${" * 60_000
+    assert match.tokens("${a${b}", variables=True) == ("${a", match.Variable("b"))

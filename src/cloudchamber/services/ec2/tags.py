@@ -42,7 +42,7 @@ _NETS: dict[str, type] = {
 
 
 def _check(db: Reader, call: Call, identifier: str) -> None:
-    """Raise AWS's error unless the resource exists."""
+    """Raise AWS's error unless the caller's account has the resource."""
     prefix = identifier.partition("-")[0]
     if prefix in _NETS:
         nets.get(db, _NETS[prefix], call.account, call.region, identifier)
@@ -51,16 +51,14 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
     found = {
         "i": lambda: any(row.id == identifier for row in rows),
         "eni": lambda: any(row.eni_id == identifier and row.state != "terminated" for row in rows),
-        "sg": lambda: tables.group(db, identifier) is not None,
+        "sg": lambda: _owned(db, call, "ec2_security_groups", identifier),
         "sgr": lambda: any(
             rule.id == identifier
             for one in tables.groups(db, call.account, call.region)
             for rule in tables.rules(db, one.id)
         ),
-        "lt": lambda: (
-            db.execute("SELECT 1 FROM ec2_launch_templates WHERE id = ?", (identifier,)).fetchone() is not None
-        ),
-        "key": lambda: db.execute("SELECT 1 FROM ec2_key_pairs WHERE id = ?", (identifier,)).fetchone() is not None,
+        "lt": lambda: _owned(db, call, "ec2_launch_templates", identifier),
+        "key": lambda: _owned(db, call, "ec2_key_pairs", identifier),
         "acl": lambda: any(
             names.stable_id("acl", one.id) == identifier for one in nets.listed(db, nets.Vpc, call.account, call.region)
         ),
@@ -78,6 +76,11 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
         raise errors.InvalidID(f"The ID '{identifier}' is not valid")
     if not found[prefix]():
         raise missing[prefix](f"The {_KINDS[prefix]} ID '{identifier}' does not exist")
+
+
+def _owned(db: Reader, call: Call, table: str, identifier: str) -> bool:
+    sql = f"SELECT 1 FROM {table} WHERE id = ? AND account = ? AND region = ?"
+    return db.execute(sql, (identifier, call.account, call.region)).fetchone() is not None
 
 
 @operation("CreateTags", needs=needs.tags("CreateTags"))

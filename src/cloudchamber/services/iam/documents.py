@@ -66,11 +66,12 @@ def trust(db: Reader, account: str, text: str) -> None:
             raise MalformedPolicyDocument(f'Invalid principal in policy: "AWS":"{name}"')
 
 
-def boundary(db: Reader, arn: str) -> None:
-    """A boundary must be a managed policy that exists.
+def boundary(db: Reader, account: str, arn: str) -> None:
+    """A boundary must be a managed policy that exists, of the account itself or of AWS's.
 
     Raises:
         NoSuchEntity: it is none.
     """
-    if tables.managed(db, arn) is None:
+    found = tables.managed(db, arn)
+    if found is None or found.account not in (account, "aws"):
         raise NoSuchEntity(f"Scope ARN: {arn} does not exist or is not attachable.")

@@ -44,7 +44,7 @@ def create(tx: Tx, call: Call, kind: Kind, request: Mapping[str, Any], **columns
     path = path_of(request)
     boundary: str = request.get("PermissionsBoundary", "")
     if boundary:
-        documents.boundary(tx, boundary)
+        documents.boundary(tx, call.account, boundary)
     made = arn(call.account, kind, path, name)
     tx.execute(
         "INSERT INTO iam_entities (account, kind, name, path, id, arn, created, boundary) VALUES (?,?,?,?,?,?,?,?)",

@@ -102,8 +102,8 @@ class IamIdentities:
             key = (principal.entity_arn or principal.arn, principal.session_policies)
             found = self._database.read(lambda db: policies_of(db, *key))
         if principal.kind == "federated-user" and not principal.session_policies:
-            # Why: without a session policy, what it may do is only what a resource's own policy allows it
-            found = replace(found, identity=())
+            # Why: without a session policy, it may do only what a resource's own policy allows it by its own name
+            found = replace(found, identity=(), session=())
         if self._organization is None or _SERVICE_LINKED in principal.entity_arn:
             return found
         return replace(found, scps=self._organization.limits(principal.account, "SERVICE_CONTROL_POLICY"))
@@ -273,6 +273,7 @@ class IamIdentities:
                 raise InvalidClientTokenId(_UNKNOWN)
             if unique_id and not self._lives(credential.principal, unique_id):
                 raise InvalidClientTokenId(_UNKNOWN)
+            found = replace(credential, principal=self._tagged(credential.principal)), unique_id
             if len(self._sealed) >= _CACHED_MAX:
                 self._sealed.clear()
             self._sealed[(access_key_id, token)] = found
@@ -292,6 +293,12 @@ class IamIdentities:
         """Whether the user or role behind a session is still the one that it was issued for."""
         entity = self._database.read(lambda db: tables.by_arn(db, principal.entity_arn))
         return entity is not None and entity.id == unique_id
+
+    def _tagged(self, principal: Principal) -> Principal:
+        """A session's caller with the tags that its role or user has now; one of the session's hides those alike."""
+        own = self._database.read(lambda db: tables.tags(db, principal.entity_arn)) if principal.entity_arn else {}
+        passed = {key.lower() for key in principal.tags}
+        return replace(principal, tags={k: v for k, v in own.items() if k.lower() not in passed} | dict(principal.tags))
 
     def _opened(self, token: str) -> tuple[Credential, str]:
         """The credentials in a session token, and the unique id of the user or role behind them.

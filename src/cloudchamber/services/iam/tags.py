@@ -98,7 +98,7 @@ def _put_boundary(kind: Kind) -> Run:
 
         def change(tx: Tx) -> None:
             found = linked.changeable(tx, call.account, kind, request[f"{WORDS[kind].title}Name"])
-            documents.boundary(tx, request["PermissionsBoundary"])
+            documents.boundary(tx, call.account, request["PermissionsBoundary"])
             entities.change(tx, call.account, kind, found.name, "boundary", request["PermissionsBoundary"])
 
         await call.doors.database.write(change)

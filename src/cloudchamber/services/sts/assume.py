@@ -128,8 +128,7 @@ def session_of(
     arn: str = request["RoleArn"]
     account, role = Arn.parse(arn).account, arn.rsplit("/", 1)[-1]
     limit = call.doors.identities.session_limit(arn)
-    facts = call.doors.services["iam"].facts(call.doors, arn)
-    if limit is None or facts is None:
+    if limit is None:
         raise AccessDenied(
             f"User: {call.principal.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
         )
@@ -140,7 +139,7 @@ def session_of(
         f"{limit[0]}:{name}",
         arn,
         session_policies=passed.policies(call.doors.identities, request, account),
-        tags=tags.over(facts.tags),
+        tags=tags.passed,
         source_identity=source_identity,
         transitive_tags=tags.transitive,
         federated=federated,

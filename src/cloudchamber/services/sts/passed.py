@@ -54,12 +54,6 @@ class Tags:
         """All that the trust policy decides on."""
         return {**self.asked, **self.inherited}
 
-    def over(self, own: Mapping[str, str]) -> dict[str, str]:
-        """With the role's or user's own tags; a tag of the session hides an own one, in whatever case."""
-        passed = self.passed
-        hidden = {key.lower() for key in passed}
-        return {key: value for key, value in own.items() if key.lower() not in hidden} | passed
-
     def context(self) -> dict[str, ContextValue]:
         """Condition keys of a request that passes them."""
         keys: dict[str, ContextValue] = {f"aws:RequestTag/{key}": value for key, value in self.passed.items()}

@@ -46,6 +46,7 @@ async def get_session_token(call: Call, request: Mapping[str, Any]) -> dict[str,
     if await check_mfa(call, request):
         who = replace(who, mfa_at=call.now)
     lifetime_s = _lifetime(who, request)
+    who = replace(who, tags={})  # Why: a session has the tags that its user has when it calls
     return {"Credentials": credentials(call.doors.identities.issue(who, call.now, lifetime_s))}
 
 
@@ -79,7 +80,7 @@ async def get_federation_token(call: Call, request: Mapping[str, Any]) -> dict[s
         f"{who.account}:{name}",
         who.arn,
         session_policies=passed.policies(call.doors.identities, request, who.account),
-        tags=tags.over(who.tags),
+        tags=tags.passed,
     )
     size = passed.packed_size(session.session_policies, tags.passed)
     credential = call.doors.identities.issue(session, call.now, _lifetime(who, request))

@@ -119,9 +119,8 @@ def _signed(token: Unverified, jwks: Mapping[str, Any]) -> Mapping[str, Any]:
     import jwt
 
     listed = jwks.get("keys")
-    keys = [
-        cast("dict[str, Any]", one) for one in cast("list[object]", listed or [])[:KEYS_MAX] if isinstance(one, dict)
-    ]
+    several = cast("list[object]", listed) if isinstance(listed, list) else []
+    keys = [cast("dict[str, Any]", one) for one in several[:KEYS_MAX] if isinstance(one, dict)]
     named = [one for one in keys if not token.key_id or one.get("kid") in (token.key_id, None)]
     algorithm = jwt.get_unverified_header(token.text)["alg"]
     tried = 0
