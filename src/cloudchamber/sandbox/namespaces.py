@@ -100,7 +100,21 @@ class Namespaces:
             etc.change_owner(
                 spec.volume, lambda uid, gid: (uids.shifted(uid, self._first), uids.shifted(gid, self._first))
             )
-        return tuple(Mount(spec.volume / name, f"/{name}", writable=True) for name in rootfs.KEPT_FOLDERS)
+        kept = [Mount(spec.volume / name, f"/{name}", writable=True) for name in rootfs.KEPT_FOLDERS]
+        return (*kept, *self._disks())
+
+    def _disks(self) -> tuple[Mount, ...]:
+        """Further volumes, each the sandbox's own; the folder that they stand in stays the host's, where ids differ."""
+        if self._spec.disks is None:
+            return ()
+        self._spec.disks.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for disk in self._spec.disks.iterdir():
+            # Why not through links: an instance without user ids of its own may have put one there.
+            if self._root and not disk.is_symlink() and disk.is_dir() and disk.stat().st_uid != self._first:
+                etc.change_owner(
+                    disk, lambda uid, gid: (uids.shifted(uid, self._first), uids.shifted(gid, self._first))
+                )
+        return (Mount(self._spec.disks, "/mnt", writable=True),)
 
     def _volume_skeleton(self, volume: Path) -> None:
         if (volume / "etc").exists():

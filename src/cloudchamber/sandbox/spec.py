@@ -97,6 +97,8 @@ class SandboxSpec:
     mounts: tuple[Mount, ...] = ()
     volume: Path | None = None
     """Folder that keeps /etc /home /root /var /opt /srv of an instance from one start to the next."""
+    disks: Path | None = None
+    """Folder whose folders are the further volumes of an instance: all of it is `/mnt`, writable, and follows it."""
     workdir: str = "/"
     limits: Limits = field(default_factory=Limits)
     rules: tuple[Rule, ...] | None = None
@@ -113,6 +115,7 @@ def to_json(spec: SandboxSpec) -> dict[str, Any]:
     values: dict[str, Any] = {each.name: getattr(spec, each.name) for each in fields(spec)}
     values["folder"] = str(spec.folder)
     values["volume"] = str(spec.volume) if spec.volume else None
+    values["disks"] = str(spec.disks) if spec.disks else None
     values["ca_pem"] = base64.b64encode(spec.ca_pem).decode()
     values["env"], values["hosts"], values["limits"] = dict(spec.env), dict(spec.hosts), asdict(spec.limits)
     values["listeners"] = [asdict(listener) for listener in spec.listeners]
@@ -126,6 +129,7 @@ def from_json(values: dict[str, Any]) -> SandboxSpec:
     known = dict(values)
     known["folder"] = Path(values["folder"])
     known["volume"] = Path(values["volume"]) if values["volume"] else None
+    known["disks"] = Path(values["disks"]) if values.get("disks") else None
     known["ca_pem"] = base64.b64decode(values["ca_pem"])
     known["program"] = tuple(values["program"])
     known["listeners"] = tuple(Listener(**listener) for listener in values["listeners"])

@@ -54,7 +54,8 @@ def test_a_life(lab: Lab) -> None:
     lab.until(lambda: lab.console(instance).count(" boots: ") == 3, "a third boot")
     console = lab.console(instance)
     assert console.count("first boot") == 1, "user data must run once"
-    assert (lab.chamber.state / "ec2" / instance / "vol" / "var" / "kept").read_text() == "kept\n"
+    root = lab.view(instance)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    assert (lab.chamber.state / "ec2" / "volumes" / root / "var" / "kept").read_text() == "kept\n"
 
     lab.ec2.terminate_instances(InstanceIds=[instance])
     gone = lab.wait(instance, "terminated")
@@ -78,8 +79,8 @@ def test_a_life(lab: Lab) -> None:
         ({"MinCount": 2, "MaxCount": 1}, "InvalidParameterValue"),
         ({"MinCount": 65, "MaxCount": 65}, "InstanceLimitExceeded"),
         ({"UserData": "#" * 16385}, "InvalidParameterValue"),
-        ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 100}}]}, "UnsupportedOperation"),
-        ({"LaunchTemplate": {"LaunchTemplateName": "x"}}, "UnsupportedOperation"),
+        ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}]}, "UnsupportedOperation"),
+        ({"LaunchTemplate": {"LaunchTemplateName": "xyz"}}, "InvalidLaunchTemplateName.NotFoundException"),
         ({"MetadataOptions": {"HttpPutResponseHopLimit": 65}}, "InvalidParameterValue"),
         ({"DryRun": True}, "DryRunOperation"),
     ],

@@ -17,8 +17,10 @@ from cloudchamber.services.ec2 import (
     profiles,
     resources,
     routing,
+    snapshots,
     tags,
     templates,
+    volumes,
     vpcs,
 )
 from cloudchamber.services.ec2.compute import Compute
@@ -36,6 +38,8 @@ SERVICE = service(
     routing,
     addresses,
     images,
+    volumes,
+    snapshots,
     keys,
     maintenance,
     tags,

@@ -58,6 +58,8 @@ BareMetal = Literal["included", "required", "excluded"]
 
 BlockPublicAccessMode = Literal["off", "block-bidirectional", "block-ingress"]
 
+BootModeOverrideValues = Literal["uefi"]
+
 BootModeType = Literal["legacy-bios", "uefi"]
 
 BootModeValues = Literal["legacy-bios", "uefi", "uefi-preferred"]
@@ -67,6 +69,8 @@ BurstablePerformance = Literal["included", "required", "excluded"]
 CapacityReservationPreference = Literal["capacity-reservations-only", "open", "none"]
 
 ConnectivityType = Literal["private", "public"]
+
+CopyTagsFromSource = Literal["volume"]
 
 CpuManufacturer = Literal["intel", "amd", "amazon-web-services", "apple"]
 
@@ -98,11 +102,29 @@ HypervisorType = Literal["ovm", "xen"]
 
 IamInstanceProfileAssociationState = Literal["associating", "associated", "disassociating", "disassociated"]
 
+ImageAttributeName = Literal[
+    "description",
+    "kernel",
+    "ramdisk",
+    "launchPermission",
+    "productCodes",
+    "blockDeviceMapping",
+    "sriovNetSupport",
+    "bootMode",
+    "tpmSupport",
+    "uefiData",
+    "lastLaunchedTime",
+    "imdsSupport",
+    "deregistrationProtection",
+]
+
 ImageState = Literal["pending", "available", "invalid", "deregistered", "transient", "failed", "error", "disabled"]
 
 ImageTypeValues = Literal["machine", "kernel", "ramdisk"]
 
 ImdsSupportValues = Literal["v2.0"]
+
+InitializationType = Literal["default", "provisioned-rate", "volume-copy"]
 
 InstanceAttributeName = Literal[
     "instanceType",
@@ -229,6 +251,10 @@ NitroEnclavesSupport = Literal["unsupported", "supported"]
 
 NitroTpmSupport = Literal["unsupported", "supported"]
 
+OperationType = Literal["add", "remove"]
+
+PermissionGroup = Literal["all"]
+
 PhcSupport = Literal["unsupported", "supported"]
 
 PlacementGroupStrategy = Literal["cluster", "partition", "spread"]
@@ -238,6 +264,8 @@ PlatformValues = Literal["Windows"]
 ProductCodeValues = Literal["devpay", "marketplace"]
 
 RebootMigrationSupport = Literal["unsupported", "supported"]
+
+ResetImageAttributeName = Literal["launchPermission"]
 
 RootDeviceType = Literal["ebs", "instance-store"]
 
@@ -249,6 +277,8 @@ RouteTableAssociationStateCode = Literal["associating", "associated", "disassoci
 
 RuleAction = Literal["allow", "deny"]
 
+SSEType = Literal["sse-ebs", "sse-kms", "none"]
+
 SecondaryInterfaceStatus = Literal["available", "in-use"]
 
 SecondaryInterfaceType = Literal["secondary"]
@@ -259,11 +289,21 @@ SeverityLabel = Literal["informational", "low", "medium", "high", "critical"]
 
 ShutdownBehavior = Literal["stop", "terminate"]
 
+SnapshotAttributeName = Literal["productCodes", "createVolumePermission"]
+
+SnapshotLocationEnum = Literal["regional", "local"]
+
+SnapshotReturnCodes = Literal["success", "skipped", "missing-permissions", "internal-error", "client-error"]
+
+SnapshotState = Literal["pending", "completed", "error", "recoverable", "recovering"]
+
 SpotInstanceType = Literal["one-time", "persistent"]
 
 StatusName = Literal["reachability"]
 
 StatusType = Literal["passed", "failed", "insufficient-data", "initializing"]
+
+StorageTier = Literal["archive", "standard"]
 
 SubnetCidrBlockStateCode = Literal["associating", "associated", "disassociating", "disassociated", "failing", "failed"]
 
@@ -277,9 +317,23 @@ Tenancy = Literal["default", "dedicated", "host"]
 
 TpmSupportValues = Literal["v2.0"]
 
+TransferType = Literal["time-based", "standard"]
+
 UsageClassType = Literal["spot", "on-demand", "capacity-block"]
 
 VirtualizationType = Literal["hvm", "paravirtual"]
+
+VolumeAttachmentState = Literal["attaching", "attached", "detaching", "detached", "busy"]
+
+VolumeAttributeName = Literal["autoEnableIO", "productCodes"]
+
+VolumeModificationState = Literal["modifying", "optimizing", "completed", "failed"]
+
+VolumeState = Literal["creating", "available", "in-use", "deleting", "deleted", "error"]
+
+VolumeStatusInfoStatus = Literal["ok", "impaired", "insufficient-data", "warning"]
+
+VolumeStatusName = Literal["io-enabled", "io-performance", "initialization-state"]
 
 VolumeType = Literal["standard", "io1", "io2", "gp2", "sc1", "st1", "gp3"]
 
@@ -410,10 +464,22 @@ class AssociateRouteTableResult(TypedDict):
     AssociationState: NotRequired[RouteTableAssociationState]
 
 
+class AssociatedKmsKey(TypedDict):
+    KmsKeyId: NotRequired[str]
+
+
 class AttachInternetGatewayRequest(TypedDict):
     DryRun: NotRequired[bool]
     InternetGatewayId: str
     VpcId: str
+
+
+class AttachVolumeRequest(TypedDict):
+    Device: str
+    InstanceId: str
+    VolumeId: str
+    EbsCardIndex: NotRequired[int]
+    DryRun: NotRequired[bool]
 
 
 class AttachmentEnaSrdSpecification(TypedDict):
@@ -578,6 +644,47 @@ class ConnectionTrackingSpecificationResponse(TypedDict):
     UdpTimeout: NotRequired[int]
 
 
+class CopyImageRequest(TypedDict):
+    ClientToken: NotRequired[str]
+    Description: NotRequired[str]
+    Encrypted: NotRequired[bool]
+    KmsKeyId: NotRequired[str]
+    Name: str
+    SourceImageId: str
+    SourceRegion: str
+    DestinationOutpostArn: NotRequired[str]
+    CopyImageTags: NotRequired[bool]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    SnapshotCopyCompletionDurationMinutes: NotRequired[int]
+    DestinationAvailabilityZone: NotRequired[str]
+    DestinationAvailabilityZoneId: NotRequired[str]
+    DryRun: NotRequired[bool]
+
+
+class CopyImageResult(TypedDict):
+    ImageId: NotRequired[str]
+
+
+class CopySnapshotRequest(TypedDict):
+    Description: NotRequired[str]
+    DestinationOutpostArn: NotRequired[str]
+    DestinationRegion: NotRequired[str]
+    Encrypted: NotRequired[bool]
+    KmsKeyId: NotRequired[str]
+    PresignedUrl: NotRequired[str]
+    SourceRegion: str
+    SourceSnapshotId: str
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    CompletionDurationMinutes: NotRequired[int]
+    DestinationAvailabilityZone: NotRequired[str]
+    DryRun: NotRequired[bool]
+
+
+class CopySnapshotResult(TypedDict):
+    Tags: NotRequired[list[Tag]]
+    SnapshotId: NotRequired[str]
+
+
 class CpuOptions(TypedDict):
     CoreCount: NotRequired[int]
     ThreadsPerCore: NotRequired[int]
@@ -606,6 +713,22 @@ class CreateDefaultVpcRequest(TypedDict):
 
 class CreateDefaultVpcResult(TypedDict):
     Vpc: NotRequired[Vpc]
+
+
+class CreateImageRequest(TypedDict):
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    SnapshotLocation: NotRequired[SnapshotLocationEnum]
+    BootModeOverride: NotRequired[BootModeOverrideValues]
+    DryRun: NotRequired[bool]
+    InstanceId: str
+    Name: str
+    Description: NotRequired[str]
+    NoReboot: NotRequired[bool]
+    BlockDeviceMappings: NotRequired[list[BlockDeviceMapping]]
+
+
+class CreateImageResult(TypedDict):
+    ImageId: NotRequired[str]
 
 
 class CreateInternetGatewayRequest(TypedDict):
@@ -727,6 +850,29 @@ class CreateSecurityGroupResult(TypedDict):
     SecurityGroupArn: NotRequired[str]
 
 
+class CreateSnapshotRequest(TypedDict):
+    Description: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    VolumeId: str
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    Location: NotRequired[SnapshotLocationEnum]
+    DryRun: NotRequired[bool]
+
+
+class CreateSnapshotsRequest(TypedDict):
+    Description: NotRequired[str]
+    InstanceSpecification: InstanceSpecification
+    OutpostArn: NotRequired[str]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    DryRun: NotRequired[bool]
+    CopyTagsFromSource: NotRequired[CopyTagsFromSource]
+    Location: NotRequired[SnapshotLocationEnum]
+
+
+class CreateSnapshotsResult(TypedDict):
+    Snapshots: NotRequired[list[SnapshotInfo]]
+
+
 class CreateSubnetRequest(TypedDict):
     TagSpecifications: NotRequired[list[TagSpecification]]
     AvailabilityZone: NotRequired[str]
@@ -751,6 +897,35 @@ class CreateTagsRequest(TypedDict):
     DryRun: NotRequired[bool]
     Resources: list[str]
     Tags: list[Tag]
+
+
+class CreateVolumePermission(TypedDict):
+    UserId: NotRequired[str]
+    Group: NotRequired[PermissionGroup]
+
+
+class CreateVolumePermissionModifications(TypedDict):
+    Add: NotRequired[list[CreateVolumePermission]]
+    Remove: NotRequired[list[CreateVolumePermission]]
+
+
+class CreateVolumeRequest(TypedDict):
+    AvailabilityZone: NotRequired[str]
+    AvailabilityZoneId: NotRequired[str]
+    Encrypted: NotRequired[bool]
+    Iops: NotRequired[int]
+    KmsKeyId: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    Size: NotRequired[int]
+    SnapshotId: NotRequired[str]
+    VolumeType: NotRequired[VolumeType]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    MultiAttachEnabled: NotRequired[bool]
+    Throughput: NotRequired[int]
+    ClientToken: NotRequired[str]
+    VolumeInitializationRate: NotRequired[int]
+    Operator: NotRequired[OperatorRequest]
+    DryRun: NotRequired[bool]
 
 
 class CreateVpcRequest(TypedDict):
@@ -871,6 +1046,16 @@ class DeleteSecurityGroupResult(TypedDict):
     GroupId: NotRequired[str]
 
 
+class DeleteSnapshotRequest(TypedDict):
+    SnapshotId: str
+    DryRun: NotRequired[bool]
+
+
+class DeleteSnapshotReturnCode(TypedDict):
+    SnapshotId: NotRequired[str]
+    ReturnCode: NotRequired[SnapshotReturnCodes]
+
+
 class DeleteSubnetRequest(TypedDict):
     SubnetId: str
     DryRun: NotRequired[bool]
@@ -882,9 +1067,25 @@ class DeleteTagsRequest(TypedDict):
     Tags: NotRequired[list[Tag]]
 
 
+class DeleteVolumeRequest(TypedDict):
+    VolumeId: str
+    DryRun: NotRequired[bool]
+
+
 class DeleteVpcRequest(TypedDict):
     VpcId: str
     DryRun: NotRequired[bool]
+
+
+class DeregisterImageRequest(TypedDict):
+    ImageId: str
+    DeleteAssociatedSnapshots: NotRequired[bool]
+    DryRun: NotRequired[bool]
+
+
+class DeregisterImageResult(TypedDict):
+    Return: NotRequired[bool]
+    DeleteSnapshotResults: NotRequired[list[DeleteSnapshotReturnCode]]
 
 
 class DescribeAddressesRequest(TypedDict):
@@ -933,6 +1134,12 @@ class DescribeIamInstanceProfileAssociationsRequest(TypedDict):
 class DescribeIamInstanceProfileAssociationsResult(TypedDict):
     IamInstanceProfileAssociations: NotRequired[list[IamInstanceProfileAssociation]]
     NextToken: NotRequired[str]
+
+
+class DescribeImageAttributeRequest(TypedDict):
+    Attribute: ImageAttributeName
+    ImageId: str
+    DryRun: NotRequired[bool]
 
 
 class DescribeImagesRequest(TypedDict):
@@ -1151,6 +1358,33 @@ class DescribeSecurityGroupsResult(TypedDict):
     SecurityGroups: NotRequired[list[SecurityGroup]]
 
 
+class DescribeSnapshotAttributeRequest(TypedDict):
+    Attribute: SnapshotAttributeName
+    SnapshotId: str
+    DryRun: NotRequired[bool]
+
+
+class DescribeSnapshotAttributeResult(TypedDict):
+    ProductCodes: NotRequired[list[ProductCode]]
+    SnapshotId: NotRequired[str]
+    CreateVolumePermissions: NotRequired[list[CreateVolumePermission]]
+
+
+class DescribeSnapshotsRequest(TypedDict):
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+    OwnerIds: NotRequired[list[str]]
+    RestorableByUserIds: NotRequired[list[str]]
+    SnapshotIds: NotRequired[list[str]]
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeSnapshotsResult(TypedDict):
+    NextToken: NotRequired[str]
+    Snapshots: NotRequired[list[Snapshot]]
+
+
 class DescribeSubnetsRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
     SubnetIds: NotRequired[list[str]]
@@ -1174,6 +1408,60 @@ class DescribeTagsRequest(TypedDict):
 class DescribeTagsResult(TypedDict):
     NextToken: NotRequired[str]
     Tags: NotRequired[list[TagDescription]]
+
+
+class DescribeVolumeAttributeRequest(TypedDict):
+    Attribute: VolumeAttributeName
+    VolumeId: str
+    DryRun: NotRequired[bool]
+
+
+class DescribeVolumeAttributeResult(TypedDict):
+    AutoEnableIO: NotRequired[AttributeBooleanValue]
+    ProductCodes: NotRequired[list[ProductCode]]
+    VolumeId: NotRequired[str]
+
+
+class DescribeVolumeStatusRequest(TypedDict):
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+    VolumeIds: NotRequired[list[str]]
+    IncludeManagedResources: NotRequired[bool]
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeVolumeStatusResult(TypedDict):
+    NextToken: NotRequired[str]
+    VolumeStatuses: NotRequired[list[VolumeStatusItem]]
+
+
+class DescribeVolumesModificationsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    VolumeIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    IncludeManagedResources: NotRequired[bool]
+
+
+class DescribeVolumesModificationsResult(TypedDict):
+    NextToken: NotRequired[str]
+    VolumesModifications: NotRequired[list[VolumeModification]]
+
+
+class DescribeVolumesRequest(TypedDict):
+    VolumeIds: NotRequired[list[str]]
+    IncludeManagedResources: NotRequired[bool]
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+
+
+class DescribeVolumesResult(TypedDict):
+    NextToken: NotRequired[str]
+    Volumes: NotRequired[list[Volume]]
 
 
 class DescribeVpcAttributeRequest(TypedDict):
@@ -1206,6 +1494,14 @@ class DetachInternetGatewayRequest(TypedDict):
     DryRun: NotRequired[bool]
     InternetGatewayId: str
     VpcId: str
+
+
+class DetachVolumeRequest(TypedDict):
+    Device: NotRequired[str]
+    Force: NotRequired[bool]
+    InstanceId: NotRequired[str]
+    VolumeId: str
+    DryRun: NotRequired[bool]
 
 
 class DhcpConfiguration(TypedDict):
@@ -1498,6 +1794,23 @@ class Image(TypedDict):
     Platform: NotRequired[PlatformValues]
 
 
+class ImageAttribute(TypedDict):
+    Description: NotRequired[AttributeValue]
+    KernelId: NotRequired[AttributeValue]
+    RamdiskId: NotRequired[AttributeValue]
+    SriovNetSupport: NotRequired[AttributeValue]
+    BootMode: NotRequired[AttributeValue]
+    TpmSupport: NotRequired[AttributeValue]
+    UefiData: NotRequired[AttributeValue]
+    LastLaunchedTime: NotRequired[AttributeValue]
+    ImdsSupport: NotRequired[AttributeValue]
+    DeregistrationProtection: NotRequired[AttributeValue]
+    ImageId: NotRequired[str]
+    LaunchPermissions: NotRequired[list[LaunchPermission]]
+    ProductCodes: NotRequired[list[ProductCode]]
+    BlockDeviceMappings: NotRequired[list[BlockDeviceMapping]]
+
+
 class ImageWatermark(TypedDict):
     WatermarkKey: NotRequired[str]
     SourceImageRegion: NotRequired[str]
@@ -1534,6 +1847,12 @@ class InferenceDeviceInfo(TypedDict):
 
 class InferenceDeviceMemoryInfo(TypedDict):
     SizeInMiB: NotRequired[int]
+
+
+class InitializationStatusDetails(TypedDict):
+    InitializationType: NotRequired[InitializationType]
+    Progress: NotRequired[int]
+    EstimatedTimeToCompleteInSeconds: NotRequired[int]
 
 
 class Instance(TypedDict):
@@ -1870,6 +2189,12 @@ class InstanceSecondaryInterfaceSpecificationRequest(TypedDict):
     NetworkCardIndex: NotRequired[int]
 
 
+class InstanceSpecification(TypedDict):
+    InstanceId: str
+    ExcludeBootVolume: NotRequired[bool]
+    ExcludeDataVolumeIds: NotRequired[list[str]]
+
+
 class InstanceState(TypedDict):
     Code: NotRequired[int]
     Name: NotRequired[InstanceStateName]
@@ -2039,6 +2364,18 @@ class KeyPairInfo(TypedDict):
     CreateTime: NotRequired[datetime]
     KeyName: NotRequired[str]
     KeyFingerprint: NotRequired[str]
+
+
+class LaunchPermission(TypedDict):
+    OrganizationArn: NotRequired[str]
+    OrganizationalUnitArn: NotRequired[str]
+    UserId: NotRequired[str]
+    Group: NotRequired[PermissionGroup]
+
+
+class LaunchPermissionModifications(TypedDict):
+    Add: NotRequired[list[LaunchPermission]]
+    Remove: NotRequired[list[LaunchPermission]]
 
 
 class LaunchTemplate(TypedDict):
@@ -2424,6 +2761,22 @@ class MemoryMiBRequest(TypedDict):
     Max: NotRequired[int]
 
 
+class ModifyImageAttributeRequest(TypedDict):
+    Attribute: NotRequired[str]
+    Description: NotRequired[AttributeValue]
+    ImageId: str
+    LaunchPermission: NotRequired[LaunchPermissionModifications]
+    OperationType: NotRequired[OperationType]
+    ProductCodes: NotRequired[list[str]]
+    UserGroups: NotRequired[list[str]]
+    UserIds: NotRequired[list[str]]
+    Value: NotRequired[str]
+    OrganizationArns: NotRequired[list[str]]
+    OrganizationalUnitArns: NotRequired[list[str]]
+    ImdsSupport: NotRequired[AttributeValue]
+    DryRun: NotRequired[bool]
+
+
 class ModifyInstanceAttributeRequest(TypedDict):
     SourceDestCheck: NotRequired[AttributeBooleanValue]
     EnclaveOptions: NotRequired[EnclaveOptionsRequest]
@@ -2485,6 +2838,16 @@ class ModifyLaunchTemplateResult(TypedDict):
     LaunchTemplate: NotRequired[LaunchTemplate]
 
 
+class ModifySnapshotAttributeRequest(TypedDict):
+    Attribute: NotRequired[SnapshotAttributeName]
+    CreateVolumePermission: NotRequired[CreateVolumePermissionModifications]
+    GroupNames: NotRequired[list[str]]
+    OperationType: NotRequired[OperationType]
+    SnapshotId: str
+    UserIds: NotRequired[list[str]]
+    DryRun: NotRequired[bool]
+
+
 class ModifySubnetAttributeRequest(TypedDict):
     AssignIpv6AddressOnCreation: NotRequired[AttributeBooleanValue]
     MapPublicIpOnLaunch: NotRequired[AttributeBooleanValue]
@@ -2497,6 +2860,20 @@ class ModifySubnetAttributeRequest(TypedDict):
     EnableResourceNameDnsAAAARecordOnLaunch: NotRequired[AttributeBooleanValue]
     EnableLniAtDeviceIndex: NotRequired[int]
     DisableLniAtDeviceIndex: NotRequired[AttributeBooleanValue]
+
+
+class ModifyVolumeRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    VolumeId: str
+    Size: NotRequired[int]
+    VolumeType: NotRequired[VolumeType]
+    Iops: NotRequired[int]
+    Throughput: NotRequired[int]
+    MultiAttachEnabled: NotRequired[bool]
+
+
+class ModifyVolumeResult(TypedDict):
+    VolumeModification: NotRequired[VolumeModification]
 
 
 class ModifyVpcAttributeRequest(TypedDict):
@@ -2861,6 +3238,31 @@ class RegionGeography(TypedDict):
     Name: NotRequired[str]
 
 
+class RegisterImageRequest(TypedDict):
+    ImageLocation: NotRequired[str]
+    BillingProducts: NotRequired[list[str]]
+    BootMode: NotRequired[BootModeValues]
+    TpmSupport: NotRequired[TpmSupportValues]
+    UefiData: NotRequired[str]
+    ImdsSupport: NotRequired[ImdsSupportValues]
+    TagSpecifications: NotRequired[list[TagSpecification]]
+    DryRun: NotRequired[bool]
+    Name: str
+    Description: NotRequired[str]
+    Architecture: NotRequired[ArchitectureValues]
+    KernelId: NotRequired[str]
+    RamdiskId: NotRequired[str]
+    RootDeviceName: NotRequired[str]
+    BlockDeviceMappings: NotRequired[list[BlockDeviceMapping]]
+    VirtualizationType: NotRequired[str]
+    SriovNetSupport: NotRequired[str]
+    EnaSupport: NotRequired[bool]
+
+
+class RegisterImageResult(TypedDict):
+    ImageId: NotRequired[str]
+
+
 class ReleaseAddressRequest(TypedDict):
     AllocationId: NotRequired[str]
     PublicIp: NotRequired[str]
@@ -2952,6 +3354,18 @@ class Reservation(TypedDict):
     RequesterId: NotRequired[str]
     Groups: NotRequired[list[GroupIdentifier]]
     Instances: NotRequired[list[Instance]]
+
+
+class ResetImageAttributeRequest(TypedDict):
+    Attribute: ResetImageAttributeName
+    ImageId: str
+    DryRun: NotRequired[bool]
+
+
+class ResetSnapshotAttributeRequest(TypedDict):
+    Attribute: SnapshotAttributeName
+    SnapshotId: str
+    DryRun: NotRequired[bool]
 
 
 class ResponseError(TypedDict):
@@ -3198,6 +3612,49 @@ class SecurityGroupRule(TypedDict):
     SecurityGroupRuleArn: NotRequired[str]
 
 
+class Snapshot(TypedDict):
+    OwnerAlias: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    StorageTier: NotRequired[StorageTier]
+    RestoreExpiryTime: NotRequired[datetime]
+    SseType: NotRequired[SSEType]
+    AvailabilityZone: NotRequired[str]
+    TransferType: NotRequired[TransferType]
+    CompletionDurationMinutes: NotRequired[int]
+    CompletionTime: NotRequired[datetime]
+    FullSnapshotSizeInBytes: NotRequired[int]
+    AssociatedKmsKeys: NotRequired[list[AssociatedKmsKey]]
+    SnapshotId: NotRequired[str]
+    VolumeId: NotRequired[str]
+    State: NotRequired[SnapshotState]
+    StateMessage: NotRequired[str]
+    StartTime: NotRequired[datetime]
+    Progress: NotRequired[str]
+    OwnerId: NotRequired[str]
+    Description: NotRequired[str]
+    VolumeSize: NotRequired[int]
+    Encrypted: NotRequired[bool]
+    KmsKeyId: NotRequired[str]
+    DataEncryptionKeyId: NotRequired[str]
+
+
+class SnapshotInfo(TypedDict):
+    Description: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    Encrypted: NotRequired[bool]
+    VolumeId: NotRequired[str]
+    State: NotRequired[SnapshotState]
+    VolumeSize: NotRequired[int]
+    StartTime: NotRequired[datetime]
+    Progress: NotRequired[str]
+    OwnerId: NotRequired[str]
+    SnapshotId: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    SseType: NotRequired[SSEType]
+    AvailabilityZone: NotRequired[str]
+
+
 class SpotMarketOptions(TypedDict):
     MaxPrice: NotRequired[str]
     SpotInstanceType: NotRequired[SpotInstanceType]
@@ -3345,6 +3802,108 @@ class ValidationError(TypedDict):
 
 class ValidationWarning(TypedDict):
     Errors: NotRequired[list[ValidationError]]
+
+
+class Volume(TypedDict):
+    AvailabilityZoneId: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    SourceVolumeId: NotRequired[str]
+    Iops: NotRequired[int]
+    Tags: NotRequired[list[Tag]]
+    VolumeType: NotRequired[VolumeType]
+    FastRestored: NotRequired[bool]
+    MultiAttachEnabled: NotRequired[bool]
+    Throughput: NotRequired[int]
+    SseType: NotRequired[SSEType]
+    Operator: NotRequired[OperatorResponse]
+    VolumeInitializationRate: NotRequired[int]
+    VolumeArn: NotRequired[str]
+    OwnerId: NotRequired[str]
+    VolumeId: NotRequired[str]
+    Size: NotRequired[int]
+    SnapshotId: NotRequired[str]
+    AvailabilityZone: NotRequired[str]
+    State: NotRequired[VolumeState]
+    CreateTime: NotRequired[datetime]
+    Attachments: NotRequired[list[VolumeAttachment]]
+    Encrypted: NotRequired[bool]
+    KmsKeyId: NotRequired[str]
+
+
+class VolumeAttachment(TypedDict):
+    DeleteOnTermination: NotRequired[bool]
+    AssociatedResource: NotRequired[str]
+    InstanceOwningService: NotRequired[str]
+    EbsCardIndex: NotRequired[int]
+    VolumeId: NotRequired[str]
+    InstanceId: NotRequired[str]
+    Device: NotRequired[str]
+    State: NotRequired[VolumeAttachmentState]
+    AttachTime: NotRequired[datetime]
+
+
+class VolumeModification(TypedDict):
+    VolumeId: NotRequired[str]
+    ModificationState: NotRequired[VolumeModificationState]
+    StatusMessage: NotRequired[str]
+    TargetSize: NotRequired[int]
+    TargetIops: NotRequired[int]
+    TargetVolumeType: NotRequired[VolumeType]
+    TargetThroughput: NotRequired[int]
+    TargetMultiAttachEnabled: NotRequired[bool]
+    OriginalSize: NotRequired[int]
+    OriginalIops: NotRequired[int]
+    OriginalVolumeType: NotRequired[VolumeType]
+    OriginalThroughput: NotRequired[int]
+    OriginalMultiAttachEnabled: NotRequired[bool]
+    Progress: NotRequired[int]
+    StartTime: NotRequired[datetime]
+    EndTime: NotRequired[datetime]
+    Operator: NotRequired[OperatorResponse]
+
+
+class VolumeStatusAction(TypedDict):
+    Code: NotRequired[str]
+    Description: NotRequired[str]
+    EventId: NotRequired[str]
+    EventType: NotRequired[str]
+
+
+class VolumeStatusAttachmentStatus(TypedDict):
+    IoPerformance: NotRequired[str]
+    InstanceId: NotRequired[str]
+
+
+class VolumeStatusDetails(TypedDict):
+    Name: NotRequired[VolumeStatusName]
+    Status: NotRequired[str]
+
+
+class VolumeStatusEvent(TypedDict):
+    Description: NotRequired[str]
+    EventId: NotRequired[str]
+    EventType: NotRequired[str]
+    NotAfter: NotRequired[datetime]
+    NotBefore: NotRequired[datetime]
+    InstanceId: NotRequired[str]
+
+
+class VolumeStatusInfo(TypedDict):
+    Details: NotRequired[list[VolumeStatusDetails]]
+    Status: NotRequired[VolumeStatusInfoStatus]
+
+
+class VolumeStatusItem(TypedDict):
+    Actions: NotRequired[list[VolumeStatusAction]]
+    AvailabilityZone: NotRequired[str]
+    OutpostArn: NotRequired[str]
+    Events: NotRequired[list[VolumeStatusEvent]]
+    VolumeId: NotRequired[str]
+    VolumeStatus: NotRequired[VolumeStatusInfo]
+    AttachmentStatuses: NotRequired[list[VolumeStatusAttachmentStatus]]
+    InitializationStatusDetails: NotRequired[InitializationStatusDetails]
+    AvailabilityZoneId: NotRequired[str]
+    Operator: NotRequired[OperatorResponse]
 
 
 class Vpc(TypedDict):

@@ -34,6 +34,7 @@ def spec(
     document: str,
     *,
     folder: Path,
+    volume: Path,
     rules: tuple[Rule, ...],
     further: Iterable[Listener],
 ) -> SandboxSpec:
@@ -58,7 +59,8 @@ def spec(
             *further,
         ),
         outbound_port=traffic.PORT,
-        volume=folder / "vol",
+        volume=volume,
+        disks=folder / "mnt",
         limits=Limits(memory_bytes=kind.memory_mib * 1024 * 1024, vcpus=float(kind.vcpus), pids=_PIDS),
         rules=rules,
         detached=True,

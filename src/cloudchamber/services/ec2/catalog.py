@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from cloudchamber.services.ec2 import devices
+
 SSM_PREFIX = "/aws/service/ami-amazon-linux-latest/"
 
 
@@ -102,6 +104,10 @@ class Image:
     description: str
     architecture: str
     created: str = "2026-11-01T00:00:00.000Z"
+
+
+DISKS = (devices.Disk("/dev/xvda", 8, "gp3", 3000, 125),)
+"""The volumes of an instance of these images."""
 
 
 def images(arch: str) -> list[Image]:

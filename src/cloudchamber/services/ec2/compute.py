@@ -23,12 +23,14 @@ from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.opened import Closed, Open
 from cloudchamber.services.ec2.resolver import Resolver
+from cloudchamber.services.ec2.storage import Storage
 from cloudchamber.services.ec2.traffic import Traffic
 from cloudchamber.services.ec2.web import Web
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.sandbox.sandboxes import Sandbox
@@ -73,6 +75,7 @@ class Compute:
         self._traffic = Traffic(doors, self, self._filters)
         self._entrance = Entrance(doors, self)
         self.web = Web(doors, self)
+        self.storage = Storage(doors, self.sandbox)
 
     async def start(self) -> None:
         """Find running instances again, finish what was under way, open the HTTPS front."""
@@ -80,6 +83,7 @@ class Compute:
         places = self._doors.database.read(tables.places) | {(self._doors.account, self._doors.region)}
         for account, region in places:
             await self.ensure_defaults(account, region)
+        await self.storage.start()
         await self.web.start()
         restarted = host.restarted(self._folder / "boot-id")
         for row in self._doors.database.read(tables.all_instances):
@@ -94,6 +98,7 @@ class Compute:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.storage.stop()
         for opened in self._open.values():
             opened.close()
         self._entrance.stop()
@@ -256,6 +261,7 @@ class Compute:
                 await self._happened(row.id, "gone", of="stopping", ended_at=self._now())
             elif row.state == "shutting-down":
                 await self._end(row, grace_s=2.0)
+                await self.storage.release(row.id)
                 await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
                 if (self._folder / row.id).exists():
                     _log.error("%s could not be deleted whole: remove it by hand", self._folder / row.id)
@@ -265,6 +271,7 @@ class Compute:
                 await self._forget()
             elif row.state == "running" and row.rebooting:
                 await self._end(row)
+                await self.storage.due(row.id)
                 await self._launch(row)
         except Exception:  # noqa: BLE001 - the edge of a task nobody awaits: the log has the story, the row the outcome
             _log.exception("%s could not be brought to what follows %s", instance_id, row.state)
@@ -312,11 +319,12 @@ class Compute:
             # Why: a chamber that died right after a launch left it running.
             sandbox = await self._doors.sandboxes.attach(self._folder / row.id) if not row.rebooting else None
             if sandbox is None:
-                (self._folder / row.id / "vol").mkdir(mode=0o755, parents=True, exist_ok=True)
-                (self._folder / row.id).chmod(0o700)
+                (self._folder / row.id).mkdir(mode=0o700, parents=True, exist_ok=True)
+                root = await self.storage.ready(row.id)
                 # Why aside: reading YAML takes its time.
                 document = (await asyncio.to_thread(user_data.read, row.user_data)).packed()
-                sandbox = await self._doors.sandboxes.launch(self._spec(row, document))
+                async with self.storage.unread(row.id):
+                    sandbox = await self._doors.sandboxes.launch(self._spec(row, document, self.storage.root(root.id)))
         except (OSError, TimeoutError) as error:
             _log.error("%s could not be launched: %s", row.id, error)
             await self._happened(
@@ -337,12 +345,12 @@ class Compute:
             await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=False))
         _log.info("%s runs: %s", row.id, self.web.address_of(row.id))
 
-    def _spec(self, row: tables.Instance, document: str) -> SandboxSpec:
+    def _spec(self, row: tables.Instance, document: str, root: Path) -> SandboxSpec:
         subnet = self._doors.database.read(lambda db: nets.find(db, nets.Subnet, row.subnet_id))
         if subnet is None:
             raise OSError(f"its subnet {row.subnet_id} is gone")
         return boot.spec(
-            self._doors, row, subnet, document, folder=self._folder / row.id, rules=self._filters.of(row),
+            self._doors, row, subnet, document, folder=self._folder / row.id, volume=root, rules=self._filters.of(row),
             further=[_listener(one) for one in self._endpoints()],
         )  # fmt: skip
 
@@ -440,12 +448,14 @@ class Compute:
         else:
             sandbox = await self._doors.sandboxes.attach(self._folder / row.id)
         if sandbox is not None:
-            await sandbox.stop(grace_s)
+            async with self.storage.unread(row.id):
+                await sandbox.stop(grace_s)
 
     async def _find_again(self, row: tables.Instance, restarted: bool) -> None:
         """Attach to an instance after a restart of the chamber, or say what became of it."""
         sandbox = await self._doors.sandboxes.attach(self._folder / row.id)
         if sandbox is not None:
+            await self.storage.found_again(row.id, sandbox)
             await self._serve(row, sandbox)
         elif row.state == "running" and restarted:
             # Why: nobody stopped it and it did not fail; AWS recovers an instance whose host went down, too.

@@ -435,3 +435,105 @@ class VersionLimitExceeded(Ec2Error):
     """More versions than a launch template may have."""
 
     code = "LaunchTemplateVersionLimitExceeded"
+
+
+class InvalidVolumeNotFound(Ec2Error):
+    """No such volume."""
+
+    code = "InvalidVolume.NotFound"
+
+
+class InvalidVolumeIDMalformed(Ec2Error):
+    """Not the form of a volume id."""
+
+    code = "InvalidParameterValue"
+
+
+class InvalidVolumeZoneMismatch(Ec2Error):
+    """The volume is in another Availability Zone than the instance."""
+
+    code = "InvalidVolume.ZoneMismatch"
+
+
+class VolumeInUse(Ec2Error):
+    """The volume is attached to an instance."""
+
+    code = "VolumeInUse"
+
+
+class VolumeLimitExceeded(Ec2Error):
+    """No more volumes."""
+
+    code = "VolumeLimitExceeded"
+
+
+class InvalidAttachmentNotFound(Ec2Error):
+    """The volume is not attached there."""
+
+    code = "InvalidAttachment.NotFound"
+
+
+class AttachmentLimitExceeded(Ec2Error):
+    """No more volumes on this instance."""
+
+    code = "AttachmentLimitExceeded"
+
+
+class InvalidVolumeModificationNotFound(Ec2Error):
+    """The volume was never modified."""
+
+    code = "InvalidVolumeModification.NotFound"
+
+
+class InvalidSnapshotNotFound(Ec2Error):
+    """No such snapshot."""
+
+    code = "InvalidSnapshot.NotFound"
+
+
+class InvalidSnapshotIDMalformed(Ec2Error):
+    """Not the form of a snapshot id."""
+
+    code = "InvalidSnapshotID.Malformed"
+
+
+class InvalidSnapshotInUse(Ec2Error):
+    """An image is made of the snapshot."""
+
+    code = "InvalidSnapshot.InUse"
+
+
+class SnapshotLimitExceeded(Ec2Error):
+    """No more snapshots."""
+
+    code = "SnapshotLimitExceeded"
+
+
+class InvalidBlockDeviceMapping(Ec2Error):
+    """A block device mapping that is not one."""
+
+    code = "InvalidBlockDeviceMapping"
+
+
+class InvalidAMINameDuplicate(Ec2Error):
+    """Another image has that name."""
+
+    code = "InvalidAMIName.Duplicate"
+
+
+class InvalidAMINameMalformed(Ec2Error):
+    """A name that AWS does not take."""
+
+    code = "InvalidAMIName.Malformed"
+
+
+class InvalidAMIIDUnavailable(Ec2Error):
+    """The image is not (or not yet) there to be used."""
+
+    code = "InvalidAMIID.Unavailable"
+
+
+class InvalidAMIAttributeItemValue(Ec2Error):
+    """A value of an image's attribute that is not one."""
+
+    code = "InvalidAMIAttributeItemValue"

@@ -7,7 +7,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import errors, lifecycle, names, needs, tables, views
+from cloudchamber.services.ec2 import disks, errors, lifecycle, names, needs, tables, views
 from cloudchamber.services.ec2.checks import many, page, select, takes, with_token
 from cloudchamber.services.ec2.compute import Compute
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _FILTERS = {
     "architecture": "Architecture",
+    "block-device-mapping.attach-time": "BlockDeviceMappings.Ebs.AttachTime",
+    "block-device-mapping.delete-on-termination": "BlockDeviceMappings.Ebs.DeleteOnTermination",
+    "block-device-mapping.device-name": "BlockDeviceMappings.DeviceName",
+    "block-device-mapping.status": "BlockDeviceMappings.Ebs.Status",
+    "block-device-mapping.volume-id": "BlockDeviceMappings.Ebs.VolumeId",
     "availability-zone": "Placement.AvailabilityZone",
     "client-token": "ClientToken",
     "dns-name": "PublicDnsName",
@@ -202,7 +207,15 @@ async def start_instances(call: Call, request: Mapping[str, Any]) -> dict[str, A
     def values(row: tables.Instance) -> dict[str, object]:
         return {"reason_code": "", "reason": "", "transition": "", "started_at": call.now.timestamp()}
 
-    moved = await _change(call, many(request, "InstanceIds"), "start", lambda row: None, values)
+    def check(row: tables.Instance) -> None:
+        volumes = call.doors.database.read(lambda db: disks.of_instance(db, row.id))
+        if row.state == "stopped" and not any(one.is_root for one in volumes):
+            raise errors.InvalidParameterValue(
+                f"Invalid value '{row.id}' for instanceId. Instance does not have a volume attached at root "
+                f"({disks.ROOT_DEVICE})"
+            )
+
+    moved = await _change(call, many(request, "InstanceIds"), "start", check, values)
     return {"StartingInstances": moved}
 
 
@@ -229,7 +242,7 @@ async def stop_instances(call: Call, request: Mapping[str, Any]) -> dict[str, An
 @operation("TerminateInstances", needs=needs.on("TerminateInstances", "InstanceIds"))
 @takes("InstanceIds", "Force")
 async def terminate_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """End instances for good; their volumes are deleted.
+    """End instances for good; their volumes are deleted, but for those that are to be kept.
 
     Source: Amazon EC2 API Reference, TerminateInstances.
     """

@@ -13,7 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, errors, interfaces, keys, maintenance, names, needs, nets, tables, templates, views
+from cloudchamber.services.ec2 import (
+    catalog,
+    devices,
+    disks,
+    errors,
+    images,
+    interfaces,
+    keys,
+    maintenance,
+    names,
+    needs,
+    nets,
+    tables,
+    templates,
+    views,
+)
 from cloudchamber.services.ec2.checks import inner, refuse, specified_tags, takes
 from cloudchamber.services.ec2.compute import Compute
 
@@ -49,6 +64,7 @@ _TAKEN = (
     "Placement",
     "Monitoring",
     "LaunchTemplate",
+    "BlockDeviceMappings",
     "MaintenanceOptions",
 )
 
@@ -70,6 +86,7 @@ class Plan:
     tags: Mapping[str, Mapping[str, str]]
     key_name: str
     public_key: str
+    volumes: tuple[devices.Disk, ...]
 
 
 @operation("RunInstances", needs=needs.run_instances)
@@ -84,7 +101,7 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """
     compute = call.doors.part("ec2", Compute)
     compute.check_walls()
-    request = templates.merged(call, request)
+    request = await images.resolved(call, templates.merged(call, request))
     least, most = int(request["MinCount"]), int(request["MaxCount"])
     if least < 1 or most < least:
         raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
@@ -180,12 +197,26 @@ def _insert(
     for kind, resource in (("instance", identifier), ("network-interface", eni)):
         if kind in plan.tags:
             tables.put_tags(tx, call.account, call.region, resource, plan.tags[kind])
+    for disk in plan.volumes:
+        volume = _volume(call, plan.subnet.zone, identifier, disk)
+        disks.insert(tx, volume)
+        if "volume" in plan.tags:
+            tables.put_tags(tx, call.account, call.region, volume.id, plan.tags["volume"])
+
+
+def _volume(call: Call, zone: str, instance_id: str, disk: devices.Disk) -> disks.Volume:
+    now_s = call.now.timestamp()
+    return disks.Volume(
+        ids.hex_id("vol"), call.account, call.region, zone, disk.size_gib, disk.type, disk.iops, disk.throughput,
+        "creating", now_s, disk.snapshot, "", instance_id, disk.device, "attaching", now_s,
+        int(disk.delete_on_termination),
+    )  # fmt: skip
 
 
 def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
     """Check all of the request before anything is written."""
     machine = catalog.architecture(platform.machine())
-    image = _image(request.get("ImageId") or "", machine)
+    image = images.launchable(call, request.get("ImageId") or "")
     kind = instance_type(request.get("InstanceType") or "m1.small", machine)
     key_name, public_key = keys.of_launch(call, request.get("KeyName") or "")
     if inner(request, "Monitoring").get("Enabled"):
@@ -218,6 +249,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
         tags,
         key_name,
         public_key,
+        devices.launched(image.disks, devices.requested(request), lambda one: images.snapshot_for(call, one).size_gib),
     )
 
 
@@ -244,17 +276,6 @@ def check_metadata(options: Mapping[str, Any]) -> None:
             raise kind(f"Value ({value}) for parameter MetadataOptions.{name} is invalid.")
     if not 1 <= int(options.get("HttpPutResponseHopLimit") or 2) <= 64:
         raise errors.InvalidParameterValue("MetadataOptions.HttpPutResponseHopLimit must be between 1 and 64")
-
-
-def _image(image_id: str, machine: str) -> catalog.Image:
-    if not image_id:
-        raise errors.MissingParameter("The request must contain the parameter ImageId")
-    if not image_id.startswith("ami-"):
-        raise errors.InvalidAMIIDMalformed(f'Invalid id: "{image_id}" (expecting "ami-...")')
-    for image in catalog.images(machine):
-        if image.id == image_id:
-            return image
-    raise errors.InvalidAMIIDNotFound(f"The image id '[{image_id}]' does not exist")
 
 
 def instance_type(name: str, machine: str) -> catalog.InstanceType:

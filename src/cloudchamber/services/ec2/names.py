@@ -34,6 +34,11 @@ REGIONS = {
 """Region -> letters of its Availability Zones, prefix of their zone ids."""
 
 
+def well_formed(prefix: str, identifier: str) -> bool:
+    """Whether a text has the form of an id: a prefix and 8 or 17 hexadecimal digits."""
+    return re.fullmatch(rf"{prefix}-[0-9a-f]{{8}}(?:[0-9a-f]{{9}})?", identifier) is not None
+
+
 def stable_id(prefix: str, *parts: str) -> str:
     """An id that depends on nothing but `parts`: default resources keep theirs after a reset."""
     return f"{prefix}-0{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:16]}"
@@ -56,7 +61,9 @@ def zones(region: str) -> list[tuple[str, str]]:
 
 
 def arn(kind: str, identifier: str, region: str, account: str) -> str:
-    """ARN of an EC2 resource."""
+    """ARN of an EC2 resource; images and snapshots have no account in theirs."""
+    if kind in ("image", "snapshot"):
+        account = ""
     return f"arn:aws:ec2:{region}:{account}:{kind}/{identifier}"
 
 

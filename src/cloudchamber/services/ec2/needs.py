@@ -7,10 +7,11 @@ Source: Service Authorization Reference, Actions, resources, and condition keys 
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.contract.operation import ContextValue, Need
-from cloudchamber.services.ec2 import errors, interfaces, names, nets, tables
+from cloudchamber.services.ec2 import disks, errors, interfaces, names, nets, tables
 from cloudchamber.services.ec2.checks import inner, many
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _KINDS = {
     "eni": "network-interface",
     "ami": "image",
     "vol": "volume",
+    "snap": "snapshot",
     "rtb": "route-table",
     "igw": "internet-gateway",
     "nat": "natgateway",
@@ -45,7 +47,7 @@ def resource_arn(call: Call, identifier: str) -> str:
     kind = _KINDS.get(identifier.partition("-")[0])
     if kind is None:
         return "*"
-    return names.arn(kind, identifier, call.region, "" if kind == "image" else call.account)
+    return names.arn(kind, identifier, call.region, call.account)
 
 
 def look(action: str) -> Needs:
@@ -105,7 +107,47 @@ def _of_network(call: Call, kind: str, identifier: str) -> dict[str, ContextValu
     if kind == "elastic-ip":
         address = database.read(lambda db: nets.find(db, nets.Address, identifier))
         return {**keys, "ec2:PublicIpAddress": address.ip, "ec2:Domain": "vpc"} if address is not None else keys
-    return _image_keys(identifier) if kind == "image" else keys
+    if kind in ("volume", "snapshot", "image"):
+        return _of_disk(call, kind, identifier)
+    return keys
+
+
+def _of_disk(call: Call, kind: str, identifier: str) -> dict[str, ContextValue]:
+    """Keys of volumes, snapshots and images."""
+    if kind == "image":
+        image = call.doors.database.read(lambda db: disks.find(db, disks.Image, identifier))
+        return _image_keys(identifier, image)
+    if kind == "volume":
+        volume = call.doors.database.read(lambda db: disks.find(db, disks.Volume, identifier))
+        keys: dict[str, ContextValue] = {"ec2:VolumeID": identifier, "ec2:Encrypted": "false"}
+        return {**keys, **_volume_keys(call, volume)} if volume is not None else keys
+    snapshot = call.doors.database.read(lambda db: disks.find(db, disks.Snapshot, identifier))
+    keys = {"ec2:SnapshotID": identifier}
+    if snapshot is None:
+        return keys
+    parent = names.arn("volume", snapshot.volume_id, snapshot.region, snapshot.account)
+    return {
+        **keys,
+        "ec2:Owner": snapshot.account,
+        "ec2:ParentVolume": parent,
+        "ec2:VolumeSize": str(snapshot.size_gib),
+        "ec2:SnapshotTime": tables.moment(snapshot.started).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _volume_keys(call: Call, row: disks.Volume) -> dict[str, ContextValue]:
+    keys: dict[str, ContextValue] = {
+        "ec2:AvailabilityZone": row.zone,
+        "ec2:VolumeSize": str(row.size_gib),
+        "ec2:VolumeType": row.type,
+    }
+    if row.iops:
+        keys["ec2:VolumeIops"] = str(row.iops)
+    if row.throughput:
+        keys["ec2:VolumeThroughput"] = str(row.throughput)
+    if row.snapshot_id:
+        keys["ec2:ParentSnapshot"] = names.arn("snapshot", row.snapshot_id, row.region, call.account)
+    return keys
 
 
 def _vpc(call: Call, vpc_id: str = "") -> str:
@@ -124,12 +166,11 @@ def _placed(call: Call, subnet_id: str, zone: str) -> dict[str, ContextValue]:
     return keys
 
 
-def _image_keys(identifier: str) -> dict[str, ContextValue]:
-    # Why: all images are those that come with the chamber, as Amazon's are
+def _image_keys(identifier: str, row: disks.Image | None) -> dict[str, ContextValue]:
     keys: dict[str, ContextValue] = {
         "ec2:ImageType": "machine",
-        "ec2:Owner": "amazon",
-        "ec2:Public": "true",
+        "ec2:Owner": row.account if row is not None else "amazon",
+        "ec2:Public": "true" if row is None or disks.ALL in json.loads(row.shared) else "false",
         "ec2:RootDeviceType": "ebs",
     }
     return {**keys, "ec2:ImageID": identifier} if identifier != "*" else keys
@@ -279,7 +320,10 @@ def run_instances(call: Call, request: Request) -> Iterable[Need]:
         return Need("ec2:RunInstances", names.arn(kind, identifier, region, account), {"ec2:Region": region, **context})
 
     image = request.get("ImageId") or "*"
-    yield Need("ec2:RunInstances", f"arn:aws:ec2:{region}::image/{image}", {"ec2:Region": region, **_image_keys(image)})
+    image = "*" if image.startswith("resolve:") else image  # Why: only the operation may read the parameter
+    yield need("image", image, _of_disk(call, "image", image))
+    for snapshot in _snapshots_in(request):
+        yield need("snapshot", snapshot, _of_disk(call, "snapshot", snapshot))
     profile = inner(request, "IamInstanceProfile")
     yield need("instance", "*", {**_launched(call, request, profile), **request_tags(request, "instance")})
     interface = interfaces.primary(request)
@@ -290,7 +334,9 @@ def run_instances(call: Call, request: Request) -> Iterable[Need]:
     if interface.public is not None:
         placement["ec2:AssociatePublicIpAddress"] = str(interface.public).lower()
     yield need("network-interface", "*", {**placement, **request_tags(request, "network-interface")})
-    yield need("volume", "*", {**_of_volume(zone), **request_tags(request, "volume")})
+    for disk in many(request, "BlockDeviceMappings") or [{}]:
+        keys = _asked_volume(inner(disk, "Ebs"), zone, call)
+        yield need("volume", "*", {**keys, **request_tags(request, "volume")})
     yield need("subnet", subnet, placed)
     groups = [*interface.group_ids, *(group_id(call, name) or "*" for name in interface.group_names)]
     for group in groups or [names.default_group_id(account, region)]:
@@ -325,9 +371,114 @@ def _profile_arn(call: Call, name: str) -> str:
     return found[0] if found else name
 
 
-def _of_volume(zone: str) -> dict[str, ContextValue]:
-    keys: dict[str, ContextValue] = {"ec2:Encrypted": "false"}
-    return {**keys, "ec2:AvailabilityZone": zone} if zone else keys
+def _asked_volume(given: Mapping[str, Any], zone: str, call: Call) -> dict[str, ContextValue]:
+    """Keys of a volume that is to be made."""
+    keys: dict[str, ContextValue] = {"ec2:Encrypted": str(bool(given.get("Encrypted"))).lower()}
+    if zone:
+        keys["ec2:AvailabilityZone"] = zone
+    for key, *members in (
+        ("ec2:VolumeSize", "VolumeSize", "Size"),
+        ("ec2:VolumeType", "VolumeType"),
+        ("ec2:VolumeIops", "Iops"),
+        ("ec2:VolumeThroughput", "Throughput"),
+    ):
+        value = next((given[one] for one in members if given.get(one)), None)
+        if value is not None:
+            keys[key] = str(value)
+    if given.get("SnapshotId"):
+        keys["ec2:ParentSnapshot"] = names.arn("snapshot", given["SnapshotId"], call.region, call.account)
+    return keys
+
+
+def _snapshots_in(request: Request) -> list[str]:
+    """Snapshots that block device mappings name."""
+    found = (inner(one, "Ebs").get("SnapshotId") for one in many(request, "BlockDeviceMappings"))
+    return [str(one) for one in found if one]
+
+
+def create_volume(call: Call, request: Request) -> Iterable[Need]:
+    """CreateVolume: on the new volume, and on the snapshot that it is made of."""
+    keys = _asked_volume(request, request.get("AvailabilityZone") or "", call)
+    context = {"ec2:Region": call.region, **keys, **request_tags(request, "volume")}
+    yield Need("ec2:CreateVolume", names.arn("volume", "*", call.region, call.account), context)
+    for need in on("CreateVolume", "SnapshotId")(call, request):
+        yield Need(need.action, need.resource, {k: v for k, v in need.context.items() if k != "ec2:SnapshotID"})
+    yield from _create_tags(call, request, "CreateVolume", "volume")
+
+
+def detach_volume(call: Call, request: Request) -> Iterable[Need]:
+    """DetachVolume: on the volume, and on the instance that has it."""
+    yield from on("DetachVolume", "VolumeId")(call, request)
+    volume = call.doors.database.read(lambda db: disks.find(db, disks.Volume, request["VolumeId"]))
+    instance = request.get("InstanceId") or (volume.instance_id if volume is not None else "")
+    if instance:
+        yield Need("ec2:DetachVolume", resource_arn(call, instance), about(call, instance))
+
+
+def create_snapshot(call: Call, request: Request) -> Iterable[Need]:
+    """CreateSnapshot: on the new snapshot and its volume."""
+    yield from _new_snapshot(call, request, "CreateSnapshot", [request["VolumeId"]])
+    yield from on("CreateSnapshot", "VolumeId")(call, request)
+
+
+def _new_snapshot(call: Call, request: Request, action: str, volumes: Iterable[str]) -> Iterable[Need]:
+    for volume in volumes:
+        context = {
+            "ec2:Region": call.region,
+            "ec2:ParentVolume": names.arn("volume", volume, call.region, call.account),
+            **request_tags(request, "snapshot"),
+        }
+        if request.get("OutpostArn"):
+            context["ec2:OutpostArn"] = str(request["OutpostArn"])
+        yield Need(f"ec2:{action}", names.arn("snapshot", "*", call.region, call.account), context)
+    yield from _create_tags(call, request, action, "snapshot")
+
+
+def create_snapshots(call: Call, request: Request) -> Iterable[Need]:
+    """CreateSnapshots: on the instance, its volumes, and the new snapshots."""
+    instance = inner(request, "InstanceSpecification").get("InstanceId") or "*"
+    yield Need("ec2:CreateSnapshots", resource_arn(call, instance), about(call, instance))
+    rows = call.doors.database.read(lambda db: disks.of_instance(db, instance))
+    for row in rows:
+        yield Need("ec2:CreateSnapshots", resource_arn(call, row.id), about(call, row.id))
+    yield from _new_snapshot(call, request, "CreateSnapshots", [row.id for row in rows] or ["*"])
+
+
+def copy_snapshot(call: Call, request: Request) -> Iterable[Need]:
+    """CopySnapshot: on the new snapshot."""
+    context = {"ec2:Region": call.region, **request_tags(request, "snapshot")}
+    yield Need("ec2:CopySnapshot", names.arn("snapshot", "*", call.region, call.account), context)
+    yield from _create_tags(call, request, "CopySnapshot", "snapshot")
+
+
+def create_image(call: Call, request: Request) -> Iterable[Need]:
+    """CreateImage: on the instance, the new image and its snapshots."""
+    yield from on("CreateImage", "InstanceId")(call, request)
+    for kind in ("image", "snapshot"):
+        context = {"ec2:Region": call.region, **request_tags(request, kind)}
+        yield Need("ec2:CreateImage", names.arn(kind, "*", call.region, call.account), context)
+    yield from _create_tags(call, request, "CreateImage", "image", "snapshot")
+
+
+def register_image(call: Call, request: Request) -> Iterable[Need]:
+    """RegisterImage: on the new image and on its snapshots."""
+    context = {"ec2:Region": call.region, **request_tags(request, "image")}
+    yield Need("ec2:RegisterImage", names.arn("image", "*", call.region, call.account), context)
+    for snapshot in _snapshots_in(request):
+        yield Need("ec2:RegisterImage", resource_arn(call, snapshot), about(call, snapshot))
+    yield from _create_tags(call, request, "RegisterImage", "image")
+
+
+def copy_image(call: Call, request: Request) -> Iterable[Need]:
+    """CopyImage: on the new image and its snapshots, and on the image that is copied."""
+    for kind in ("image", "snapshot"):
+        context = {"ec2:Region": call.region, **request_tags(request, kind)}
+        yield Need("ec2:CopyImage", names.arn(kind, "*", call.region, call.account), context)
+    source = request.get("SourceImageId") or "*"
+    arn = names.arn("image", source, request.get("SourceRegion") or call.region, "")
+    known = {"ec2:Region", "ec2:ImageID", "ec2:Owner"}
+    yield Need("ec2:CopyImage", arn, {k: v for k, v in about(call, source).items() if k in known})
+    yield from _create_tags(call, request, "CopyImage", "image", "snapshot")
 
 
 def group_id(call: Call, name: str) -> str:
@@ -354,7 +505,11 @@ def create_key(action: str) -> Needs:
     """An action that makes a key pair: on the key pair of that name; and CreateTags for its tags."""
 
     def needs(call: Call, request: Request) -> Iterable[Need]:
-        context = {"ec2:Region": call.region, "ec2:KeyPairName": request["KeyName"], **request_tags(request, "key-pair")}
+        context = {
+            "ec2:Region": call.region,
+            "ec2:KeyPairName": request["KeyName"],
+            **request_tags(request, "key-pair"),
+        }
         if request.get("KeyType"):
             context["ec2:KeyPairType"] = request["KeyType"]
         yield Need(f"ec2:{action}", names.arn("key-pair", request["KeyName"], call.region, call.account), context)

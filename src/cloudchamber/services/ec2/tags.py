@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Facts, operation
-from cloudchamber.services.ec2 import errors, names, needs, nets, tables
+from cloudchamber.services.ec2 import disks, errors, names, needs, nets, tables
 from cloudchamber.services.ec2.checks import many, page, select, tags_from, takes, with_token
 from cloudchamber.services.ec2.instances import look
 
@@ -29,6 +29,9 @@ _KINDS = {
     "eipalloc": "elastic-ip",
     "acl": "network-acl",
     "lt": "launch-template",
+    "vol": "volume",
+    "snap": "snapshot",
+    "ami": "image",
     "key": "key-pair",
 }
 _NETS: dict[str, type] = {
@@ -39,6 +42,7 @@ _NETS: dict[str, type] = {
     "nat": nets.NatGateway,
     "eipalloc": nets.Address,
 }
+_DISKS: dict[str, type[disks.Row]] = {"vol": disks.Volume, "snap": disks.Snapshot, "ami": disks.Image}
 
 
 def _check(db: Reader, call: Call, identifier: str) -> None:
@@ -46,6 +50,12 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
     prefix = identifier.partition("-")[0]
     if prefix in _NETS:
         nets.get(db, _NETS[prefix], call.account, call.region, identifier)
+        return
+    if prefix in _DISKS:
+        kind = _DISKS[prefix]
+        disks.check_id(kind, identifier)
+        if not disks.is_there(db, kind, call.account, call.region, identifier):
+            raise disks.missing(kind, identifier)
         return
     rows = tables.instances(db, call.account, call.region, call.now.timestamp())
     found = {
@@ -150,11 +160,11 @@ async def describe_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def facts(doors: Doors, arn: str) -> Facts | None:
-    """Owner and tags of an EC2 resource, for decisions."""
+    """Owner and tags of an EC2 resource, for decisions; who may use images and snapshots of others is checked there."""
     parts = arn.split(":", 5)
     if len(parts) != 6 or "/" not in parts[5]:
         return None
     identifier = parts[5].partition("/")[2]
-    if identifier == "*" or not parts[4]:
+    if identifier == "*" or not (parts[4] or parts[5].startswith(("image/", "snapshot/"))):
         return None
     return Facts(parts[4], tags=doors.database.read(lambda db: tables.tags(db, identifier)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.ec2 import catalog, lifecycle, names, nets, tables
+from cloudchamber.services.ec2 import catalog, disks, lifecycle, names, nets, tables
 from cloudchamber.services.ec2.checks import tag_list
 from cloudchamber.services.ec2.tables import moment
 
@@ -25,6 +25,8 @@ class Seen:
     """Elastic IP addresses by the instance that has them."""
     named: frozenset[str] = frozenset()
     """VPCs that give public names."""
+    volumes: Mapping[str, list[disks.Volume]] = field(default_factory=dict[str, list[disks.Volume]])
+    """Volumes by the instance that they are attached to, its root first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,26 @@ def region(db: tables.Reader, account: str, name: str, now_s: float) -> Seen:
     elastic = {one.instance_id: one for one in nets.listed(db, nets.Address, account, name) if one.instance_id}
     vpcs = nets.listed(db, nets.Vpc, account, name)
     named = frozenset(one.id for one in vpcs if one.dns_hostnames and one.dns_support)
-    return Seen(tables.instances(db, account, name, now_s), groups, tags, elastic, named)
+    volumes = disks.by_instance(db, account, name)
+    return Seen(tables.instances(db, account, name, now_s), groups, tags, elastic, named, volumes)
+
+
+def block_devices(row: tables.Instance, seen: Seen) -> list[dict[str, Any]]:
+    """`BlockDeviceMappings` of an instance."""
+    if row.state == "terminated":
+        return []
+    return [
+        {
+            "DeviceName": one.device,
+            "Ebs": {
+                "VolumeId": one.id,
+                "Status": one.attachment,
+                "AttachTime": moment(one.attached),
+                "DeleteOnTermination": bool(one.delete_on_termination),
+            },
+        }
+        for one in seen.volumes.get(row.id, ())
+    ]
 
 
 def group_ids(row: tables.Instance, seen: Seen) -> list[dict[str, str]]:
@@ -97,7 +118,7 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         "Placement": {"AvailabilityZone": row.zone, "GroupName": "", "Tenancy": "default"},
         "Monitoring": {"State": "disabled"},
         "Architecture": kind.architecture,
-        "BlockDeviceMappings": [],
+        "BlockDeviceMappings": block_devices(row, seen),
         "ClientToken": row.client_token,
         "EbsOptimized": False,
         "EnaSupport": True,
