@@ -40,6 +40,8 @@ LINGER_S = 2.0
 WATCH_S = 5.0
 WAITING_REQUESTS_MAX = 32
 SENDFILE_OCTETS = 1024 * 1024
+ENDLESS = ("text/event-stream", "application/vnd.amazon.eventstream")
+"""Kinds of replies that may last as long as the client stays."""
 
 _log = logging.getLogger(__name__)
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
@@ -357,7 +359,7 @@ class Connection(asyncio.Protocol):
             elif isinstance(body, FileSlice):
                 await self._send_file(head, body, bodyless=bodyless)
             else:
-                self.endless = any(v.startswith("text/event-stream") for n, v in reply.headers if n == "Content-Type")
+                self.endless = any(v.startswith(ENDLESS) for n, v in reply.headers if n == "Content-Type")
                 await self._send_stream(head, body, chunked=chunked, bodyless=bodyless)
         finally:
             self._writing = self.endless = False

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.services.lambda_.functions import until
@@ -125,3 +126,27 @@ def test_a_reader_needs_the_permission(chamber: Any) -> None:
     logs = chamber.client("logs", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
     with pytest.raises(ClientError, match="logs:FilterLogEvents"):
         logs.filter_log_events(logGroupName="/t/none")
+
+
+def test_live_tail(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    logs.create_log_group(logGroupName="/t/live")
+    logs.create_log_stream(logGroupName="/t/live", logStreamName="one")
+    # Why inject_host_prefix: boto3 would ask stream-127.0.0.1, which is no host.
+    tailing = chamber.client("logs", config=Config(inject_host_prefix=False))
+    arn = "arn:aws:logs:us-east-1:000000000000:log-group:/t/live"
+    with pytest.raises(ClientError, match="ARNs of one to ten"):
+        tailing.start_live_tail(logGroupIdentifiers=["/t/live"])
+    answer = tailing.start_live_tail(logGroupIdentifiers=[arn], logEventFilterPattern="wanted")
+    seen: list[str] = []
+    for event in answer["responseStream"]:
+        if "sessionStart" in event:
+            assert event["sessionStart"]["logGroupIdentifiers"] == [arn]
+            said = [{"timestamp": now_ms(), "message": text} for text in ("wanted 1", "other", "wanted 2")]
+            logs.put_log_events(logGroupName="/t/live", logStreamName="one", logEvents=said)
+        else:
+            seen += [result["message"] for result in event["sessionUpdate"]["sessionResults"]]
+        if len(seen) == 2:
+            break
+    answer["responseStream"].close()
+    assert seen == ["wanted 1", "wanted 2"]

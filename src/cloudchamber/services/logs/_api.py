@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 DataProtectionStatus = Literal["ACTIVATED", "DELETED", "ARCHIVED", "DISABLED"]
 
@@ -154,6 +154,32 @@ class ListTagsLogGroupResponse(TypedDict):
     tags: NotRequired[dict[str, str]]
 
 
+class LiveTailSessionLogEvent(TypedDict):
+    logStreamName: NotRequired[str]
+    logGroupIdentifier: NotRequired[str]
+    message: NotRequired[str]
+    timestamp: NotRequired[int]
+    ingestionTime: NotRequired[int]
+
+
+class LiveTailSessionMetadata(TypedDict):
+    sampled: NotRequired[bool]
+
+
+class LiveTailSessionStart(TypedDict):
+    requestId: NotRequired[str]
+    sessionId: NotRequired[str]
+    logGroupIdentifiers: NotRequired[list[str]]
+    logStreamNames: NotRequired[list[str]]
+    logStreamNamePrefixes: NotRequired[list[str]]
+    logEventFilterPattern: NotRequired[str]
+
+
+class LiveTailSessionUpdate(TypedDict):
+    sessionMetadata: NotRequired[LiveTailSessionMetadata]
+    sessionResults: NotRequired[list[LiveTailSessionLogEvent]]
+
+
 class LogGroup(TypedDict):
     logGroupName: NotRequired[str]
     creationTime: NotRequired[int]
@@ -220,6 +246,25 @@ class RejectedLogEventsInfo(TypedDict):
 class SearchedLogStream(TypedDict):
     logStreamName: NotRequired[str]
     searchedCompletely: NotRequired[bool]
+
+
+class SessionStreamingException(TypedDict):
+    message: NotRequired[str]
+
+
+class SessionTimeoutException(TypedDict):
+    message: NotRequired[str]
+
+
+class StartLiveTailRequest(TypedDict):
+    logGroupIdentifiers: list[str]
+    logStreamNames: NotRequired[list[str]]
+    logStreamNamePrefixes: NotRequired[list[str]]
+    logEventFilterPattern: NotRequired[str]
+
+
+class StartLiveTailResponse(TypedDict):
+    responseStream: NotRequired[Any]
 
 
 class TagLogGroupRequest(TypedDict):

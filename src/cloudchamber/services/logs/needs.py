@@ -79,3 +79,9 @@ def on_arn(action: str) -> Needs:
         yield Need(f"logs:{action}", arn, _tags(request))
 
     return needs
+
+
+def live_tail(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+    """StartLiveTail on each group."""
+    for arn in request.get("logGroupIdentifiers", ()):
+        yield Need("logs:StartLiveTail", f"{_group(call, {'logGroupIdentifier': arn})}:*")
