@@ -83,11 +83,29 @@ class ShellDoor:
                 return
             message, descriptors = got
             try:
-                answer = await self._run(message, descriptors)
+                answer = await self._answer(message, descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
             await asyncio.to_thread(messages.send, client, answer)
+
+    async def _answer(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        ec2 = self._doors.parts["ec2"]
+        if "argv" in message:
+            return await self._run(message, descriptors)
+        if ec2.sandbox(message["instance"]) is None:
+            return {"error": f"instance {message['instance']} is not running"}
+        if "key" in message:
+            ec2.ssh.offer(message["instance"], message["user"], message["key"])
+            return {"host": ec2.ssh.host_line(message["instance"])}
+        if len(descriptors) != 1:
+            return {"error": "no connection was handed over"}
+        connection = socket.socket(fileno=os.dup(descriptors[0]))
+        connection.setblocking(False)
+        task = asyncio.get_running_loop().create_task(ec2.ssh.serve(connection, message["instance"]))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return {}
 
     async def _run(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         sandbox = self._doors.parts["ec2"].sandbox(message["instance"])
@@ -133,6 +151,21 @@ def attach(state: Path, instance: str, argv: list[str]) -> int:
     if "error" in answer:
         raise ChamberError(answer["error"], "'cloudchamber status' lists what runs")
     return int(answer["code"])
+
+
+def ask(state: Path, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    """What the chamber answers to one message.
+
+    Raises:
+        ChamberError: the instance is not running, or the chamber is not.
+    """
+    with _connect(state) as chamber:
+        messages.send(chamber, message, descriptors)
+        got = messages.receive(chamber)
+    answer = got[0] if got else {"error": "the chamber ended"}
+    if "error" in answer:
+        raise ChamberError(answer["error"], "'cloudchamber status' lists what runs")
+    return answer
 
 
 def _connect(state: Path) -> socket.socket:

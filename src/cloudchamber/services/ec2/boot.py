@@ -32,20 +32,25 @@ def spec(
     row: tables.Instance,
     subnet: nets.Subnet,
     document: str,
+    host_key: str,
     *,
     folder: Path,
     volume: Path,
     rules: tuple[Rule, ...],
     further: Iterable[Listener],
 ) -> SandboxSpec:
-    """The sandbox of an instance. `document` is its user data, read and packed; `further` are listeners inside: endpoints of databases."""
+    """The sandbox of an instance.
+
+    `document` is its user data, read and packed; `host_key` the public key of its SSH server; `further` are listeners
+    inside: endpoints of databases.
+    """
     kind = catalog.TYPES[row.type]
     private_dns = names.private_dns(row.private_ip, row.region)
     return SandboxSpec(
         id=row.id,
         folder=folder,
         program=(sys.executable, "-I", "-S", str(_GUEST / "init.py")),
-        env=_environment(doors, row, kind, document),
+        env=_environment(doors, row, kind, document, host_key),
         hostname=private_dns.partition(".")[0],
         private_ip=row.private_ip,
         subnet=subnet.cidr,
@@ -69,12 +74,15 @@ def spec(
     )
 
 
-def _environment(doors: Doors, row: tables.Instance, kind: catalog.InstanceType, document: str) -> dict[str, str]:
+def _environment(
+    doors: Doors, row: tables.Instance, kind: catalog.InstanceType, document: str, host_key: str
+) -> dict[str, str]:
     boot = {
         "mode": doors.sandboxes.mode,
         "instance_id": row.id,
         "user_data": document,
         "ssh_key": row.public_key,
+        "host_key": host_key,
         "region": row.region,
         "endpoint": doors.endpoint,
         "type": row.type,

@@ -23,6 +23,7 @@ from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.opened import Closed, Open
 from cloudchamber.services.ec2.resolver import Resolver
+from cloudchamber.services.ec2.ssh import Ssh
 from cloudchamber.services.ec2.storage import Storage
 from cloudchamber.services.ec2.traffic import Traffic
 from cloudchamber.services.ec2.web import Web
@@ -72,8 +73,9 @@ class Compute:
         self._filters = Filters(doors)
         self._furnished: set[tuple[str, str]] = set()
         self._resolver = Resolver(doors)
-        self._traffic = Traffic(doors, self, self._filters)
-        self._entrance = Entrance(doors, self)
+        self.ssh = Ssh(doors, self._folder, self.sandbox)
+        self._traffic = Traffic(doors, self, self._filters, self.ssh)
+        self._entrance = Entrance(doors, self, self.ssh)
         self.web = Web(doors, self)
         self.storage = Storage(doors, self.sandbox)
 
@@ -102,6 +104,7 @@ class Compute:
         for opened in self._open.values():
             opened.close()
         self._entrance.stop()
+        self.ssh.stop()
         await self.web.stop()
 
     async def halt(self) -> None:
@@ -184,6 +187,13 @@ class Compute:
                 return file.read(limit)
         except OSError:
             return b""
+
+    def placed(self, instance_id: str, account: str, region: str) -> tuple[str, bool] | None:
+        """Zone of an instance of an account and region, and whether it runs; None if there is none."""
+        row = self._doors.database.read(lambda db: tables.instance(db, instance_id))
+        if row is None or (row.account, row.region) != (account, region) or row.state == "terminated":
+            return None
+        return row.zone, instance_id in self._open
 
     def public_parameters(self) -> dict[str, tuple[str, str]]:
         """Systems Manager's public parameters that name images: name -> image id, creation date."""
@@ -320,11 +330,12 @@ class Compute:
             sandbox = await self._doors.sandboxes.attach(self._folder / row.id) if not row.rebooting else None
             if sandbox is None:
                 (self._folder / row.id).mkdir(mode=0o700, parents=True, exist_ok=True)
-                root = await self.storage.ready(row.id)
+                root = self.storage.root((await self.storage.ready(row.id)).id)
                 # Why aside: reading YAML takes its time.
                 document = (await asyncio.to_thread(user_data.read, row.user_data)).packed()
+                spec = self._spec(row, document, await asyncio.to_thread(self.ssh.host_line, row.id), root)
                 async with self.storage.unread(row.id):
-                    sandbox = await self._doors.sandboxes.launch(self._spec(row, document, self.storage.root(root.id)))
+                    sandbox = await self._doors.sandboxes.launch(spec)
         except (OSError, TimeoutError) as error:
             _log.error("%s could not be launched: %s", row.id, error)
             await self._happened(
@@ -345,13 +356,13 @@ class Compute:
             await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=False))
         _log.info("%s runs: %s", row.id, self.web.address_of(row.id))
 
-    def _spec(self, row: tables.Instance, document: str, root: Path) -> SandboxSpec:
+    def _spec(self, row: tables.Instance, document: str, host_key: str, root: Path) -> SandboxSpec:
         subnet = self._doors.database.read(lambda db: nets.find(db, nets.Subnet, row.subnet_id))
         if subnet is None:
             raise OSError(f"its subnet {row.subnet_id} is gone")
         return boot.spec(
-            self._doors, row, subnet, document, folder=self._folder / row.id, volume=root, rules=self._filters.of(row),
-            further=[_listener(one) for one in self._endpoints()],
+            self._doors, row, subnet, document, host_key, folder=self._folder / row.id, volume=root,
+            rules=self._filters.of(row), further=[_listener(one) for one in self._endpoints()],
         )  # fmt: skip
 
     async def _serve(self, row: tables.Instance, sandbox: Sandbox) -> None:
@@ -405,6 +416,7 @@ class Compute:
             self._filters.forget(instance_id)
             opened.watch = None
             opened.close()
+            self.ssh.forget(instance_id)
             self.addresses_changed()
             await self._ended(instance_id, ended)
 
@@ -441,6 +453,7 @@ class Compute:
         """End a sandbox because somebody asked for it; returns when nothing of it is left."""
         opened = self._open.pop(row.id, None)
         self._filters.forget(row.id)
+        self.ssh.forget(row.id)
         if opened is not None:
             opened.close()
             self.addresses_changed()

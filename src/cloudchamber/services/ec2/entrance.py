@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from cloudchamber.services.ec2 import filters, nets, routing, tables
 from cloudchamber.services.ec2.filters import Verdict
-from cloudchamber.services.ec2.traffic import Instances, Outbound, best, relay, reset
+from cloudchamber.services.ec2.traffic import SSH_PORT, Instances, Outbound, best, relay, reset
 
 if TYPE_CHECKING:
     from cloudchamber.contract.call import Doors
+    from cloudchamber.services.ec2.ssh import Ssh
     from cloudchamber.store.database import Reader
 
 _log = logging.getLogger(__name__)
@@ -72,8 +73,9 @@ def doors_of(db: Reader, row: tables.Instance) -> list[Door]:
 class Entrance:
     """Keeps a listener at every public address and port that leads somewhere."""
 
-    def __init__(self, doors: Doors, instances: Instances) -> None:
+    def __init__(self, doors: Doors, instances: Instances, ssh: Ssh) -> None:
         self._doors = doors
+        self._ssh = ssh
         self._instances = instances
         self._open: dict[tuple[Door, str], Outbound] = {}
         self._shut: set[Door] = set()
@@ -134,6 +136,12 @@ class Entrance:
             return
         try:
             other = await sandbox.connect(port, _CONNECT_S)
+        except ConnectionRefusedError:
+            if port == SSH_PORT:  # nobody listens there inside: the chamber's own server answers
+                await self._ssh.serve(connection, instance_id)
+            else:
+                reset(connection)
+            return
         except (OSError, TimeoutError):
             reset(connection)
             return

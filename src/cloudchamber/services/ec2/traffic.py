@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Doors
     from cloudchamber.sandbox.sandboxes import Sandbox
     from cloudchamber.services.ec2.filters import Filters
+    from cloudchamber.services.ec2.ssh import Ssh
     from cloudchamber.store.database import Reader
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ PORT = 15001
 """Port of the router to which connections are led."""
 _ORIGINAL_DST = 80
 """`SO_ORIGINAL_DST` of linux/netfilter_ipv4.h."""
+SSH_PORT = 22
 _CONNECTIONS_MAX = 512
 """Of one instance at a time."""
 _CONNECT_S = 10.0
@@ -145,8 +147,9 @@ def best(routes: list[nets.Route], address: str) -> nets.Route | None:
 class Traffic:
     """Carries the connections of all instances."""
 
-    def __init__(self, doors: Doors, instances: Instances, filters: Filters) -> None:
+    def __init__(self, doors: Doors, instances: Instances, filters: Filters, ssh: Ssh) -> None:
         self._doors = doors
+        self._ssh = ssh
         self._instances = instances
         self._filters = filters
 
@@ -171,6 +174,10 @@ class Traffic:
         try:
             other = await self._dial(row, chosen, address, port)
         except (OSError, TimeoutError) as error:
+            if chosen.peer is not None and port == SSH_PORT and isinstance(error, ConnectionRefusedError):
+                await self._ssh.serve(connection, chosen.peer.id)
+                self._told(row, f"{address}:{port}", began, chosen, {"ssh": "by the chamber"}, 200)
+                return
             self._told(row, f"{address}:{port}", began, chosen, {"failed": str(error) or type(error).__name__}, 502)
             reset(connection)
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import shlex
@@ -105,6 +106,7 @@ class CloudInit:
             yield from self._scripts("script", f"{self.folder}/scripts", always=False)
             if self.config.get("runcmd") is not None:
                 yield from self._shell("runcmd", self.config["runcmd"], f"{self.folder}/scripts/runcmd")
+        self._say_host_key()
         self._attempt("final_message", self._finish)
         if self._once("power_state_change"):
             self._attempt("power_state_change", self._power)
@@ -247,6 +249,18 @@ class CloudInit:
         accounts.authorize("ec2-user", [*([own] if own else []), *keys])
         if own:
             accounts.authorize("root", [f"{accounts.FORCED} {own}"])
+
+    def _say_host_key(self) -> None:
+        """On the console, by which people know the instance when they first log in."""
+        key = str(self.init.boot.get("host_key") or "")
+        if key.count(" ") != 1:
+            return
+        digest = base64.b64encode(hashlib.sha256(base64.b64decode(key.split()[1])).digest()).decode().rstrip("=")
+        host = f"root@{os.uname().nodename}"
+        print("-----BEGIN SSH HOST KEY FINGERPRINTS-----")
+        print(f"256 SHA256:{digest} {host} (ED25519)")
+        print("-----END SSH HOST KEY FINGERPRINTS-----\n-----BEGIN SSH HOST KEY KEYS-----")
+        print(f"{key} {host}\n-----END SSH HOST KEY KEYS-----", flush=True)
 
     def _timezone(self) -> None:
         zone = self.config.get("timezone")
