@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+# Why: how long an example takes says how busy the machine is
+settings.register_profile("any time", deadline=None)
+settings.load_profile("any time")
 START_WITHIN_S = 60
 ROOT_KEY = "AKIAROOTROOTROOTROOT:test-root-secret"
 
