@@ -33,7 +33,6 @@ ANYWHERE = {
     ("s3", "ContentLength"): "the length of the body that comes is counted",
     ("s3", "BucketKeyEnabled"): "only for SSE-KMS, which is refused",
     ("s3", "OptionalObjectAttributes"): "asks for RestoreStatus, which only archived objects have",
-    ("s3", "BypassGovernanceRetention"): "there is no Object Lock to bypass",
 }
 HARMLESS = {
     ("cloudformation", "CancelUpdateStack", "ClientRequestToken"): "a second cancel of one update is refused anyway",
@@ -69,6 +68,7 @@ HARMLESS = {
     ("rds", "DescribeDBEngineVersions", "ListSupportedCharacterSets"): "PostgreSQL's are not listed by RDS either",
     ("rds", "DescribeDBEngineVersions", "ListSupportedTimezones"): "PostgreSQL's are not listed by RDS either",
     ("s3", "CopyObject", "AnnotationDirective"): "objects have no annotations",
+    ("s3", "PutObjectLockConfiguration", "Token"): "AWS Support gave it out before buckets could be locked later on",
     ("s3", "PutBucketPolicy", "ConfirmRemoveSelfBucketAccess"): "the root user can always change the policy",
     ("ssm", "GetParameter", "WithDecryption"): "public parameters are plain strings",
     ("ssm", "GetParameters", "WithDecryption"): "public parameters are plain strings",

@@ -908,6 +908,18 @@ class GetObjectAttributesRequest(TypedDict):
     ObjectAttributes: list[ObjectAttributes]
 
 
+class GetObjectLegalHoldOutput(TypedDict):
+    LegalHold: NotRequired[ObjectLockLegalHold]
+
+
+class GetObjectLegalHoldRequest(TypedDict):
+    Bucket: str
+    Key: str
+    VersionId: NotRequired[str]
+    RequestPayer: NotRequired[RequestPayer]
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class GetObjectLockConfigurationOutput(TypedDict):
     ObjectLockConfiguration: NotRequired[ObjectLockConfiguration]
 
@@ -988,6 +1000,18 @@ class GetObjectRequest(TypedDict):
     PartNumber: NotRequired[int]
     ExpectedBucketOwner: NotRequired[str]
     ChecksumMode: NotRequired[ChecksumMode]
+
+
+class GetObjectRetentionOutput(TypedDict):
+    Retention: NotRequired[ObjectLockRetention]
+
+
+class GetObjectRetentionRequest(TypedDict):
+    Bucket: str
+    Key: str
+    VersionId: NotRequired[str]
+    RequestPayer: NotRequired[RequestPayer]
+    ExpectedBucketOwner: NotRequired[str]
 
 
 class GetObjectTaggingOutput(TypedDict):
@@ -1397,6 +1421,17 @@ class ObjectLockConfiguration(TypedDict):
     Rule: NotRequired[ObjectLockRule]
 
 
+class ObjectLockLegalHold(TypedDict):
+    Status: NotRequired[ObjectLockLegalHoldStatus]
+
+
+class ObjectLockRetention(TypedDict):
+    Mode: NotRequired[ObjectLockRetentionMode]
+    RetainUntilDate: NotRequired[datetime]
+    EventHold: NotRequired[ObjectLockEventHold]
+    EventHoldDuration: NotRequired[EventHoldDuration]
+
+
 class ObjectLockRule(TypedDict):
     DefaultRetention: NotRequired[DefaultRetention]
 
@@ -1567,6 +1602,35 @@ class PutObjectAclRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class PutObjectLegalHoldOutput(TypedDict):
+    RequestCharged: NotRequired[RequestCharged]
+
+
+class PutObjectLegalHoldRequest(TypedDict):
+    Bucket: str
+    Key: str
+    LegalHold: NotRequired[ObjectLockLegalHold]
+    RequestPayer: NotRequired[RequestPayer]
+    VersionId: NotRequired[str]
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutObjectLockConfigurationOutput(TypedDict):
+    RequestCharged: NotRequired[RequestCharged]
+
+
+class PutObjectLockConfigurationRequest(TypedDict):
+    Bucket: str
+    ObjectLockConfiguration: NotRequired[ObjectLockConfiguration]
+    RequestPayer: NotRequired[RequestPayer]
+    Token: NotRequired[str]
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class PutObjectOutput(TypedDict):
     Expiration: NotRequired[str]
     ETag: NotRequired[str]
@@ -1641,6 +1705,22 @@ class PutObjectRequest(TypedDict):
     ObjectLockEventHold: NotRequired[ObjectLockEventHold]
     ObjectLockEventHoldDurationDays: NotRequired[int]
     ObjectLockEventHoldDurationYears: NotRequired[int]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutObjectRetentionOutput(TypedDict):
+    RequestCharged: NotRequired[RequestCharged]
+
+
+class PutObjectRetentionRequest(TypedDict):
+    Bucket: str
+    Key: str
+    Retention: NotRequired[ObjectLockRetention]
+    RequestPayer: NotRequired[RequestPayer]
+    VersionId: NotRequired[str]
+    BypassGovernanceRetention: NotRequired[bool]
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ExpectedBucketOwner: NotRequired[str]
 
 

@@ -13,7 +13,6 @@ from cloudchamber.services.s3 import checks, needs
 from cloudchamber.services.s3.errors import (
     NoSuchLifecycleConfiguration,
     NoSuchWebsiteConfiguration,
-    ObjectLockConfigurationNotFoundError,
     ReplicationConfigurationNotFoundError,
 )
 
@@ -42,12 +41,6 @@ async def get_bucket_replication(call: Call, request: Request) -> dict[str, Any]
     """Source: Amazon S3 API Reference, GetBucketReplication."""
     checks.bucket(call, request)
     raise ReplicationConfigurationNotFoundError()
-
-
-@operation("GetObjectLockConfiguration", needs=needs.on_bucket("s3:GetBucketObjectLockConfiguration"))
-async def get_object_lock_configuration(call: Call, request: Request) -> dict[str, Any]:
-    """Source: Amazon S3 API Reference, GetObjectLockConfiguration."""
-    raise ObjectLockConfigurationNotFoundError(BucketName=checks.bucket(call, request).name)
 
 
 @operation("GetBucketLogging", needs=needs.on_bucket("s3:GetBucketLogging"))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import acl, checks, needs, owning, settings, tables
+from cloudchamber.services.s3 import acl, checks, needs, object_lock, owning, settings, tables, versions
 from cloudchamber.services.s3.errors import (
     BucketAlreadyExists,
     BucketAlreadyOwnedByYou,
@@ -91,10 +91,6 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             f"Invalid x-amz-object-ownership header: {ownership}", ArgumentName="x-amz-object-ownership"
         )
     granted = _acl(call, request, ownership)
-    if request.get("ObjectLockEnabledForBucket"):
-        raise Unimplemented(
-            "Object Lock is not implemented by this chamber yet", Header="x-amz-bucket-object-lock-enabled"
-        )
     if request.get("BucketNamespace", "global") != "global":
         raise Unimplemented(
             "Account regional namespaces are not implemented by this chamber yet", Header="x-amz-bucket-namespace"
@@ -121,6 +117,9 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             settings.put(tx, name, "acl", granted.kept())
         if tags:
             tables.configure_bucket(tx, name, "tags", json.dumps(tags))
+        if request.get("ObjectLockEnabledForBucket"):
+            tables.configure_bucket(tx, name, "versioning", versions.ENABLED)
+            tables.configure_bucket(tx, name, "object_lock", object_lock.ENABLED)
 
     await call.doors.database.write(change)
     return {"Location": f"/{name}", "BucketArn": bucket_arn(name)}

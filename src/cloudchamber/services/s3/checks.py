@@ -32,9 +32,6 @@ _REFUSED = {
     "CopySourceSSECustomerKeyMD5": "x-amz-copy-source-server-side-encryption-customer-key-MD5",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
-    "ObjectLockMode": "x-amz-object-lock-mode",
-    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
-    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
     "ObjectLockEventHold": "x-amz-object-lock-event-hold",
     "ObjectLockEventHoldDurationDays": "x-amz-object-lock-event-hold-duration-days",
     "ObjectLockEventHoldDurationYears": "x-amz-object-lock-event-hold-duration-years",
@@ -47,6 +44,7 @@ _REFUSED = {
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
     "MFA": "x-amz-mfa",
 }
+
 
 def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
     """The bucket that a request names.

@@ -112,6 +112,7 @@ async def publish(
         "ObjectCreated:CompleteMultipartUpload",
         request,
         upload.id,
+        upload.stored.get("lock", {}),
     )
     done = await content.publish(call, made)
     call.note(bytes=whole.size, parts=len(chosen))

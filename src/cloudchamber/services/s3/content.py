@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.body import FileSlice, Held
 from cloudchamber.base.errors import ServiceError
-from cloudchamber.services.s3 import checksums, conditions, events, tables, versions
+from cloudchamber.services.s3 import checksums, conditions, events, object_lock, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
@@ -152,6 +152,8 @@ class Publication:
     """The request, for If-Match and If-None-Match."""
     upload: str = ""
     """The multipart upload that ends with it."""
+    lock: Mapping[str, Any] | None = None
+    """Retention and legal hold that were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ async def publish(call: Call, made: Publication) -> Published:
             checksum=made.checksum,
             tags=made.tags,
             stored=made.stored,
+            lock=object_lock.applied(bucket, made.lock or {}, call.now),
         )
         if made.upload:
             gone += tables.remove_upload(tx, made.upload)

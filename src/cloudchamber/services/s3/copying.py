@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, owning
+from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, object_lock, owning
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, encrypts, octets, publish, receive
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed
@@ -63,6 +63,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     for name, value in (("x-amz-metadata-directive", metadata), ("x-amz-tagging-directive", tagging)):
         if value not in ("COPY", "REPLACE"):
             raise InvalidArgument(f"Unknown {name.split('-')[2]} directive.", ArgumentName=name, ArgumentValue=value)
+    lock = object_lock.asked(bucket, request, call.now)
     source_bucket, found = await source(call, request)
     if found.size > PUT_MAX:
         raise InvalidRequest(
@@ -84,7 +85,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     encrypt = encrypts(bucket, request)
     made = await _duplicate(call, found, request, encrypt)
     publication = Publication(
-        bucket.name, key, made.content, made.etag, made.checksum, tags, stored, "ObjectCreated:Copy", request
+        bucket.name, key, made.content, made.etag, made.checksum, tags, stored, "ObjectCreated:Copy", request, lock=lock
     )
     done = await publish(call, publication)
     result = {

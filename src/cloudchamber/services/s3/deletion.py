@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.s3 import conditions, events, tables, versions
+from cloudchamber.services.s3 import conditions, events, object_lock, tables, versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ def delete(
 
     Raises:
         PreconditionFailed, NoSuchKey: `IfMatch` of the request did not hold.
+        AccessForbidden: Object Lock protects the version.
     """
     if version is None:
         found = tables.find_object(tx, bucket.name, key)
@@ -62,6 +63,7 @@ def delete(
         return Deleted(told, [], 0)
     if found.marker:
         told["DeleteMarker"] = True
+    object_lock.check_delete(found, call.now, bypass=bool(request.get("BypassGovernanceRetention")))
     gone = versions.remove(tx, bucket.name, found)
     named = {"versionId": found.version} if bucket.versioning else {}
     emitted = events.emit_matching(tx, call, sequencer, bucket, "ObjectRemoved:Delete", key, named)

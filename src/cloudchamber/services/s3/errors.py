@@ -296,6 +296,22 @@ class InvalidBucketState(S3Error):
     text = "The request is not valid with the current state of the bucket."
 
 
+class InvalidRetentionPeriod(S3Error):
+    """The default retention is too short or too long."""
+
+    code = "InvalidRetentionPeriod"
+    status = 400
+    text = "Default retention period must be a positive integer value."
+
+
+class NoSuchObjectLockConfiguration(S3Error):
+    """The version has no retention, or no legal hold."""
+
+    code = "NoSuchObjectLockConfiguration"
+    status = 404
+    text = "The specified object does not have a ObjectLock configuration"
+
+
 class NotModified(S3Error):
     """The client has it already."""
 

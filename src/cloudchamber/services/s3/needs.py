@@ -11,7 +11,7 @@ Reference, section "Permissions" of each operation.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ _LOCKS = {
     "ObjectLockRetainUntilDate": "s3:object-lock-retain-until-date",
     "ObjectLockLegalHoldStatus": "s3:object-lock-legal-hold",
 }
+_UNTIL = "s3:object-lock-retain-until-date"
 _WRITE = {
     **_GRANTS,
     **_LOCKS,
@@ -81,8 +82,14 @@ _MEMBERS: Mapping[str, Mapping[str, str]] = {
     "s3:ListBucket": _LIST,
     "s3:ListBucketVersions": _LIST,
     "s3:DeleteObject": {"IfMatch": "s3:if-match"},
-    "s3:PutObjectRetention": {n: _LOCKS[n] for n in ("ObjectLockMode", "ObjectLockRetainUntilDate")},
-    "s3:PutObjectLegalHold": {"ObjectLockLegalHoldStatus": _LOCKS["ObjectLockLegalHoldStatus"]},
+    "s3:PutObjectRetention": {
+        **{n: _LOCKS[n] for n in ("ObjectLockMode", "ObjectLockRetainUntilDate")},
+        "Mode": _LOCKS["ObjectLockMode"],
+        "RetainUntilDate": _LOCKS["ObjectLockRetainUntilDate"],
+    },
+    "s3:PutObjectLegalHold": dict.fromkeys(
+        ("ObjectLockLegalHoldStatus", "Status"), _LOCKS["ObjectLockLegalHoldStatus"]
+    ),
 }
 """Members of requests, and which condition key of the action each is."""
 _TAGGED = frozenset(
@@ -128,6 +135,9 @@ def _need(
 
     def look() -> Mapping[str, ContextValue]:
         keys = signature(call)
+        if _UNTIL in said:
+            left = datetime.fromisoformat(str(said[_UNTIL])) - call.now
+            keys["s3:object-lock-remaining-retention-days"] = str(max(0, -(-left // timedelta(days=1))))
         if bucket:
             row = call.doors.database.peek(
                 lambda db: db.execute("SELECT account FROM s3_buckets WHERE name = ?", (bucket,)).fetchone()
@@ -196,8 +206,34 @@ def _on_version(call: Call, action: str, request: Request) -> Need:
 
 
 def delete_object(call: Call, request: Request) -> Iterable[Need]:
-    """DeleteObject, or DeleteObjectVersion."""
-    return on_object("s3:DeleteObject")(call, request)
+    """DeleteObject, or DeleteObjectVersion; and to bypass governance mode, where that is asked."""
+    yield from on_object("s3:DeleteObject")(call, request)
+    if request.get("BypassGovernanceRetention"):
+        yield _need(call, "s3:BypassGovernanceRetention", request["Bucket"], request["Key"])
+
+
+def _of_lock(call: Call, action: str, request: Request) -> Need:
+    """An action of Object Lock: versions have no actions of their own."""
+    return _need(call, action, request["Bucket"], request["Key"], context(action, request))
+
+
+def of_lock(action: str) -> Needs:
+    """Reading a version's lock."""
+    return lambda call, request: (_of_lock(call, action, request),)
+
+
+def put_object_retention(call: Call, request: Request) -> Iterable[Need]:
+    """What is set counts; and to bypass governance mode is an action of its own."""
+    need = _of_lock(call, "s3:PutObjectRetention", request)
+    yield replace(need, context={**need.context, **context("s3:PutObjectRetention", request.get("Retention") or {})})
+    if request.get("BypassGovernanceRetention"):
+        yield _need(call, "s3:BypassGovernanceRetention", request["Bucket"], request["Key"])
+
+
+def put_object_legal_hold(call: Call, request: Request) -> Iterable[Need]:
+    """What is set counts."""
+    need = _of_lock(call, "s3:PutObjectLegalHold", request)
+    yield replace(need, context={**need.context, **context("s3:PutObjectLegalHold", request.get("LegalHold") or {})})
 
 
 def list_buckets(call: Call, request: Request) -> Iterable[Need]:

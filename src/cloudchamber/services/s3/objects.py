@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import each_by_itself, operation
-from cloudchamber.services.s3 import checks, checksums, conditions, deletion, lookup, needs, owning, tables
+from cloudchamber.services.s3 import checks, checksums, conditions, deletion, lookup, needs, object_lock, owning, tables
 from cloudchamber.services.s3.content import Publication, body_of, encrypts, publish, receive, send
 from cloudchamber.services.s3.errors import (
     InvalidArgument,
@@ -74,6 +74,7 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     conditions.check_write_form(request)
     stored = stored_of(request) | owning.stored_acl(call, bucket, request)
     tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
+    lock = object_lock.asked(bucket, request, call.now)
     wanted = checksums.wanted(call, request)
     encrypt = encrypts(bucket, request)
     received = await receive(call, body_of(request), wanted, request, encrypt=encrypt)
@@ -87,6 +88,7 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
         stored,
         "ObjectCreated:Post" if call.segment.name == "PostObject" else "ObjectCreated:Put",
         request,
+        lock=lock,
     )
     done = await publish(call, made)
     call.note(bytes=received.content.size)
@@ -113,6 +115,8 @@ def described(found: Object, request: Request) -> dict[str, Any]:
         response["ServerSideEncryption"] = "AES256"
     if found.versioned:
         response["VersionId"] = found.version
+    if found.lock:
+        response |= object_lock.told(found)
     if found.tags:
         response["TagCount"] = len(found.tag_values)
     return response
@@ -201,6 +205,7 @@ async def delete_object(call: Call, request: Request) -> dict[str, Any]:
     checks.refuse({k: v for k, v in request.items() if k == "MFA"})
     if "IfMatchLastModifiedTime" in request or "IfMatchSize" in request:
         raise InvalidRequest("x-amz-if-match-* headers are for directory buckets only")
+    object_lock.check_bypass(bucket, request)
     named = lookup.version_of(bucket, request["VersionId"]) if "VersionId" in request else None
     part = live(call.doors)
 
@@ -221,7 +226,7 @@ async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
 
     Source: Amazon S3 API Reference, DeleteObjects.
     """
-    checks.bucket(call, request)
+    object_lock.check_bypass(checks.bucket(call, request), request)
     checks.refuse({k: v for k, v in request.items() if k == "MFA"})
     wanted: list[Request] = request["Delete"].get("Objects", [])
     if not 1 <= len(wanted) <= DELETE_KEYS_MAX:

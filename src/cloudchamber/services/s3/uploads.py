@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, owning, tables
+from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, object_lock, owning, tables
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import body_of, encrypts, octets, receive
 from cloudchamber.services.s3.copying import copied_range, source
@@ -70,6 +70,9 @@ async def create_multipart_upload(call: Call, request: Request) -> dict[str, Any
     algorithm, kind = _checksum_plan(request)
     tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
     stored = stored_of(request) | owning.stored_acl(call, bucket, request)
+    lock = object_lock.asked(bucket, request, call.now)
+    if lock:
+        stored["lock"] = lock
     encrypt = encrypts(bucket, request)
     if encrypt:
         stored["encrypt"] = True
