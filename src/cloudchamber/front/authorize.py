@@ -212,7 +212,7 @@ def _known(call: Call, need: Need, memory: _Memory, policies: IdentityPolicies) 
     base = memory.decisions.get(key)
     if base is None:
         question = Question(who, need.action, need.resource, context, account)
-        verdict = plan.decide(question, resource_must_allow=plan.kind == "trust")
+        verdict = plan.decide(question, resource_must_allow=_alone(plan.resource, need))
         if not verdict.allowed:
             return None
         base = granted(question, plan, verdict) | _asked(principal, account, {})
@@ -275,7 +275,7 @@ def decide(call: Call, need: Need) -> Decision:
         beginning, find = need.looked_up
         if any(key.startswith(beginning) for key in policies.plan(question.verb, own).reads):
             keys.update({name.lower(): value for name, value in find().items()})
-    verdict = evaluate(question, policies, own, resource_must_allow=own is not None and own.kind == "trust")
+    verdict = evaluate(question, policies, own, resource_must_allow=_alone(own, need))
     itself = not verdict.explicit and who.kind == "service" and _acts_on_itself(who, need)
     if itself and not verdict.allowed:
         verdict = Verdict(True, False, (), ())
@@ -515,6 +515,14 @@ def _may_repair(who: Principal, need: Need, account: str) -> bool:
     Source: Amazon S3 API Reference, PutBucketPolicy.
     """
     return who.kind == "root" and who.account == account and need.action in _BUCKET_POLICY
+
+
+def _alone(own: Policy | None, need: Need) -> bool:
+    """Whether nobody gets in without the resource's own policy: roles' trust policies, and key policies.
+
+    Source: AWS KMS Developer Guide, "Key policies in AWS KMS": "Every KMS key must have exactly one key policy".
+    """
+    return own is not None and (own.kind == "trust" or need.action.startswith("kms:"))
 
 
 def _acts_on_itself(who: Subject, need: Need) -> bool:
