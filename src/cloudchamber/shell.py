@@ -93,6 +93,8 @@ class ShellDoor:
         ec2 = self._doors.parts["ec2"]
         if "argv" in message:
             return await self._run(message, descriptors)
+        if "function" in message:
+            return await self._debug(message, descriptors)
         if ec2.sandbox(message["instance"]) is None:
             return {"error": f"instance {message['instance']} is not running"}
         if "key" in message:
@@ -103,6 +105,21 @@ class ShellDoor:
         connection = socket.socket(fileno=os.dup(descriptors[0]))
         connection.setblocking(False)
         task = asyncio.get_running_loop().create_task(ec2.ssh.serve(connection, message["instance"]))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return {}
+
+    async def _debug(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """Join a debugger's connection with a function."""
+        if len(descriptors) != 1:
+            return {"error": "no connection was handed over"}
+        connection = socket.socket(fileno=os.dup(descriptors[0]))
+        connection.setblocking(False)
+        try:
+            task = await self._doors.parts["lambda"].attach(message["function"], int(message["port"]), connection)
+        except (LookupError, OSError) as error:
+            connection.close()
+            return {"error": f"no debugger can attach: {error}"}
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return {}

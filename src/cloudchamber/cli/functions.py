@@ -73,6 +73,31 @@ def invoke(
 
 
 @main.command()
+@click.argument("function")
+@click.option("--port", default=5678, show_default=True, help="Of this machine, for the editor to connect to.")
+@click.option("--inside", default=5678, show_default=True, help="CLOUDCHAMBER_DEBUG_PORT of the function.")
+@state_option
+def debug(function: str, port: int, inside: int, state: str | None) -> None:
+    """Let an editor attach to FUNCTION, whose CLOUDCHAMBER_DEBUG_PORT is set and whose package has debugpy."""
+    import socket
+
+    from cloudchamber import shell
+
+    client = chamber(state)
+    with socket.create_server(("127.0.0.1", port)) as door:
+        say(f"attach to 127.0.0.1:{door.getsockname()[1]} (debugpy, remote root /var/task); Ctrl-C ends it")
+        while True:
+            connection, _ = door.accept()
+            with connection:
+                try:
+                    shell.ask(client.state, {"function": function, "port": inside}, [connection.fileno()])
+                except ChamberError as error:
+                    say(error.message)
+                else:
+                    say("attached")
+
+
+@main.command()
 @click.argument("template", type=click.Path(path_type=Path), default=Path("template.yaml"))
 @click.option("--stack-name", "name", help="Name of the stack (default: the template's folder).")
 @state_option

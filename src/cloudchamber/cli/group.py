@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ORDER = (
     "up", "new", "down",
     "start", "status", "stop", "reset", "doctor",
-    "env", "run", "psql", "shell", "ssh", "invoke", "watch",
+    "env", "run", "psql", "shell", "ssh", "invoke", "watch", "debug",
     "tracks", "track", "logs",
     "why", "who-can", "policy",
     "account", "organization", "oidc",

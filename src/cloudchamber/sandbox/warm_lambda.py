@@ -22,7 +22,7 @@ NATIVE_ADDRESS = "127.0.0.1:9001"
 """Where the native client looks, fixed when it was loaded."""
 _GIVEN = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
 """What AWS's Python runtimes have beside the standard library. Source: Lambda Developer Guide, runtime dependencies."""
-_OWN = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+_OWN = ("debugpy", "awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 
 
 class RuntimePackages:
@@ -50,8 +50,21 @@ def main() -> None:
     client = _client(os.environ["AWS_LAMBDA_RUNTIME_API"])  # noqa: TID251 - as above
     _arrange_imports(root)
     os.chdir(root)
+    if port := os.environ.get("CLOUDCHAMBER_DEBUG_PORT"):  # noqa: TID251 - as above
+        _listen_for_debugger(int(port))
     sys.dont_write_bytecode = True  # the package is read-only, and stays as it came also where nothing enforces that
     bootstrap.run(os.environ["_HANDLER"], client)  # noqa: TID251 - as above
+
+
+def _listen_for_debugger(port: int) -> None:
+    """Let a debugger in, if the package, a layer or the chamber has debugpy; say so where there is none."""
+    try:
+        debugpy: Any = importlib.import_module("debugpy")
+    except ImportError:
+        sys.stderr.write("CLOUDCHAMBER_DEBUG_PORT is set, but there is no debugpy: put it into the package\n")
+        return
+    debugpy.listen(("127.0.0.1", port))
+    sys.stderr.write(f"a debugger can attach at port {port}: cloudchamber debug\n")
 
 
 def _arrange_imports(root: str) -> None:

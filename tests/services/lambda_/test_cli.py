@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from tests.services.lambda_.functions import call, function, until
+from tests.services.lambda_.functions import call, function, ready, role, until
+from tests.services.lambda_.functions import package as zipped
 
 
 def test_real_events(chamber: Any) -> None:
@@ -67,3 +69,43 @@ def test_code_is_live_as_it_is_written(chamber: Any, tmp_path: Path) -> None:
         watching.kill()
         watching.wait()
         watching.stderr.close()
+
+
+def test_a_debugger_reaches_a_function(chamber: Any) -> None:
+    package = "import socket\n" + (
+        "def listen(address):\n"
+        "    import threading\n"
+        "    door = socket.create_server(address)\n"
+        "    def serve():\n"
+        "        while True:\n"
+        "            got, _ = door.accept()\n"
+        "            got.sendall(b'debugged ' + got.recv(100))\n"
+        "            got.close()\n"
+        "    threading.Thread(target=serve, daemon=True).start()\n"
+    )
+    client = chamber.client("lambda")
+    client.create_function(
+        FunctionName="debugged", Runtime="python3.12", Handler="index.handler", Role=role(chamber, "functions"),
+        Environment={"Variables": {"CLOUDCHAMBER_DEBUG_PORT": "5999"}},
+        Code={"ZipFile": zipped("def handler(event, context):\n    return 1\n", **{"debugpy.py": package})},
+    )  # fmt: skip
+    ready(client, "debugged")
+    debugging = subprocess.Popen(
+        [sys.executable, "-m", "cloudchamber", "debug", "debugged", "--port", "0", "--inside", "5999", "--state",
+         str(chamber.state)],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert debugging.stderr is not None
+        port = int(debugging.stderr.readline().partition("127.0.0.1:")[2].split()[0])
+        with socket.create_connection(("127.0.0.1", port)) as editor:
+            assert editor.recv(100) == b""
+        assert "invoke it once" in debugging.stderr.readline()
+        assert call(client, "debugged")[0] == 1
+        with socket.create_connection(("127.0.0.1", port)) as editor:
+            editor.sendall(b"by me")
+            assert editor.recv(100) == b"debugged by me"
+    finally:
+        debugging.kill()
+        debugging.wait()
+        debugging.stderr.close()

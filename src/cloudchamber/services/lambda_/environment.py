@@ -16,7 +16,7 @@ from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.sandbox.spec import Exit
-from cloudchamber.services.lambda_ import launching, outcome, runtimes
+from cloudchamber.services.lambda_ import debugging, launching, outcome, runtimes
 from cloudchamber.services.lambda_.archive import foreign_parts
 from cloudchamber.services.lambda_.errors import AccessDeniedException
 from cloudchamber.services.lambda_.launching import Given, NoEntrypoint
@@ -273,6 +273,16 @@ class Environment:
         margin = min(_EXPIRY_MARGIN, timedelta(seconds=self.function.timeout_s + 60))
         return alive and generation == self.generation and now + margin < self._session.expires_at
 
+    async def connect(self, port: int) -> socket.socket:
+        """A connection to what listens inside.
+
+        Raises:
+            OSError: nobody does.
+        """
+        if self._sandbox is None:
+            raise ConnectionRefusedError("the environment has not been started")
+        return await self._sandbox.connect(port)
+
     @property
     def runtime_note(self) -> str:
         """Where its interpreter is not the one that the function names; empty if it is."""
@@ -401,6 +411,8 @@ class Environment:
         task.add_done_callback(self._tasks.discard)
 
     async def _frozen_soon(self) -> None:
+        if debugging.VARIABLE in self.function.configuration.get("Environment", {}).get("Variables", {}):
+            return
         if self.ended or self._sandbox is None or self._frozen or not self._api.ready.is_set():
             return
         self._frozen = True

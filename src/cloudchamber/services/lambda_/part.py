@@ -14,15 +14,17 @@ from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.lambda_ import lineage, tables
 from cloudchamber.services.lambda_.archive import Archives, names_of
 from cloudchamber.services.lambda_.asynchronous import EventQueue
+from cloudchamber.services.lambda_.debugging import join
 from cloudchamber.services.lambda_.downloads import Downloads
 from cloudchamber.services.lambda_.errors import RecursiveInvocationException, ServiceException
-from cloudchamber.services.lambda_.names import Reference
+from cloudchamber.services.lambda_.names import Reference, function_arn
 from cloudchamber.services.lambda_.pool import Pools, Tuning
 from cloudchamber.services.lambda_.run_logs import RunLogs
 from cloudchamber.services.lambda_.url_door import UrlDoor
 from cloudchamber.track.track import Segment, segment_id
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Doors
@@ -147,6 +149,22 @@ class LambdaPart:
     async def forget(self, arn: str, version: str = "") -> None:
         """A function, or one version of it, was deleted."""
         await self._pools.forget(arn, version)
+
+    # -- a debugger ----------------------------------------------------------------------------------------------------
+
+    async def attach(self, name: str, port: int, connection: socket.socket) -> asyncio.Task[None]:
+        """Join a person's connection with a port inside an environment of a function.
+
+        Raises:
+            LookupError: none lives.
+            OSError: nobody listens there.
+        """
+        arn = function_arn(self._doors.account, self._doors.region, name)
+        environment = self._pools.latest(arn)
+        if environment is None:
+            raise LookupError(f"the function {name} has no environment: invoke it once")
+        inside = await environment.connect(port)
+        return asyncio.get_running_loop().create_task(join(connection, inside))
 
     # -- provisioned concurrency -------------------------------------------------------------------------------------
 

@@ -259,6 +259,11 @@ class Pools:
                     pool.idle.remove(environment)
                     self._remove(pool, environment)
 
+    def latest(self, arn: str) -> Environment | None:
+        """An environment of a function's ``$LATEST`` that lives."""
+        pool = self._pools.get((arn, LATEST))
+        return next((e for e in (*pool.busy, *pool.idle) if not e.ended), None) if pool is not None else None
+
     def in_use(self) -> list[Function]:
         """The function versions whose packages live environments have mounted."""
         return [e.function for p in self._pools.values() for e in (*p.idle, *p.busy)]
