@@ -45,6 +45,7 @@ HARMLESS = {
     ("ec2", "DescribeVolumeStatus", "IncludeManagedResources"): "no volume is managed by a service",
     ("ec2", "DetachVolume", "Force"): "a volume is taken from its instance at once, whoever uses it",
     ("ec2", "RegisterImage", "EnaSupport"): "an instance's network is this machine's, whatever its image says",
+    ("ec2", "GetConsoleScreenshot", "WakeUp"): "no instance has a screen: it is refused",
     ("ec2", "CopySnapshot", "PresignedUrl"): "the caller may do here what it may do in the source's region",
     ("ec2", "DescribeInstanceStatus", "IncludeManagedResources"): "no instance is managed by a service",
     ("ec2", "DescribeInstances", "IncludeManagedResources"): "no instance is managed by a service",

@@ -32,6 +32,8 @@ AcceleratorName = Literal[
 
 AcceleratorType = Literal["gpu", "fpga", "inference", "media"]
 
+AccountAttributeName = Literal["supported-platforms", "default-vpc"]
+
 AmdSevSnpSpecification = Literal["enabled", "disabled"]
 
 ArchitectureType = Literal["i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"]
@@ -74,6 +76,12 @@ CopyTagsFromSource = Literal["volume"]
 
 CpuManufacturer = Literal["intel", "amd", "amazon-web-services", "apple"]
 
+DefaultHttpTokensEnforcedState = Literal["disabled", "enabled", "no-preference"]
+
+DefaultInstanceMetadataEndpointState = Literal["disabled", "enabled", "no-preference"]
+
+DefaultInstanceMetadataTagsState = Literal["disabled", "enabled", "no-preference"]
+
 DeviceType = Literal["ebs", "instance-store"]
 
 DiskType = Literal["hdd", "ssd"]
@@ -95,6 +103,8 @@ EventCode = Literal["instance-reboot", "system-reboot", "system-maintenance", "i
 FlexibleEnaQueuesSupport = Literal["unsupported", "supported"]
 
 HostnameType = Literal["ip-name", "resource-name"]
+
+HttpTokensEnforcedState = Literal["disabled", "enabled"]
 
 HttpTokensState = Literal["optional", "required"]
 
@@ -206,7 +216,13 @@ LocalStorage = Literal["included", "required", "excluded"]
 
 LocalStorageType = Literal["hdd", "ssd"]
 
+LocationType = Literal["region", "availability-zone", "availability-zone-id", "outpost"]
+
+ManagedBy = Literal["account", "declarative-policy"]
+
 MarketType = Literal["spot", "capacity-block", "interruptible-capacity-reservation", "on-demand"]
+
+MetadataDefaultHttpTokensState = Literal["optional", "required", "no-preference"]
 
 MonitoringState = Literal["disabled", "disabling", "enabled", "pending"]
 
@@ -380,6 +396,15 @@ class AcceleratorTotalMemoryMiB(TypedDict):
 class AcceleratorTotalMemoryMiBRequest(TypedDict):
     Min: NotRequired[int]
     Max: NotRequired[int]
+
+
+class AccountAttribute(TypedDict):
+    AttributeName: NotRequired[str]
+    AttributeValues: NotRequired[list[AccountAttributeValue]]
+
+
+class AccountAttributeValue(TypedDict):
+    AttributeValue: NotRequired[str]
 
 
 class Address(TypedDict):
@@ -1088,6 +1113,15 @@ class DeregisterImageResult(TypedDict):
     DeleteSnapshotResults: NotRequired[list[DeleteSnapshotReturnCode]]
 
 
+class DescribeAccountAttributesRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    AttributeNames: NotRequired[list[AccountAttributeName]]
+
+
+class DescribeAccountAttributesResult(TypedDict):
+    AccountAttributes: NotRequired[list[AccountAttribute]]
+
+
 class DescribeAddressesRequest(TypedDict):
     PublicIps: NotRequired[list[str]]
     DryRun: NotRequired[bool]
@@ -1165,6 +1199,19 @@ class DescribeInstanceAttributeRequest(TypedDict):
     Attribute: InstanceAttributeName
 
 
+class DescribeInstanceCreditSpecificationsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+    InstanceIds: NotRequired[list[str]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+
+
+class DescribeInstanceCreditSpecificationsResult(TypedDict):
+    InstanceCreditSpecifications: NotRequired[list[InstanceCreditSpecification]]
+    NextToken: NotRequired[str]
+
+
 class DescribeInstanceStatusRequest(TypedDict):
     InstanceIds: NotRequired[list[str]]
     MaxResults: NotRequired[int]
@@ -1177,6 +1224,19 @@ class DescribeInstanceStatusRequest(TypedDict):
 
 class DescribeInstanceStatusResult(TypedDict):
     InstanceStatuses: NotRequired[list[InstanceStatus]]
+    NextToken: NotRequired[str]
+
+
+class DescribeInstanceTypeOfferingsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    LocationType: NotRequired[LocationType]
+    Filters: NotRequired[list[Filter]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+
+
+class DescribeInstanceTypeOfferingsResult(TypedDict):
+    InstanceTypeOfferings: NotRequired[list[InstanceTypeOffering]]
     NextToken: NotRequired[str]
 
 
@@ -1695,6 +1755,25 @@ class GetConsoleOutputResult(TypedDict):
     Output: NotRequired[str]
 
 
+class GetConsoleScreenshotRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    InstanceId: str
+    WakeUp: NotRequired[bool]
+
+
+class GetConsoleScreenshotResult(TypedDict):
+    ImageData: NotRequired[str]
+    InstanceId: NotRequired[str]
+
+
+class GetInstanceMetadataDefaultsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+
+
+class GetInstanceMetadataDefaultsResult(TypedDict):
+    AccountLevel: NotRequired[InstanceMetadataDefaultsResponse]
+
+
 class GpuDeviceInfo(TypedDict):
     Name: NotRequired[str]
     Manufacturer: NotRequired[str]
@@ -1960,6 +2039,11 @@ class InstanceBlockDeviceMappingSpecification(TypedDict):
     NoDevice: NotRequired[str]
 
 
+class InstanceCreditSpecification(TypedDict):
+    InstanceId: NotRequired[str]
+    CpuCredits: NotRequired[str]
+
+
 class InstanceIpv4Prefix(TypedDict):
     Ipv4Prefix: NotRequired[str]
 
@@ -1989,6 +2073,16 @@ class InstanceMaintenanceOptionsRequest(TypedDict):
 class InstanceMarketOptionsRequest(TypedDict):
     MarketType: NotRequired[MarketType]
     SpotOptions: NotRequired[SpotMarketOptions]
+
+
+class InstanceMetadataDefaultsResponse(TypedDict):
+    HttpTokens: NotRequired[HttpTokensState]
+    HttpPutResponseHopLimit: NotRequired[int]
+    HttpEndpoint: NotRequired[InstanceMetadataEndpointState]
+    InstanceMetadataTags: NotRequired[InstanceMetadataTagsState]
+    ManagedBy: NotRequired[ManagedBy]
+    ManagedExceptionMessage: NotRequired[str]
+    HttpTokensEnforced: NotRequired[HttpTokensEnforcedState]
 
 
 class InstanceMetadataOptionsRequest(TypedDict):
@@ -2285,6 +2379,12 @@ class InstanceTypeInfo(TypedDict):
 
 class InstanceTypeItem(TypedDict):
     InstanceType: NotRequired[str]
+
+
+class InstanceTypeOffering(TypedDict):
+    InstanceType: NotRequired[str]
+    LocationType: NotRequired[LocationType]
+    Location: NotRequired[str]
 
 
 class InstanceTypeSpecification(TypedDict):
@@ -2809,6 +2909,19 @@ class ModifyInstanceMaintenanceOptionsResult(TypedDict):
     InstanceId: NotRequired[str]
     AutoRecovery: NotRequired[InstanceAutoRecoveryState]
     RebootMigration: NotRequired[InstanceRebootMigrationState]
+
+
+class ModifyInstanceMetadataDefaultsRequest(TypedDict):
+    HttpTokens: NotRequired[MetadataDefaultHttpTokensState]
+    HttpPutResponseHopLimit: NotRequired[int]
+    HttpEndpoint: NotRequired[DefaultInstanceMetadataEndpointState]
+    InstanceMetadataTags: NotRequired[DefaultInstanceMetadataTagsState]
+    DryRun: NotRequired[bool]
+    HttpTokensEnforced: NotRequired[DefaultHttpTokensEnforcedState]
+
+
+class ModifyInstanceMetadataDefaultsResult(TypedDict):
+    Return: NotRequired[bool]
 
 
 class ModifyInstanceMetadataOptionsRequest(TypedDict):
@@ -3360,6 +3473,12 @@ class ResetImageAttributeRequest(TypedDict):
     Attribute: ResetImageAttributeName
     ImageId: str
     DryRun: NotRequired[bool]
+
+
+class ResetInstanceAttributeRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    InstanceId: str
+    Attribute: InstanceAttributeName
 
 
 class ResetSnapshotAttributeRequest(TypedDict):

@@ -8,13 +8,13 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, errors, launch, needs, tables, views
-from cloudchamber.services.ec2.checks import takes
+from cloudchamber.services.ec2 import catalog, disks, errors, launch, needs, tables, views
+from cloudchamber.services.ec2.checks import inner, refuse, takes
 from cloudchamber.services.ec2.compute import Compute
 from cloudchamber.services.ec2.instances import look, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cloudchamber.contract.call import Call
     from cloudchamber.store.database import Tx
@@ -27,7 +27,11 @@ _MEMBERS = {
     "disableApiStop": "DisableApiStop",
     "instanceInitiatedShutdownBehavior": "InstanceInitiatedShutdownBehavior",
     "groupSet": "Groups",
+    "blockDeviceMapping": "BlockDeviceMappings",
+    "sourceDestCheck": "SourceDestCheck",
+    "ebsOptimized": "EbsOptimized",
 }
+_WITHOUT_VALUE = ("Groups", "BlockDeviceMappings")
 
 
 @operation("DescribeInstanceAttribute", needs=needs.on("DescribeInstanceAttribute", "InstanceId"))
@@ -37,7 +41,8 @@ async def describe_instance_attribute(call: Call, request: Mapping[str, Any]) ->
 
     Source: Amazon EC2 API Reference, DescribeInstanceAttribute.
     """
-    row = wanted(look(call), [request["InstanceId"]])[0]
+    seen = look(call)
+    row = wanted(seen, [request["InstanceId"]])[0]
     values: dict[str, dict[str, Any]] = {
         "instanceType": {"InstanceType": {"Value": row.type}},
         "userData": {"UserData": {"Value": base64.b64encode(row.user_data).decode()} if row.user_data else {}},
@@ -47,10 +52,10 @@ async def describe_instance_attribute(call: Call, request: Mapping[str, Any]) ->
         "groupSet": {"Groups": [{"GroupId": one} for one in row.groups]},
         "rootDeviceName": {"RootDeviceName": {"Value": "/dev/xvda"}},
         "sourceDestCheck": {"SourceDestCheck": {"Value": True}},
-        "ebsOptimized": {"EbsOptimized": {"Value": False}},
+        "ebsOptimized": {"EbsOptimized": {"Value": row.ebs_optimized}},
         "enaSupport": {"EnaSupport": {"Value": True}},
         "productCodes": {"ProductCodes": []},
-        "blockDeviceMapping": {"BlockDeviceMappings": []},
+        "blockDeviceMapping": {"BlockDeviceMappings": views.block_devices(row, seen)},
         "enclaveOptions": {"EnclaveOptions": {"Enabled": False}},
         "kernel": {"KernelId": {}},
         "ramdisk": {"RamdiskId": {}},
@@ -73,19 +78,60 @@ async def modify_instance_attribute(call: Call, request: Mapping[str, Any]) -> d
     """
     name, value = _one(request)
     instance = wanted(look(call), [request["InstanceId"]])[0]
+    if name == "BlockDeviceMappings":
+        await _keep_volumes(call, instance.id, value)
+        return {}
     values = _columns(call, instance.vpc_id, name, value)
 
     def change(tx: Tx) -> None:
         row = wanted(views.region(tx, call.account, call.region, call.now.timestamp()), [request["InstanceId"]])[0]
-        if name in ("InstanceType", "UserData") and row.state != "stopped":
+        if name in ("InstanceType", "UserData", "EbsOptimized") and row.state != "stopped":
             raise errors.IncorrectInstanceState(f"The instance '{row.id}' is not in the 'stopped' state.")
         if row.state in ("terminated", "shutting-down"):
             raise errors.IncorrectInstanceState(f"The instance '{row.id}' is not in a state that allows this.")
-        tables.update_instance(tx, row.id, **values)
+        if values:
+            tables.update_instance(tx, row.id, **values)
 
     await call.doors.database.write(change)
     if name == "Groups":
         await call.doors.part("ec2", Compute).rules_changed()
+    return {}
+
+
+async def _keep_volumes(call: Call, instance_id: str, given: Sequence[Mapping[str, Any]]) -> None:
+    """Say which volumes of an instance go with it."""
+
+    def change(tx: Tx) -> None:
+        have = {row.device: row for row in disks.of_instance(tx, instance_id)}
+        for one in given:
+            refuse("BlockDeviceMappings.", one, {"DeviceName", "Ebs"})
+            ebs = inner(one, "Ebs")
+            refuse("BlockDeviceMappings.Ebs.", ebs, {"DeleteOnTermination", "VolumeId"})
+            row = have.get(one.get("DeviceName") or "")
+            if row is None or ebs.get("VolumeId") not in (None, "", row.id):
+                raise errors.InvalidInstanceAttributeValue(
+                    f"No device is currently mapped at {one.get('DeviceName') or ''}"
+                )
+            if ebs.get("DeleteOnTermination") is not None:
+                disks.update(tx, disks.Volume, row.id, delete_on_termination=int(ebs["DeleteOnTermination"]))
+
+    await call.doors.database.write(change)
+
+
+@operation("ResetInstanceAttribute", needs=needs.on("ResetInstanceAttribute", "InstanceId"))
+@takes("InstanceId", "Attribute")
+async def reset_instance_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Set an attribute to its default: the check of sources and destinations, which is always on here.
+
+    Source: Amazon EC2 API Reference, ResetInstanceAttribute.
+    """
+    wanted(look(call), [request["InstanceId"]])
+    if request["Attribute"] in ("kernel", "ramdisk"):
+        raise errors.UnsupportedOperation(
+            f"The attribute '{request['Attribute']}' is not supported by this EC2 endpoint."
+        )
+    if request["Attribute"] != "sourceDestCheck":
+        raise errors.InvalidParameterValue(f"Value ({request['Attribute']}) for parameter attribute is invalid.")
     return {}
 
 
@@ -94,11 +140,15 @@ def _one(request: Mapping[str, Any]) -> tuple[str, Any]:
     given = {name: request[name] for name in _MEMBERS.values() if request.get(name) is not None}
     if request.get("Attribute"):
         name = _MEMBERS.get(request["Attribute"])
-        if name is None or name == "Groups":
+        if name is None or name in _WITHOUT_VALUE:
             raise errors.InvalidParameterValue(f"Value ({request['Attribute']}) for parameter attribute is invalid.")
         text = request.get("Value") or ""
         given[name] = {
-            "Value": text == "true" if name in _BOOLEANS else base64.b64decode(text) if name == "UserData" else text
+            "Value": text == "true"
+            if name in (*_BOOLEANS, "SourceDestCheck", "EbsOptimized")
+            else base64.b64decode(text)
+            if name == "UserData"
+            else text
         }
     if len(given) != 1:
         raise errors.InvalidParameterCombination(
@@ -112,20 +162,29 @@ def _columns(call: Call, vpc_id: str, name: str, value: Any) -> dict[str, object
         if not value:
             raise errors.MissingParameter("The request must contain the parameter groupId")
         return {"groups": launch.resolve_groups(call, vpc_id, value)}
-    inner = value.get("Value")
+    given = value.get("Value")
+    if name == "SourceDestCheck":
+        if not given:
+            raise errors.UnsupportedOperation(
+                "The parameter SourceDestCheck is not supported by this EC2 endpoint with the value 'false': no "
+                "instance forwards the traffic of others here. A NAT gateway does."
+            )
+        return {}
+    if name == "EbsOptimized":
+        return {"ebs_optimized": bool(given)}
     if name in _BOOLEANS:
-        return {_BOOLEANS[name]: bool(inner)}
+        return {_BOOLEANS[name]: bool(given)}
     if name == "InstanceType":
-        return {"type": launch.instance_type(inner or "", catalog.architecture(platform.machine())).name}
+        return {"type": launch.instance_type(given or "", catalog.architecture(platform.machine())).name}
     if name == "UserData":
-        data = inner.encode() if isinstance(inner, str) else bytes(inner or b"")
+        data = given.encode() if isinstance(given, str) else bytes(given or b"")
         launch.check_user_data(data)
         return {"user_data": data}
-    if inner not in ("stop", "terminate"):
+    if given not in ("stop", "terminate"):
         raise errors.InvalidParameterValue(
-            f"Value ({inner}) for parameter InstanceInitiatedShutdownBehavior is invalid."
+            f"Value ({given}) for parameter InstanceInitiatedShutdownBehavior is invalid."
         )
-    return {"shutdown_behavior": inner}
+    return {"shutdown_behavior": given}
 
 
 @operation("ModifyInstanceMetadataOptions", needs=needs.modify("ModifyInstanceMetadataOptions"))

@@ -20,6 +20,7 @@ from cloudchamber.sandbox.spec import Exit, Listener
 from cloudchamber.services.ec2 import boot, catalog, errors, host, lifecycle, nets, tables, truststore, user_data
 from cloudchamber.services.ec2.entrance import Entrance
 from cloudchamber.services.ec2.filters import Filters
+from cloudchamber.services.ec2.health import Checks
 from cloudchamber.services.ec2.imds import Imds
 from cloudchamber.services.ec2.opened import Closed, Open
 from cloudchamber.services.ec2.resolver import Resolver
@@ -78,6 +79,7 @@ class Compute:
         self._entrance = Entrance(doors, self, self.ssh)
         self.web = Web(doors, self)
         self.storage = Storage(doors, self.sandbox)
+        self.checks = Checks()
 
     async def start(self) -> None:
         """Find running instances again, finish what was under way, open the HTTPS front."""

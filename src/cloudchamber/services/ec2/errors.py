@@ -537,3 +537,9 @@ class InvalidAMIAttributeItemValue(Ec2Error):
     """A value of an image's attribute that is not one."""
 
     code = "InvalidAMIAttributeItemValue"
+
+
+class InvalidInstanceAttributeValue(Ec2Error):
+    """A value that the attribute of an instance cannot have."""
+
+    code = "InvalidInstanceAttributeValue"

@@ -105,48 +105,6 @@ async def describe_instances(call: Call, request: Mapping[str, Any]) -> dict[str
     return with_token({"Reservations": list(reservations.values())}, token)
 
 
-@operation("DescribeInstanceStatus", needs=needs.look("DescribeInstanceStatus"))
-@takes("InstanceIds", "Filters", "NextToken", "MaxResults", "IncludeAllInstances", "IncludeManagedResources")
-async def describe_instance_status(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Status of instances: `ok` while the sandbox is there and its first process answers.
-
-    Source: Amazon EC2 API Reference, DescribeInstanceStatus.
-    """
-    seen = look(call)
-    rows = wanted(seen, many(request, "InstanceIds"))
-    if not request.get("IncludeAllInstances"):
-        rows = [row for row in rows if row.state == "running"]
-    compute = call.doors.part("ec2", Compute)
-
-    def shown(row: tables.Instance) -> dict[str, Any]:
-        check = {"Status": "not-applicable"}
-        if row.state == "running":
-            passed = compute.sandbox(row.id) is not None
-            check = {
-                "Status": "ok" if passed else "impaired",
-                "Details": [{"Name": "reachability", "Status": "passed" if passed else "failed"}],
-            }
-        return {
-            "InstanceId": row.id,
-            "AvailabilityZone": row.zone,
-            "InstanceState": lifecycle.view(row.state),
-            "InstanceStatus": check,
-            "SystemStatus": check,
-        }
-
-    paths = {
-        "availability-zone": "AvailabilityZone",
-        "instance-state-code": "InstanceState.Code",
-        "instance-state-name": "InstanceState.Name",
-        "instance-status.status": "InstanceStatus.Status",
-        "instance-status.reachability": "InstanceStatus.Details.Status",
-        "system-status.status": "SystemStatus.Status",
-        "system-status.reachability": "SystemStatus.Details.Status",
-    }
-    rows, token = page(select(rows, request.get("Filters"), paths, shown), request, lambda row: row.id)
-    return with_token({"InstanceStatuses": [shown(row) for row in rows]}, token)
-
-
 async def _change(
     call: Call,
     instance_ids: Sequence[str],

@@ -22,6 +22,7 @@ from cloudchamber.services.ec2 import (
     interfaces,
     keys,
     maintenance,
+    market,
     names,
     needs,
     nets,
@@ -65,6 +66,7 @@ _TAKEN = (
     "Monitoring",
     "LaunchTemplate",
     "BlockDeviceMappings",
+    *market.TAKEN,
     "MaintenanceOptions",
 )
 
@@ -191,6 +193,7 @@ def _insert(
             http_tokens=plan.metadata.get("HttpTokens") or "required",
             http_endpoint=plan.metadata.get("HttpEndpoint") or "enabled",
             hop_limit=int(plan.metadata.get("HttpPutResponseHopLimit") or 2),
+            ebs_optimized=bool(request.get("EbsOptimized")),
             metadata_tags=plan.metadata.get("InstanceMetadataTags") or "disabled",
         ),
     )
@@ -218,6 +221,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
     machine = catalog.architecture(platform.machine())
     image = images.launchable(call, request.get("ImageId") or "")
     kind = instance_type(request.get("InstanceType") or "m1.small", machine)
+    market.check(request, kind)
     key_name, public_key = keys.of_launch(call, request.get("KeyName") or "")
     if inner(request, "Monitoring").get("Enabled"):
         raise errors.UnsupportedOperation("Detailed monitoring is not supported by this EC2 endpoint.")
@@ -231,6 +235,8 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
     maintenance.check(inner(request, "MaintenanceOptions"))
     options = inner(request, "MetadataOptions")
     check_metadata(options)
+    defaults = call.doors.database.read(lambda db: market.metadata_defaults(db, call.account, call.region))
+    options = {**defaults, **{name: value for name, value in options.items() if value}}
     tags = specified_tags(request, "instance", "network-interface", "volume")
     tags["instance"] = tags.get("instance", {}) | templates.launch_tags(request)
     interfaces.check(request)

@@ -228,6 +228,12 @@ def _changed(request: Request) -> dict[str, str]:
     return changed
 
 
+def modify_metadata_defaults(call: Call, request: Request) -> Iterable[Need]:
+    """ModifyInstanceMetadataDefaults: with the values that it sets."""
+    keys: dict[str, ContextValue] = {f"ec2:Attribute/{name}": value for name, value in _changed(request).items()}
+    yield Need("ec2:ModifyInstanceMetadataDefaults", "*", {"ec2:Region": call.region, **keys})
+
+
 def on(action: str, *members: str) -> Needs:
     """An action on each resource that the request names in `members`."""
 

@@ -137,6 +137,10 @@ class Storage:
         """How much of a snapshot is done, in percent."""
         return self._progress.get(snapshot_id, 0)
 
+    def is_held(self, instance_id: str) -> bool:
+        """Whether an instance stands still for a copy."""
+        return instance_id in self._held
+
     # Volumes
 
     def wake(self, volume_id: str) -> None:

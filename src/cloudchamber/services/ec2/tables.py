@@ -71,6 +71,8 @@ class Instance:
     public_ip: str = ""
     """Its public address, while no Elastic IP address stands in for it; empty for none."""
 
+    ebs_optimized: bool = False
+
     @property
     def arn(self) -> str:
         """The instance's ARN."""
@@ -125,7 +127,7 @@ class Rule:
 
 
 _INSTANCE = tuple(f.name for f in fields(Instance))
-_FLAGS = ("terminate_protection", "stop_protection", "rebooting")
+_FLAGS = ("ebs_optimized", "terminate_protection", "stop_protection", "rebooting")
 
 
 def _instance(row: sqlite3.Row) -> Instance:

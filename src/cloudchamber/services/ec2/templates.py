@@ -53,6 +53,14 @@ TAKEN = frozenset(
         "Monitoring",
         "MaintenanceOptions",
         "BlockDeviceMappings",
+        "EbsOptimized",
+        "InstanceMarketOptions",
+        "HibernationOptions",
+        "CpuOptions",
+        "CreditSpecification",
+        "EnclaveOptions",
+        "CapacityReservationSpecification",
+        "PrivateDnsNameOptions",
     }
 )
 """What a template may say: all that RunInstances carries out."""

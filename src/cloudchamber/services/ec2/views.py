@@ -120,7 +120,7 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         "Architecture": kind.architecture,
         "BlockDeviceMappings": block_devices(row, seen),
         "ClientToken": row.client_token,
-        "EbsOptimized": False,
+        "EbsOptimized": row.ebs_optimized,
         "EnaSupport": True,
         "Hypervisor": "xen",
         "NetworkInterfaces": [_interface(row, seen)] if alive else [],
