@@ -17,7 +17,8 @@ from urllib.parse import unquote
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
-from cloudchamber.services.ec2 import catalog, names, nets, tables, views
+from cloudchamber.services.ec2 import disks, metadata, names, nets, tables, views
+from cloudchamber.services.ec2.identity import Signer
 
 if TYPE_CHECKING:
     import socket
@@ -65,6 +66,7 @@ class Imds:
         self._tokens: dict[str, dict[str, float]] = {}
         self._credentials: dict[tuple[str, str], dict[str, Any]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._signer = Signer(doors.folder / "ec2" / "identity", doors.clock)
 
     async def serve(self, listener: socket.socket, instance_id: str) -> asyncio.Server:
         """Answer on a listening socket of one instance."""
@@ -95,11 +97,16 @@ class Imds:
         async with asyncio.timeout(_IDLE_S):
             head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
-        method, target, _ = lines[0].split(" ", 2)
+        words = lines[0].split(" ")
         headers = {n.strip().lower(): v.strip() for n, _, v in (line.partition(":") for line in lines[1:] if line)}
-        length = int(headers.get("content-length") or 0)
-        if length > _HEAD_MAX or "transfer-encoding" in headers:
+        given = headers.get("content-length") or "0"
+        length = int(given) if given.isascii() and given.isdigit() and len(given) < 8 else _HEAD_MAX + 1
+        known = len(words) == 3 and words[2].startswith("HTTP/1.") and "transfer-encoding" not in headers
+        if not known or length > _HEAD_MAX:
+            _write(writer, "GET", _error(400), keep=False)
+            await writer.drain()
             return False
+        method, target, _ = words
         await reader.readexactly(length)
         answer = await self._answer(instance_id, method, target, headers)
         keep = headers.get("connection", "").lower() != "close"
@@ -114,6 +121,8 @@ class Imds:
             return _error(403)
         if method == "PUT":
             return self._token(row, path, headers)
+        if path.rstrip("/") == "/latest/api/token":
+            return _error(405, headers=(("Allow", "OPTIONS, PUT"),))
         if method not in ("GET", "HEAD"):
             return _error(405, headers=(("Allow", "OPTIONS, GET, HEAD, PUT"),))
         given = headers.get("x-aws-ec2-metadata-token")
@@ -153,8 +162,10 @@ class Imds:
             found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
             if found is None:
                 return _error(404)
+        if callable(found):
+            found = await asyncio.to_thread(found)
         if isinstance(found, dict):
-            return Answer(200, _listing(cast("dict[str, Any]", found)).encode())
+            return Answer(200, metadata.listing(cast("dict[str, Any]", found)).encode())
         if isinstance(found, bytes):
             return Answer(200, found, "application/octet-stream")
         return Answer(200, str(found).encode(), "application/json" if str(found).startswith("{") else "text/plain")
@@ -213,124 +224,21 @@ class Imds:
         }
 
     def _tree(self, row: tables.Instance) -> dict[str, Any]:
-        def look(db: tables.Reader) -> tuple[dict[str, Any], dict[str, str]]:
+        def look(db: tables.Reader) -> metadata.Facts:
             found = [tables.group(db, one) for one in row.groups]
-            groups = [one.name for one in found if one is not None]
-            outside = views.public(row, views.region(db, row.account, row.region, 0.0))
-            subnet, vpc = nets.find(db, nets.Subnet, row.subnet_id), nets.find(db, nets.Vpc, row.vpc_id)
-            cidr = vpc.cidr if vpc is not None else ""
-            return _meta_data(row, groups, outside, subnet, cidr), tables.tags(db, row.id)
+            vpc = nets.find(db, nets.Vpc, row.vpc_id)
+            return metadata.Facts(
+                tuple(one.name for one in found if one is not None),
+                views.public(row, views.region(db, row.account, row.region, 0.0)),
+                nets.find(db, nets.Subnet, row.subnet_id),
+                vpc.cidr if vpc is not None else "",
+                tables.tags(db, row.id),
+                tuple(volume.device for volume in disks.of_instance(db, row.id)),
+            )
 
-        meta, tags = self._doors.database.read(look)
-        tree: dict[str, Any] = {
-            "dynamic": {"instance-identity": {"document": _document(row)}},
-            "meta-data": meta,
-        }
-        if row.user_data:
-            tree["user-data"] = row.user_data
+        facts = self._doors.database.read(look)
         role = self._role(row)
-        if row.profile_arn:
-            info = {
-                "Code": "Success",
-                "LastUpdated": self._doors.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "InstanceProfileArn": row.profile_arn,
-                "InstanceProfileId": row.profile_id,
-            }
-            iam: dict[str, Any] = {"info": json.dumps(info, indent=2)}
-            if role:
-                iam["security-credentials"] = {role.rsplit("/", 1)[-1]: ""}
-            meta["iam"] = iam
-        if row.public_key:
-            meta["public-keys"] = PublicKeys({"0": {"openssh-key": row.public_key}}, row.key_name)
-        if row.metadata_tags == "enabled":
-            meta["tags"] = {"instance": tags}
-        return tree
-
-
-class PublicKeys(dict[str, Any]):
-    """`public-keys`, which is listed with the name of each key: ``0=my-key``."""
-
-    def __init__(self, keys: Mapping[str, Any], name: str) -> None:
-        super().__init__(keys)
-        self.name = name
-
-
-def _meta_data(
-    row: tables.Instance, groups: list[str], outside: views.Public | None, subnet: nets.Subnet | None, vpc_cidr: str
-) -> dict[str, Any]:
-    dns, mac = names.private_dns(row.private_ip, row.region), names.mac(row.private_ip)
-    interface: dict[str, Any] = {
-        "device-number": "0",
-        "interface-id": row.eni_id,
-        "local-hostname": dns,
-        "local-ipv4s": row.private_ip,
-        "mac": mac,
-        "owner-id": row.account,
-        "security-group-ids": "\n".join(row.groups),
-        "security-groups": "\n".join(groups),
-        "subnet-id": row.subnet_id,
-        "subnet-ipv4-cidr-block": subnet.cidr if subnet else "",
-        "vpc-id": row.vpc_id,
-        "vpc-ipv4-cidr-block": vpc_cidr,
-        "vpc-ipv4-cidr-blocks": vpc_cidr,
-    }
-    public: dict[str, Any] = {}
-    if outside is not None:
-        interface["ipv4-associations"] = {outside.address: row.private_ip}
-        interface["public-ipv4s"] = public["public-ipv4"] = outside.address
-        if outside.name:
-            interface["public-hostname"] = public["public-hostname"] = outside.name
-    return {
-        **public,
-        "ami-id": row.image_id,
-        "ami-launch-index": str(row.launch_index),
-        "ami-manifest-path": "(unknown)",
-        "hostname": dns,
-        "instance-action": "none",
-        "instance-id": row.id,
-        "instance-life-cycle": "on-demand",
-        "instance-type": row.type,
-        "local-hostname": dns,
-        "local-ipv4": row.private_ip,
-        "mac": mac,
-        "network": {"interfaces": {"macs": {mac: interface}}},
-        "placement": {
-            "availability-zone": row.zone,
-            "availability-zone-id": subnet.zone_id if subnet else "",
-            "region": row.region,
-        },
-        "profile": "default-hvm",
-        "reservation-id": row.reservation_id,
-        "security-groups": "\n".join(groups),
-        "services": {"domain": "amazonaws.com", "partition": "aws"},
-    }
-
-
-def _document(row: tables.Instance) -> str:
-    document = {
-        "accountId": row.account,
-        "architecture": catalog.TYPES[row.type].architecture,
-        "availabilityZone": row.zone,
-        "billingProducts": None,
-        "devpayProductCodes": None,
-        "marketplaceProductCodes": None,
-        "imageId": row.image_id,
-        "instanceId": row.id,
-        "instanceType": row.type,
-        "kernelId": None,
-        "pendingTime": tables.moment(row.started_at).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "privateIp": row.private_ip,
-        "ramdiskId": None,
-        "region": row.region,
-        "version": "2017-09-30",
-    }
-    return json.dumps(document, indent=2)
-
-
-def _listing(tree: Mapping[str, Any]) -> str:
-    if isinstance(tree, PublicKeys):
-        return "\n".join(f"{number}={tree.name}" for number in tree)
-    return "\n".join(f"{name}/" if isinstance(value, dict) else name for name, value in tree.items())
+        return metadata.tree(row, facts, role.rsplit("/", 1)[-1], self._doors.clock.now(), self._signer)
 
 
 def _error(status: int, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

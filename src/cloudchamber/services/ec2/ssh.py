@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.ec2.ssh_session import Session
+from cloudchamber.store import private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,11 +68,7 @@ class Ssh:
         with contextlib.suppress(FileNotFoundError):
             return asyncssh.import_private_key(path.read_bytes())
         made = asyncssh.generate_private_key("ssh-ed25519", comment=instance_id)
-        fresh = path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(made.export_private_key())
-        fresh.replace(path)
+        private.write(path, made.export_private_key())
         return made
 
     def host_line(self, instance_id: str) -> str:
