@@ -250,3 +250,9 @@ def test_an_idle_process_that_was_killed_is_replaced(chamber: Any) -> None:
         return isinstance(answered, str) and answered != first
 
     until(other)
+
+
+def test_the_older_asynchronous_invocation(chamber: Any) -> None:
+    client = function(chamber, "older", "def handler(event, context):\n    print('OLDER', event['n'])\n")
+    assert client.invoke_async(FunctionName="older", InvokeArgs=b'{"n": 5}')["Status"] == 202
+    assert "OLDER 5" in until(lambda: messages(chamber, "older", "OLDER"))[0]

@@ -71,7 +71,7 @@ def test_a_new_function_may_be_published_at_once(chamber: Any) -> None:
         FunctionName="at-once", Runtime="python3.12", Handler="index.handler", Publish=True,
         Role=role(chamber, "functions", allow("logs:*")), Code={"ZipFile": package(WHO)},
     )  # fmt: skip
-    assert (made["Version"], made["FunctionArn"]) == ("1", ARN + "at-once:1")
+    assert (made["Version"], made["FunctionArn"]) == ("1", ARN + "at-once")
     client.get_waiter("published_version_active").wait(FunctionName="at-once", Qualifier="1")
     assert call(client, "at-once:1")[0][0] == "1"
 

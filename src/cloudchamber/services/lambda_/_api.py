@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
-from cloudchamber.base.body import ReplyBody
+from cloudchamber.base.body import Body, ReplyBody
 
 ApplicationLogLevel = Literal["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
 
@@ -561,6 +561,15 @@ class InvocationResponse(TypedDict):
     Payload: NotRequired[ReplyBody]
     ExecutedVersion: NotRequired[str]
     DurableExecutionArn: NotRequired[str]
+
+
+class InvokeAsyncRequest(TypedDict):
+    FunctionName: str
+    InvokeArgs: Body
+
+
+class InvokeAsyncResponse(TypedDict):
+    Status: NotRequired[int]
 
 
 class InvokeResponseStreamUpdate(TypedDict):

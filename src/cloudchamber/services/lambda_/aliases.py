@@ -17,7 +17,7 @@ from cloudchamber.services.lambda_.errors import (
 )
 from cloudchamber.services.lambda_.names import LATEST
 from cloudchamber.services.lambda_.part import LambdaPart
-from cloudchamber.services.lambda_.reading import plain, unmark
+from cloudchamber.services.lambda_.reading import named, plain, unmark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +78,13 @@ def _check_versions(db: Reader, arn: str, version: str, weights: Mapping[str, fl
             raise ResourceNotFoundException(f"Function not found: {arn}:{each}")
 
 
+def _named(call: Call, request: Mapping[str, Any]) -> tuple[str, str]:
+    """Function and alias that are meant; the function may be named by the alias's own ARN."""
+    name = str(request["Name"])
+    reference = named(call, {"FunctionName": request["FunctionName"]})
+    return (reference.arn if reference.qualifier == name else plain(call, request)), name
+
+
 def _check_version_name(version: str) -> str:
     if version != LATEST and not (version.isascii() and version.isdigit()):
         raise InvalidParameterValueException(
@@ -131,7 +138,7 @@ async def create_alias(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
 @operation("GetAlias", needs=needs.on_alias("lambda:GetAlias"))
 async def get_alias(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """One alias. Source: Lambda API Reference, GetAlias."""
-    arn, name = plain(call, request), str(request["Name"])
+    arn, name = _named(call, request)
     return _shown(call.doors.database.read(lambda db: _get(db, arn, name)))
 
 
@@ -164,7 +171,7 @@ async def update_alias(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
 
     Source: Lambda API Reference, UpdateAlias.
     """
-    arn, name = plain(call, request), str(request["Name"])
+    arn, name = _named(call, request)
     version = _check_version_name(str(request["FunctionVersion"])) if "FunctionVersion" in request else ""
     weights = _weights(request)
 
@@ -201,7 +208,7 @@ async def delete_alias(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
 
     Source: Lambda API Reference, DeleteAlias.
     """
-    arn, name = plain(call, request), str(request["Name"])
+    arn, name = _named(call, request)
 
     def publish(tx: Tx) -> None:
         tables.get(tx, arn)

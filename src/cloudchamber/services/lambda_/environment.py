@@ -209,12 +209,18 @@ class Environment:
         spec = launching.spec(self._doors, self.function, self._runtime, self._files, given)
         self._sandbox = await self._doors.sandboxes.launch(spec)
         sockets = self._sandbox.listeners
-        self._console = Console(self._sandbox.output, self._printed)
-        await self._api.serve(sockets["api"])
-        front: _Front = self._doors.parts["front"]
-        # Why: not the host's own address, so that the console knows that this is no browser of the host.
-        self._server = await front.serve(sockets["endpoint"], peer="127.0.0.2")
         self._exited = asyncio.create_task(self._sandbox.exited())
+        try:
+            self._console = Console(self._sandbox.output, self._printed)
+            await self._api.serve(sockets["api"])
+            front: _Front = self._doors.parts["front"]
+            # Why: not the host's own address, so that the console knows that this is no browser of the host.
+            self._server = await front.serve(sockets["endpoint"], peer="127.0.0.2")
+        except (OSError, ValueError):  # a program that ends at once takes its sockets with it
+            await asyncio.wait({self._exited}, timeout=1.0)
+            if not self._exited.done():
+                raise
+            return self._ended_outcome(self._exited.result(), "")
         return await self._initialised(max(INIT_S, float(self.function.timeout_s)))
 
     async def _initialised(self, limit_s: float) -> Outcome | None:

@@ -74,7 +74,8 @@ async def create_function(call: Call, request: Mapping[str, Any]) -> dict[str, A
     function = await call.doors.database.write(publish)
     _say_runtime(call, function)
     part.activate(arn)
-    return configuration.shown(function)
+    # Why without the version: AWS says it in `Version` only, where UpdateFunctionCode says it in the ARN too.
+    return {**configuration.shown(function), "FunctionArn": arn}
 
 
 @operation("GetFunction", needs=needs.on_function("lambda:GetFunction"))

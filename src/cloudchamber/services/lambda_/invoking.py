@@ -77,6 +77,16 @@ async def invoke(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
+@operation("InvokeAsync", needs=needs.on_function("lambda:InvokeFunction"))
+async def invoke_async(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The older Invoke with `Event`. Source: Lambda API Reference, InvokeAsync."""
+    payload = await _payload({"Payload": request["InvokeArgs"]}, "Event")
+    function = chosen(call, request)
+    work = Work(call.request_id, payload, call.trace)
+    await call.doors.part("lambda", LambdaPart).events.accept(function, work)
+    return {"Status": 202}
+
+
 @operation("InvokeWithResponseStream", needs=needs.on_function("lambda:InvokeFunction"))
 async def invoke_with_response_stream(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run a function and answer piece by piece, as it writes; one that returns a value answers in one piece.

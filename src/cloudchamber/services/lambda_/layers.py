@@ -63,7 +63,7 @@ def _whole(call: Call, layer: Layer) -> dict[str, Any]:
         "CodeSha256": base64.b64encode(bytes.fromhex(layer.code_sha)).decode(),
         "CodeSize": layer.document["CodeSize"],
     }
-    return {"Content": content, "LayerArn": layer.layer_arn, **_listed(layer)}
+    return {"Content": content, "LayerArn": layer.layer_arn, "Description": "", **_listed(layer)}
 
 
 @operation("PublishLayerVersion", needs=needs.on_layer("lambda:PublishLayerVersion"))
@@ -85,7 +85,7 @@ async def publish_layer_version(call: Call, request: Mapping[str, Any]) -> dict[
                 "constraint: Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64]]"
             )
     code, size = await packages.fetch(call, request.get("Content", {}), call.doors.part("lambda", LambdaPart))
-    document: dict[str, Any] = {"Description": "", "CreatedDate": iso(call.now).replace("Z", "+0000"), "CodeSize": size}
+    document: dict[str, Any] = {"CreatedDate": iso(call.now).replace("Z", "+0000"), "CodeSize": size}
     document |= {member: request[member] for member in _SHOWN if member in request}
 
     def publish(tx: Tx) -> str:
