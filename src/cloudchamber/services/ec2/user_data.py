@@ -9,8 +9,6 @@ Source: cloud-init documentation, User-data formats, Merging user-data sections.
 from __future__ import annotations
 
 import base64
-import email
-import email.policy
 import io
 import json
 import re
@@ -114,7 +112,11 @@ def _unpacked(data: bytes, said: list[str]) -> bytes:
 def _parts(data: bytes, said: list[str]) -> Iterator[tuple[str, str, bytes]]:
     """Media type, file name, content of each part."""
     if b"mime-version:" in data[:4096].lower() and not data.startswith(b"#"):
-        message = cast("EmailMessage", email.message_from_bytes(data, policy=email.policy.default))
+        # Why here: a start that boots no such instance need not pay for it
+        from email import message_from_bytes
+        from email.policy import default
+
+        message = cast("EmailMessage", message_from_bytes(data, policy=default))
         for part in message.walk():
             if not part.is_multipart():
                 yield from _part(part, said)

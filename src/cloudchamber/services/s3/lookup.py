@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.s3 import checks, tables, versions
 from cloudchamber.services.s3.errors import MethodNotAllowed, NoSuchKey, NoSuchVersion
+from cloudchamber.wire import scalars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def refused(marker: Object, method: str) -> MethodNotAllowed:
         "x-amz-delete-marker": "true",
         "x-amz-version-id": marker.version,
         "Allow": "DELETE",
-        "Last-Modified": formatdate(marker.modified, usegmt=True),
+        "Last-Modified": scalars.http_date(scalars.from_epoch(marker.modified)),
     }
     return MethodNotAllowed(headers=headers, Method=method, ResourceType="DeleteMarker")
 
