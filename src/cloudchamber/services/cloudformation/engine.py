@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.clock import iso
 from cloudchamber.services.cloudformation import tables
 from cloudchamber.services.cloudformation.agent import Caller, principal_from_json, principal_to_json
-from cloudchamber.services.cloudformation.execute import Execution, Failed, ended
+from cloudchamber.services.cloudformation.execute import Execution, ended
+from cloudchamber.services.cloudformation.journal import Failed
 from cloudchamber.services.cloudformation.prepare import resource_types
 from cloudchamber.track.track import Trace
 
