@@ -57,7 +57,7 @@ def test_every_size_comes_back_with_its_md5_and_checksum(s3, bucket, size):
     assert (
         got["ChecksumCRC32"] == put["ChecksumCRC32"] == base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
     )
-    assert "ServerSideEncryption" not in got
+    assert got["ServerSideEncryption"] == "AES256"
 
 
 @pytest.mark.parametrize("size", [1000, 100_000])
@@ -164,7 +164,6 @@ def test_limits(s3, bucket):
 @pytest.mark.parametrize(
     "more",
     [
-        {"ServerSideEncryption": "aws:kms"},
         {"StorageClass": "GLACIER"},
         {"WebsiteRedirectLocation": "/x"},
         {"ObjectLockLegalHoldStatus": "ON"},
@@ -212,8 +211,6 @@ def test_encryption_where_it_is_asked_for_and_nowhere_else(chamber, s3, bucket):
         assert s3.get_object(Bucket=bucket, Key=f"{key} copy")["Body"].read() == body
     lying = [p for p in chamber.state.rglob("*") if p.is_file() and b"words that must not" in p.read_bytes()]
     assert not lying
-    kms = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]}
-    refused("NotImplemented", s3.put_bucket_encryption, Bucket=bucket, ServerSideEncryptionConfiguration=kms)
 
 
 def test_many_deletes_at_once_answer_for_each_key(s3, bucket, user):

@@ -9,7 +9,6 @@ from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
-    InvalidArgument,
     InvalidRequest,
     NoSuchKey,
     NoSuchVersion,
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from cloudchamber.services.s3.tables import Bucket
 
 _REFUSED = {
-    "SSECustomerAlgorithm": "x-amz-server-side-encryption-customer-algorithm",
-    "SSECustomerKey": "x-amz-server-side-encryption-customer-key",
-    "SSECustomerKeyMD5": "x-amz-server-side-encryption-customer-key-MD5",
-    "CopySourceSSECustomerAlgorithm": "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "CopySourceSSECustomerKey": "x-amz-copy-source-server-side-encryption-customer-key",
-    "CopySourceSSECustomerKeyMD5": "x-amz-copy-source-server-side-encryption-customer-key-MD5",
-    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
     "ObjectLockEventHold": "x-amz-object-lock-event-hold",
     "ObjectLockEventHoldDurationDays": "x-amz-object-lock-event-hold-duration-days",
     "ObjectLockEventHoldDurationYears": "x-amz-object-lock-event-hold-duration-years",
@@ -77,17 +68,6 @@ def refuse(request: Mapping[str, Any]) -> None:
     if storage != "STANDARD":
         raise Unimplemented(
             f"Storage class {storage} is not implemented by this chamber yet", Header="x-amz-storage-class"
-        )
-    encryption = request.get("ServerSideEncryption", "AES256")
-    if encryption != "AES256":
-        if encryption in ("aws:kms", "aws:kms:dsse"):
-            raise Unimplemented(
-                f"{encryption} is not implemented by this chamber yet", Header="x-amz-server-side-encryption"
-            )
-        raise InvalidArgument(
-            "The encryption method specified is not supported",
-            ArgumentName="x-amz-server-side-encryption",
-            ArgumentValue=encryption,
         )
 
 

@@ -18,10 +18,10 @@ from cloudchamber.services.s3.errors import (
     MalformedXML,
 )
 from cloudchamber.services.s3.part import live
-from cloudchamber.services.s3.tables import Content, Object
+from cloudchamber.services.s3.tables import Content
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.tables import Part, Upload
@@ -97,9 +97,11 @@ async def publish(
 ) -> content.Published:
     """One file of all parts, then the object and the end of the upload in one write."""
     whole = await _join(call, upload, chosen)
-    stored = {name: upload.stored[name] for name in ("headers", "metadata", "acl") if name in upload.stored}
+    stored = {name: upload.stored[name] for name in ("headers", "metadata", "acl", "sse") if name in upload.stored}
     given = upload.checksum_algorithm != "" and upload.checksum_type == "COMPOSITE"
     stored["upload"] = upload.id
+    if upload.stored.get("encrypt"):
+        stored["nonces"] = [[part.size, part.nonce] for part in chosen]
     stored["parts"] = [[part.size, part.checksum if given else ""] for part in chosen]
     made = content.Publication(
         upload.bucket,
@@ -122,22 +124,6 @@ async def publish(
 async def _join(call: Call, upload: Upload, chosen: list[Part]) -> Content:
     blobs = live(call.doors).blobs
     size = sum(part.size for part in chosen)
-    if not upload.stored.get("encrypt"):
-        if len(chosen) == 1:
-            return Content(size, blob=await blobs.link(chosen[0].blob))
-        return Content(size, blob=(await blobs.join([(part.blob, 0, -1) for part in chosen])).id)
-    keeper = live(call.doors).keeper
-    nonce = keeper.nonce()
-    async with blobs.receive((), lambda: keeper.cipher(nonce), -1) as sink:
-        async for data in _octets(call, chosen):
-            await sink.write(data)
-        await sink.finish()
-        return Content(size, blob=(await sink.commit()).id, nonce=nonce)
-
-
-async def _octets(call: Call, chosen: list[Part]) -> AsyncIterator[bytes]:
-    for part in chosen:
-        stored = {"nonce": part.nonce} if part.nonce else {}
-        found = Object("", part.size, part.etag, part.modified, part.checksum, None, part.blob, None, stored)
-        async for data in content.octets(call, found, 0, part.size):
-            yield data
+    if len(chosen) == 1:
+        return Content(size, blob=await blobs.link(chosen[0].blob))
+    return Content(size, blob=(await blobs.join([(part.blob, 0, -1) for part in chosen])).id)

@@ -7,16 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import bucket_policy, checks, needs, owning, settings, tables
+from cloudchamber.services.s3 import bucket_policy, checks, needs, owning, settings, sse, tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
-    InvalidRequest,
+    InvalidArgument,
     MalformedXML,
     NoSuchBucketPolicy,
     NoSuchPublicAccessBlockConfiguration,
     NoSuchTagSet,
     ServerSideEncryptionConfigurationNotFoundError,
-    Unimplemented,
 )
 from cloudchamber.services.s3.names import BUCKET_TAGS_MAX, tag_set, tags_of_set
 
@@ -121,26 +120,34 @@ async def delete_public_access_block(call: Call, request: Request) -> dict[str, 
 
 @operation("PutBucketEncryption", needs=needs.on_bucket("s3:PutEncryptionConfiguration"))
 async def put_bucket_encryption(call: Call, request: Request) -> dict[str, Any]:
-    """Encrypt new objects with the chamber's key (SSE-S3). Source: Amazon S3 API Reference, PutBucketEncryption."""
+    """Encrypt new objects: with the chamber's key (SSE-S3), or with one of KMS.
+
+    Source: Amazon S3 API Reference, PutBucketEncryption.
+    """
     bucket = checks.bucket(call, request)
     rules: list[Request] = request["ServerSideEncryptionConfiguration"].get("Rules", [])
     if len(rules) != 1 or "ApplyServerSideEncryptionByDefault" not in rules[0]:
         raise MalformedXML()
     rule = rules[0]
     default: Request = rule["ApplyServerSideEncryptionByDefault"]
-    if default.get("SSEAlgorithm") not in ("AES256", "aws:kms", "aws:kms:dsse"):
+    algorithm = default.get("SSEAlgorithm")
+    if algorithm not in ("AES256", *sse.KMS):
         raise MalformedXML()
-    if default["SSEAlgorithm"] != "AES256":
-        raise Unimplemented(f"{default['SSEAlgorithm']} is not implemented by this chamber yet: use AES256")
+    kept: dict[str, Any] = {"SSEAlgorithm": algorithm}
     if default.get("KMSMasterKeyID"):
-        raise InvalidRequest(
-            "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse"
-        )
-    if rule.get("BlockedEncryptionTypes"):
-        raise Unimplemented("BlockedEncryptionTypes is not implemented by this chamber yet")
-    kept = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-    value = json.dumps({"Rules": [{**kept, "BucketKeyEnabled": bool(rule.get("BucketKeyEnabled", False))}]})
-    return await _configure(call, bucket.name, "encryption", value)
+        if algorithm == "AES256":
+            raise InvalidArgument(
+                "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse",
+                ArgumentName="ApplyServerSideEncryptionByDefault",
+            )
+        kept["KMSMasterKeyID"] = default["KMSMasterKeyID"]
+    made = {"ApplyServerSideEncryptionByDefault": kept, "BucketKeyEnabled": bool(rule.get("BucketKeyEnabled", False))}
+    blocked = (rule.get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []
+    if any(kind not in ("NONE", "SSE-C") for kind in blocked):
+        raise MalformedXML()
+    if blocked:
+        made["BlockedEncryptionTypes"] = {"EncryptionType": blocked}
+    return await _configure(call, bucket.name, "encryption", json.dumps({"Rules": [made]}))
 
 
 @operation("GetBucketEncryption", needs=needs.on_bucket("s3:GetEncryptionConfiguration"))

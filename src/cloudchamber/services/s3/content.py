@@ -16,14 +16,17 @@ from cloudchamber.services.s3.tables import Content
 from cloudchamber.store.blobs import CHUNK, INLINE_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from cloudchamber.base.body import Body, ReplyBody
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.checksums import Wanted
-    from cloudchamber.services.s3.tables import Bucket, Object
+    from cloudchamber.services.s3.sse import Encryption
+    from cloudchamber.services.s3.tables import Object
     from cloudchamber.store.database import Tx
 
+_PIECE = 1024 * 1024
+"""Octets that are decrypted in one go, off the event loop."""
 PUT_MAX = 5 * 1024**3
 """Source: Amazon S3 User Guide, "Uploading objects": 5 GB in one operation."""
 
@@ -49,7 +52,7 @@ async def receive(
     wanted: Wanted,
     request: Mapping[str, Any],
     *,
-    encrypt: bool,
+    encryption: Encryption,
     inline_max: int = INLINE_MAX,
     more: tuple[Any, ...] = (),
 ) -> Received:
@@ -63,8 +66,9 @@ async def receive(
     length = getattr(body, "length", None)
     if length is not None and length > PUT_MAX:
         raise EntityTooLarge(ProposedSize=str(length), MaxSizeAllowed=str(PUT_MAX))
-    nonce = part.keeper.nonce() if encrypt else None
-    cipher = (lambda: part.keeper.cipher(nonce)) if nonce is not None else None
+    key = encryption.key
+    nonce = part.keeper.nonce() if encryption.on else None
+    cipher = (lambda: part.keeper.cipher(nonce, 0, key)) if nonce is not None else None
     async with part.blobs.receive((wanted.digest, *more), cipher, inline_max) as sink:
         async for chunk in body:
             await sink.write(chunk)
@@ -75,50 +79,64 @@ async def receive(
         checksums.check_md5(request, md5)
         checksum = f"{wanted.algorithm}:{wanted.verify(body if hasattr(body, 'trailers') else None)}"  # pyright: ignore[reportArgumentType] - a Body, by its trailers
         if sink.inline is not None:
-            data = sink.inline if cipher is None else cipher().update(sink.inline)
+            data = sink.inline if nonce is None else part.keeper.small(nonce, sink.inline, key)
             return Received(Content(sink.size, data=data, nonce=nonce), md5.hex(), checksum)
         blob = await sink.commit()
         return Received(Content(sink.size, blob=blob.id, nonce=nonce), md5.hex(), checksum)
 
 
-def send(call: Call, found: Object, offset: int, length: int) -> ReplyBody:
-    """The octets of an object, or a part of them, as a reply's body."""
+def send(call: Call, found: Object, offset: int, length: int, key: bytes | None = None) -> ReplyBody:
+    """The octets of an object, or a part of them, as a reply's body. `key`: what decrypts it, if not the chamber's."""
     part = live(call.doors)
     nonce: str | None = found.stored.get("nonce")
     if found.blob is None:
         data = found.data or b""
         if nonce is not None:
-            data = part.keeper.cipher(nonce).update(data)
+            data = part.keeper.small(nonce, data, key)
         return data if length == len(data) else data[offset : offset + length]
     path = part.blobs.path(found.blob)
-    if nonce is None:
+    pieces: list[tuple[int, str]] = found.stored.get("nonces") or ([(found.size, nonce)] if nonce is not None else [])
+    if not pieces:
         return FileSlice(path, offset, length)
-    return _decrypted(call, found.blob, nonce, offset, length)
+    return _decrypted(call, found.blob, pieces, offset, length, key)
 
 
-async def _decrypted(call: Call, blob: str, nonce: str, offset: int, length: int) -> AsyncIterator[bytes]:
+async def _decrypted(
+    call: Call, blob: str, pieces: Sequence[tuple[int, str]], offset: int, length: int, key: bytes | None
+) -> AsyncIterator[bytes]:
+    """Octets of a file whose `pieces` (parts of an upload) were encrypted one by one."""
     part = live(call.doors)
-    cipher = part.keeper.cipher(nonce, offset)
     file = await asyncio.to_thread(part.blobs.path(blob).open, "rb")
 
-    def step(count: int) -> bytes:
+    def step(cipher: Any, count: int) -> bytes:
         return cipher.update(file.read(count))
 
     try:
         await asyncio.to_thread(file.seek, offset)
-        while length > 0:
-            data = await asyncio.to_thread(step, min(CHUNK, length))
-            if not data:
-                raise OSError(f"blob {blob} is shorter than its row says")
-            length -= len(data)
-            yield data
+        for size, nonce in pieces:
+            if offset >= size:
+                offset -= size
+                continue
+            count = min(size - offset, length)
+            cipher = part.keeper.cipher(nonce, offset, key)
+            offset, length = 0, length - count
+            while count > 0:
+                data = await asyncio.to_thread(step, cipher, min(_PIECE, count))
+                if not data:
+                    raise OSError(f"blob {blob} is shorter than its row says")
+                count -= len(data)
+                yield data
+            if length <= 0:
+                return
     finally:
         file.close()
 
 
-async def octets(call: Call, found: Object, offset: int, length: int) -> AsyncIterator[bytes]:
+async def octets(
+    call: Call, found: Object, offset: int, length: int, key: bytes | None = None
+) -> AsyncIterator[bytes]:
     """The octets of an object as chunks, for copying."""
-    body = send(call, found, offset, length)
+    body = send(call, found, offset, length, key)
     if isinstance(body, bytes):
         yield body
     elif isinstance(body, FileSlice):
@@ -219,8 +237,3 @@ async def publish(call: Call, made: Publication) -> Published:
     if emitted:
         call.doors.outbox.nudge()
     return Published(modified, version)
-
-
-def encrypts(bucket: Bucket, request: Mapping[str, Any]) -> bool:
-    """Whether an object is encrypted at rest: asked for, or the bucket's default."""
-    return "ServerSideEncryption" in request or bucket.encryption is not None

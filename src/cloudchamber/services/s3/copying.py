@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, object_lock, owning
+from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, object_lock, owning, sse
 from cloudchamber.services.s3.checksums import Wanted
-from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, encrypts, octets, publish, receive
+from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, octets, publish, receive
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed
 from cloudchamber.services.s3.names import copy_source, quoted, source_version, tags_of_header
 from cloudchamber.services.s3.objects import stored_of
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
+    from cloudchamber.services.s3.sse import Encryption
     from cloudchamber.services.s3.tables import Object
 
     Request = Mapping[str, Any]
+
+_CHANGES = frozenset(("ServerSideEncryption", "SSECustomerAlgorithm", "StorageClass", "WebsiteRedirectLocation"))
+"""What of an object a copy onto itself may change, besides its metadata."""
 
 
 async def source(call: Call, request: Request) -> tuple[str, Object]:
@@ -69,7 +73,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
         raise InvalidRequest(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_MAX}"
         )
-    unchanged = metadata == "COPY" and "ServerSideEncryption" not in request and "StorageClass" not in request
+    unchanged = metadata == "COPY" and not _CHANGES.intersection(request)
     older = bool(source_version(request["CopySource"])) and bucket.versioning != ""
     if (source_bucket, found.key) == (bucket.name, key) and unchanged and not older:
         raise InvalidRequest(
@@ -82,8 +86,9 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
         tags = found.tag_values
     else:
         tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
-    encrypt = encrypts(bucket, request)
-    made = await _duplicate(call, found, request, encrypt)
+    encryption = await sse.wanted(call, bucket, request, found.size)
+    stored |= encryption.stored
+    made = await _duplicate(call, found, request, encryption)
     publication = Publication(
         bucket.name, key, made.content, made.etag, made.checksum, tags, stored, "ObjectCreated:Copy", request, lock=lock
     )
@@ -96,21 +101,21 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     response: dict[str, Any] = {"CopyObjectResult": result, **done.told}
     if found.versioned:
         response["CopySourceVersionId"] = found.version
-    if encrypt:
-        response["ServerSideEncryption"] = "AES256"
-    return response
+    return response | encryption.told
 
 
 def _kept(found: Object) -> dict[str, Any]:
     return {name: found.stored[name] for name in ("headers", "metadata") if name in found.stored}
 
 
-async def _duplicate(call: Call, found: Object, request: Request, encrypt: bool) -> Received:
+async def _duplicate(call: Call, found: Object, request: Request, encryption: Encryption) -> Received:
     """The octets once more: by a second name for the file where nothing about them changes, else anew."""
     algorithm = request.get("ChecksumAlgorithm") or checksums.algorithm_of(found.checksum)
     whole = "-" not in found.etag and checksums.kind(found.checksum) == "FULL_OBJECT"
     same = whole and algorithm == checksums.algorithm_of(found.checksum)
-    if same and encrypt == ("nonce" in found.stored):
+    key = await sse.key_of(call, found.stored, request, sse.COPIED)
+    plain = "sse" not in found.stored and encryption.kept is None
+    if same and plain and encryption.on == ("nonce" in found.stored):
         nonce = found.stored.get("nonce")
         if found.blob is None:
             return Received(Content(found.size, data=found.data, nonce=nonce), found.etag, found.checksum)
@@ -119,7 +124,7 @@ async def _duplicate(call: Call, found: Object, request: Request, encrypt: bool)
     if algorithm not in checksums.WIDTHS:
         raise InvalidRequest("Value for x-amz-checksum-algorithm header is invalid.")
     wanted = Wanted(algorithm, "", "", False, checksums.new(algorithm))
-    return await receive(call, octets(call, found, 0, found.size), wanted, {}, encrypt=encrypt)
+    return await receive(call, octets(call, found, 0, found.size, key), wanted, {}, encryption=encryption)
 
 
 def copied_range(request: Request, size: int) -> tuple[int, int]:

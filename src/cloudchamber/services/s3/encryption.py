@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BLOCK = 16
+_COUNTERS = 1 << 128
 
 
 class Keeper:
@@ -25,19 +26,30 @@ class Keeper:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._key = b""
+        self._loop: Any = None
 
     def nonce(self) -> str:
         """A nonce for one object, in base64. The low half counts blocks, so that no two objects share a counter."""
         return base64.b64encode(bytes.fromhex(ids.hex_token(8)) + bytes(8)).decode()
 
-    def cipher(self, nonce: str, offset: int = 0) -> Any:
-        """Encrypts or decrypts octets that begin at `offset`: `update`."""
+    def cipher(self, nonce: str, offset: int = 0, key: bytes | None = None) -> Any:
+        """Encrypts or decrypts octets that begin at `offset`: `update`. `key`: another than the chamber's."""
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # lazily: 20 ms
 
         start = int.from_bytes(base64.b64decode(nonce), "big") + offset // _BLOCK
-        made = Cipher(algorithms.AES256(self._load()), modes.CTR(start.to_bytes(_BLOCK, "big"))).encryptor()
+        counter = modes.CTR((start % _COUNTERS).to_bytes(_BLOCK, "big"))
+        made = Cipher(algorithms.AES256(key or self._load()), counter).encryptor()
         made.update(bytes(offset % _BLOCK))
         return made
+
+    def small(self, nonce: str, data: bytes, key: bytes | None = None) -> bytes:
+        """Encrypt or decrypt octets that are in memory. On the event loop only: one cipher serves them all."""
+        if key is not None:
+            return self.cipher(nonce, 0, key).update(data)
+        if self._loop is None:
+            self._loop = self.cipher(nonce)
+        self._loop.reset_nonce(base64.b64decode(nonce))
+        return self._loop.update(data)
 
     def _load(self) -> bytes:
         if not self._key:

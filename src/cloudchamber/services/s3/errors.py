@@ -458,3 +458,21 @@ class CorsForbidden(S3Error):
 
     code = "AccessForbidden"
     status = 403
+
+
+class InvalidEncryptionAlgorithm(S3Error):
+    """A customer's key is for AES-256 only."""
+
+    code = "InvalidEncryptionAlgorithmError"
+    status = 400
+    text = "The Encryption request you specified is not valid. Supported value: AES256."
+
+
+class KmsRefusal(S3Error):
+    """KMS would not: its own error, as S3 passes it on."""
+
+    status = 400
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = f"KMS.{code}"  # pyright: ignore[reportAttributeAccessIssue] - of this one error

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import each_by_itself, operation
-from cloudchamber.services.s3 import checks, checksums, conditions, deletion, lookup, needs, object_lock, owning, tables
-from cloudchamber.services.s3.content import Publication, body_of, encrypts, publish, receive, send
+from cloudchamber.services.s3 import (
+    checks,
+    checksums,
+    conditions,
+    deletion,
+    lookup,
+    needs,
+    object_lock,
+    owning,
+    sse,
+    tables,
+)
+from cloudchamber.services.s3.content import Publication, body_of, publish, receive, send
 from cloudchamber.services.s3.errors import (
     InvalidArgument,
     InvalidPartNumber,
@@ -76,8 +87,10 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
     lock = object_lock.asked(bucket, request, call.now)
     wanted = checksums.wanted(call, request)
-    encrypt = encrypts(bucket, request)
-    received = await receive(call, body_of(request), wanted, request, encrypt=encrypt)
+    body = body_of(request)
+    encryption = await sse.wanted(call, bucket, request, body.length)
+    stored |= encryption.stored
+    received = await receive(call, body, wanted, request, encryption=encryption)
     made = Publication(
         bucket.name,
         key,
@@ -92,10 +105,12 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     )
     done = await publish(call, made)
     call.note(bytes=received.content.size)
-    response = {"ETag": quoted(received.etag), **checksums.members(received.checksum), **done.told}
-    if encrypt:
-        response["ServerSideEncryption"] = "AES256"
-    return response
+    return {
+        "ETag": quoted(received.etag),
+        **checksums.members(received.checksum),
+        **done.told,
+        **encryption.told,
+    }
 
 
 def described(found: Object, request: Request) -> dict[str, Any]:
@@ -111,8 +126,7 @@ def described(found: Object, request: Request) -> dict[str, Any]:
     }
     if "Expires" in response:
         response["Expires"] = datetime.fromtimestamp(response["Expires"], UTC)
-    if "nonce" in found.stored:
-        response["ServerSideEncryption"] = "AES256"
+    response |= sse.of_object(found.stored)
     if found.versioned:
         response["VersionId"] = found.version
     if found.lock:
@@ -166,7 +180,6 @@ def _part(found: Object, number: int, response: dict[str, Any]) -> tuple[int, in
 
 async def _find(call: Call, request: Request, *, body: bool) -> Object:
     """The object of a GET or HEAD, its conditions checked."""
-    checks.refuse({k: v for k, v in request.items() if k.startswith("SSECustomer")})
     found = await lookup.existing(call, request, body=body, method="GET" if body else "HEAD")
     conditions.check_read(found, request)
     return found
@@ -176,10 +189,11 @@ async def _find(call: Call, request: Request, *, body: bool) -> Object:
 async def get_object(call: Call, request: Request) -> dict[str, Any]:
     """Fetch an object, a range, or a part. Source: Amazon S3 API Reference, GetObject."""
     found = await _find(call, request, body=True)
+    key = await sse.key_of(call, found.stored, request)
     response = described(found, request)
     offset, length = _select(found, request, response)
     _override(call, response, request)
-    response["Body"] = send(call, found, offset, length)
+    response["Body"] = send(call, found, offset, length, key)
     call.note(bytes=length)
     return response
 
@@ -188,6 +202,7 @@ async def get_object(call: Call, request: Request) -> dict[str, Any]:
 async def head_object(call: Call, request: Request) -> dict[str, Any]:
     """What GetObject would say, without the octets. Source: Amazon S3 API Reference, HeadObject."""
     found = await _find(call, request, body=False)
+    await sse.key_of(call, found.stored, request, unwrap=False)
     response = described(found, request)
     _select(found, request, response)
     _override(call, response, request)
@@ -263,6 +278,7 @@ async def delete_objects(call: Call, request: Request) -> dict[str, Any]:
 async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
     """Chosen attributes of an object. Source: Amazon S3 API Reference, GetObjectAttributes."""
     found = await _find(call, request, body=False)
+    await sse.key_of(call, found.stored, request, unwrap=False)
     wanted = set(request["ObjectAttributes"])
     response: dict[str, Any] = {"LastModified": datetime.fromtimestamp(found.modified, UTC)}
     if found.versioned:

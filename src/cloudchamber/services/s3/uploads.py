@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, object_lock, owning, tables
+from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, object_lock, owning, sse, tables
 from cloudchamber.services.s3.checksums import Wanted
-from cloudchamber.services.s3.content import body_of, encrypts, octets, receive
+from cloudchamber.services.s3.content import body_of, octets, receive
 from cloudchamber.services.s3.copying import copied_range, source
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest
 from cloudchamber.services.s3.listing import encoding
@@ -73,9 +73,9 @@ async def create_multipart_upload(call: Call, request: Request) -> dict[str, Any
     lock = object_lock.asked(bucket, request, call.now)
     if lock:
         stored["lock"] = lock
-    encrypt = encrypts(bucket, request)
-    if encrypt:
-        stored["encrypt"] = True
+    encryption = await sse.wanted(call, bucket, request, None)
+    if encryption.on:
+        stored |= {"encrypt": True, **encryption.stored}
     upload_id = f"{int(call.now.timestamp() * 1_000_000):014x}{ids.hex_token(24)}"
     upload = Upload(
         upload_id,
@@ -97,9 +97,7 @@ async def create_multipart_upload(call: Call, request: Request) -> dict[str, Any
     response: dict[str, Any] = {"Bucket": bucket.name, "Key": key, "UploadId": upload_id}
     if algorithm:
         response |= {"ChecksumAlgorithm": algorithm, "ChecksumType": kind}
-    if encrypt:
-        response["ServerSideEncryption"] = "AES256"
-    return response
+    return response | encryption.told
 
 
 def _upload(call: Call, request: Request) -> Upload:
@@ -126,8 +124,10 @@ async def _store_part(
     algorithm = upload.checksum_algorithm or checksums.DEFAULT
     ours = wanted.digest if wanted.algorithm == algorithm else checksums.new(algorithm)
     more = () if ours is wanted.digest else (ours,)
-    encrypt = bool(upload.stored.get("encrypt"))
-    received = await receive(call, body, wanted, request, encrypt=encrypt, inline_max=_NO_FILE_TOO_SMALL, more=more)
+    encryption = await sse.of_part(call, upload.stored, request)
+    received = await receive(
+        call, body, wanted, request, encryption=encryption, inline_max=_NO_FILE_TOO_SMALL, more=more
+    )
     content = received.content
     assert content.blob is not None
     part = Part(
@@ -169,9 +169,7 @@ async def upload_part(call: Call, request: Request) -> dict[str, Any]:
     call.note(bytes=part.size)
     response = {"ETag": quoted(part.etag), **checksums.members(told)}
     response.pop("ChecksumType", None)
-    if part.nonce:
-        response["ServerSideEncryption"] = "AES256"
-    return response
+    return response | _encryption(upload.stored)
 
 
 @operation("UploadPartCopy", needs=needs.upload_part_copy)
@@ -181,10 +179,12 @@ async def upload_part_copy(call: Call, request: Request) -> dict[str, Any]:
     upload = _upload(call, request)
     checks.refuse(request)
     _, found = await source(call, request)
+    source_key = await sse.key_of(call, found.stored, request, sse.COPIED)
     offset, length = copied_range(request, found.size)
     algorithm = upload.checksum_algorithm or checksums.DEFAULT
     wanted = Wanted(algorithm, "", "", bool(upload.checksum_algorithm), checksums.new(algorithm))
-    part, told = await _store_part(call, upload, number, octets(call, found, offset, length), wanted, {})
+    body = octets(call, found, offset, length, source_key)
+    part, told = await _store_part(call, upload, number, body, wanted, request)
     result = {
         "ETag": quoted(part.etag),
         "LastModified": datetime.fromtimestamp(part.modified, UTC),
@@ -194,9 +194,7 @@ async def upload_part_copy(call: Call, request: Request) -> dict[str, Any]:
     response: dict[str, Any] = {"CopyPartResult": result}
     if found.versioned:
         response["CopySourceVersionId"] = found.version
-    if part.nonce:
-        response["ServerSideEncryption"] = "AES256"
-    return response
+    return response | _encryption(upload.stored)
 
 
 @operation("CompleteMultipartUpload", needs=needs.on_object("s3:PutObject"))
@@ -214,6 +212,7 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
     key, upload_id = checks.key(request), request["UploadId"]
     try:
         upload = call.doors.database.read(lambda db: tables.upload(db, bucket.name, key, upload_id))
+        sse.same_key(upload.stored, request)
         chosen = completion.choose(call, upload, request)
         etag = _md5_of_md5s([part.etag for part in chosen])
         checksum = completion.checksum(upload, chosen, request)
@@ -225,11 +224,11 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
         if done is None or done.stored.get("upload") != upload_id:
             raise
         told = {"VersionId": done.version} if done.versioned and done.version != tables.NULL else {}
-        return {**_completed(call, request, done.etag, done.checksum, "nonce" in done.stored), **told}
-    return {**_completed(call, request, etag, checksum, bool(upload.stored.get("encrypt"))), **told}
+        return {**_completed(call, request, done.etag, done.checksum, sse.of_object(done.stored)), **told}
+    return {**_completed(call, request, etag, checksum, _encryption(upload.stored)), **told}
 
 
-def _completed(call: Call, request: Request, etag: str, checksum: str, encrypted: bool) -> dict[str, Any]:
+def _completed(call: Call, request: Request, etag: str, checksum: str, encrypted: Mapping[str, Any]) -> dict[str, Any]:
     response: dict[str, Any] = {
         "Location": f"{call.doors.endpoint}/{request['Bucket']}/{request['Key']}",
         "Bucket": request["Bucket"],
@@ -237,9 +236,15 @@ def _completed(call: Call, request: Request, etag: str, checksum: str, encrypted
         "ETag": quoted(etag),
         **checksums.members(checksum),
     }
-    if encrypted:
-        response["ServerSideEncryption"] = "AES256"
+    for member in ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"):
+        if member in encrypted:
+            response[member] = encrypted[member]
     return response
+
+
+def _encryption(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """How the object of an upload is encrypted, as its parts already are."""
+    return sse.told(stored.get("sse")) if stored.get("encrypt") else {}
 
 
 def _md5_of_md5s(etags: list[str]) -> str:
@@ -275,6 +280,7 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
     """Parts of an upload by number. Source: Amazon S3 API Reference, ListParts."""
     checks.refuse(request)
     upload = _upload(call, request)
+    sse.same_key(upload.stored, request)
     after, limit = int(request.get("PartNumberMarker", 0)), _page_size(request, "MaxParts")
     found = call.doors.database.read(lambda db: tables.parts(db, upload.id, after, limit + 1))
     shown = found[:limit]
