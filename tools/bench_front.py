@@ -122,16 +122,31 @@ async def through(door: Any, octets: bytes, times: int = TIMES) -> float:
     transport = Nowhere()
     connection.connection_made(transport)
 
-    async def one() -> None:
-        connection.data_received(octets)
-        if connection.task is not None:
-            await connection.task
-        if not transport.last.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(transport.last.decode("latin-1"))
+    loop, left = asyncio.get_running_loop(), 0
+    turned: asyncio.Future[None]
 
-    took = await cpu_of(one, times)
+    def turn() -> None:  # Why a callback: a connection is called by the loop, and not from within a task
+        nonlocal left
+        while left and connection.task is None:
+            left -= 1
+            connection.data_received(octets)
+        turned.set_result(None)
+
+    async def all_of_them() -> None:
+        nonlocal left, turned
+        left = times
+        while left:
+            turned = loop.create_future()
+            loop.call_soon(turn)
+            await turned
+            if connection.task is not None:
+                await connection.task
+            if not transport.last.startswith(b"HTTP/1.1 200"):
+                raise SystemExit(transport.last.decode("latin-1"))
+
+    took = await cpu_of(all_of_them, 1)
     connection.connection_lost(None)
-    return took
+    return took / times
 
 
 async def measure(chamber: Chamber, key: tuple[str, str], method: str) -> None:

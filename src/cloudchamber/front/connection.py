@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import httptools
 
 from cloudchamber.base.body import FileSlice
+from cloudchamber.front.begun import Begun
 from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 
@@ -103,7 +104,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_octets = 0
+        self._chunk_octets = 0
+        self._head_in_parts = False
         self._head_began = 0.0
         self._silent_octets = 0
         self._spoke = False
@@ -141,18 +143,26 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._spoke = False
+        self._chunk_octets = len(data)
         try:
             self._parser.feed_data(data)
             # Why: the parser gathers a header, a chunk's extension or a trailer of any length before it says a word.
             self._silent_octets = 0 if self._spoke else self._silent_octets + len(data)
             if self._silent_octets > HEAD_OCTETS_MAX:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            elif self._head_began:
+                self._head_in_parts = True
+                self._check_head()
         except httptools.HttpParserUpgrade:
             # Why: the request itself was taken; what would follow it is another protocol, which nobody offered.
             self._deaf = True
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause.status if isinstance(cause, RequestRefused) else HTTPStatus.BAD_REQUEST)
+        except RequestRefused as refused:
+            self._refuse(refused.status)
+        if self.task is None and self._waiting:
+            self.task = Begun(self._answer()).begin(self._loop)
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still read what it asked for."""
@@ -189,25 +199,27 @@ class Connection(asyncio.Protocol):
         self._spoke = True
         self._url = b""
         self._headers = []
-        self._head_octets = 0
+        self._head_in_parts = False
         self._head_began = self.touched
 
     def on_url(self, url: bytes) -> None:
         self._spoke = True
         self._url += url
-        self._head_octets += len(url)
-        if self._head_octets > HEAD_OCTETS_MAX:
-            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._spoke = True
-        self._head_octets += len(name) + len(value) + 4
-        if self._head_octets > HEAD_OCTETS_MAX or len(self._headers) >= HEADERS_MAX:
-            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        # Why nothing else: this is called for each header of each request; how many there are is looked at afterwards.
         self._headers.append((name, value))
+
+    def _check_head(self) -> None:
+        """Refuse a head, or a part of one, that is too long. The parser's own memory is bounded by `data_received`."""
+        octets = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        if octets > HEAD_OCTETS_MAX or len(self._headers) > HEADERS_MAX:
+            raise RequestRefused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         self._spoke = True
+        if self._chunk_octets > HEAD_OCTETS_MAX // 2 or self._head_in_parts or len(self._headers) > 50:
+            self._check_head()
         self._head_began = 0.0
         headers = _headers(self._headers)
         method = self._parser.get_method().decode("latin-1")
@@ -219,9 +231,8 @@ class Connection(asyncio.Protocol):
         expects = version == "1.1" and headers.get("expect").strip().lower() == "100-continue"
         self._incoming = Incoming(self, length, expects=expects)
         self._waiting.append(_Asked(request, self._incoming, keep, version == "1.0"))
-        self._adjust_reading()
-        if self.task is None:
-            self.task = self._loop.create_task(self._answer())
+        if len(self._waiting) > 1:
+            self._adjust_reading()
 
     def on_body(self, body: bytes) -> None:
         self._spoke = True
@@ -266,7 +277,7 @@ class Connection(asyncio.Protocol):
         self._refusal = status
         if self._incoming is not None:
             self._incoming.end(failed=True)
-        if self.task is None:
+        if self.task is None and not self._waiting:
             self._end()
 
     def _end(self) -> None:

@@ -181,9 +181,7 @@ class Pipeline:
 class Front:
     """What services may ask of the front: reached as `doors.parts["front"]`."""
 
-    def __init__(
-        self, doors: Doors, listener: Listener, hosts: list[tuple[Callable[[str], bool], Inside]]
-    ) -> None:
+    def __init__(self, doors: Doors, listener: Listener, hosts: list[tuple[Callable[[str], bool], Inside]]) -> None:
         self._doors = doors
         self._listener = listener
         self._hosts = hosts
