@@ -275,6 +275,10 @@ class BucketInfo(TypedDict):
     Type: NotRequired[BucketType]
 
 
+class BucketLifecycleConfiguration(TypedDict):
+    Rules: list[LifecycleRule]
+
+
 class CORSConfiguration(TypedDict):
     CORSRules: list[CORSRule]
 
@@ -574,6 +578,11 @@ class DeleteBucketCorsRequest(TypedDict):
 
 
 class DeleteBucketEncryptionRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class DeleteBucketLifecycleRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
@@ -1538,6 +1547,18 @@ class PutBucketEncryptionRequest(TypedDict):
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ServerSideEncryptionConfiguration: ServerSideEncryptionConfiguration
     ExpectedBucketOwner: NotRequired[str]
+
+
+class PutBucketLifecycleConfigurationOutput(TypedDict):
+    TransitionDefaultMinimumObjectSize: NotRequired[TransitionDefaultMinimumObjectSize]
+
+
+class PutBucketLifecycleConfigurationRequest(TypedDict):
+    Bucket: str
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    LifecycleConfiguration: NotRequired[BucketLifecycleConfiguration]
+    ExpectedBucketOwner: NotRequired[str]
+    TransitionDefaultMinimumObjectSize: NotRequired[TransitionDefaultMinimumObjectSize]
 
 
 class PutBucketNotificationConfigurationRequest(TypedDict):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, needs
 from cloudchamber.services.s3.errors import (
-    NoSuchLifecycleConfiguration,
     NoSuchWebsiteConfiguration,
     ReplicationConfigurationNotFoundError,
 )
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Call
 
     Request = Mapping[str, Any]
-
-
-@operation("GetBucketLifecycleConfiguration", needs=needs.on_bucket("s3:GetLifecycleConfiguration"))
-async def get_bucket_lifecycle_configuration(call: Call, request: Request) -> dict[str, Any]:
-    """Source: Amazon S3 API Reference, GetBucketLifecycleConfiguration."""
-    raise NoSuchLifecycleConfiguration(BucketName=checks.bucket(call, request).name)
 
 
 @operation("GetBucketWebsite", needs=needs.on_bucket("s3:GetBucketWebsite"))

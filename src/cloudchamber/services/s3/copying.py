@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, object_lock, owning, sse
+from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, object_lock, owning, rules, sse
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, octets, publish, receive
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed
@@ -101,6 +101,9 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     response: dict[str, Any] = {"CopyObjectResult": result, **done.told}
     if found.versioned:
         response["CopySourceVersionId"] = found.version
+    expiration = rules.expiration(bucket.lifecycle, key, made.content.size, tags, done.modified)
+    if expiration is not None:
+        response["Expiration"] = expiration
     return response | encryption.told
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from cloudchamber.services.s3.events import Sequencer
     from cloudchamber.services.s3.tables import Bucket
     from cloudchamber.store.database import Tx
-
-_EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def delete(
     if version is None and bucket.versioning:
         seq, modified = sequencer.number(), int(call.now.timestamp())
         made, gone = versions.mark(tx, bucket, key, old=found, seq=seq, modified=modified)
-        described = {"eTag": _EMPTY, "versionId": made}
+        described = {"eTag": events.EMPTY, "versionId": made}
         emitted = events.emit_matching(tx, call, sequencer, bucket, "ObjectRemoved:DeleteMarkerCreated", key, described)
         return Deleted({"DeleteMarker": True, "VersionId": made}, gone, emitted)
     told: dict[str, Any] = {"VersionId": version} if version is not None and bucket.versioning else {}

@@ -7,17 +7,22 @@ filtering".
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
+from cloudchamber.base import ids
 from cloudchamber.base.clock import iso
 from cloudchamber.services.s3.names import bucket_arn, canonical_id
 from cloudchamber.store.outbox import emit
+from cloudchamber.track.track import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from cloudchamber.base.clock import Clock
     from cloudchamber.contract.call import Call
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Tx
 
 TOPIC = "s3.notification"
+EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
+"""ETag that records of delete markers have."""
 
 
 class Sequencer:
@@ -63,8 +70,32 @@ def matches(configuration: Mapping[str, Any], event: str, key: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Who did it, from where, and on which track: what a record says besides what happened."""
+
+    now: datetime
+    principal_id: str
+    peer: str
+    request_id: str
+    host_id: str
+    trace: str
+
+    @classmethod
+    def of_call(cls, call: Call) -> Cause:
+        """A request."""
+        principal = f"AWS:{call.principal.user_id or call.principal.account}"
+        return cls(call.now, principal, call.peer, call.request_id, call.segment.id, call.trace.header())
+
+    @classmethod
+    def of_service(cls, now: datetime) -> Cause:
+        """S3 itself, by a lifecycle rule."""
+        track = Trace.begin(int(now.timestamp()))
+        return cls(now, "s3.amazonaws.com", "s3.amazonaws.com", ids.request_id(), ids.segment_id(), track.header())
+
+
 def emit_matching(
-    tx: Tx, call: Call, sequencer: Sequencer, bucket: Bucket, event: str, key: str, described: Mapping[str, Any]
+    tx: Tx, call: Call | Cause, sequencer: Sequencer, bucket: Bucket, event: str, key: str, described: Mapping[str, Any]
 ) -> int:
     """Add one message for each configuration that matches; how many. `described`: ``size``, ``eTag`` and
     ``versionId``, as far as the event has them."""
@@ -73,16 +104,17 @@ def emit_matching(
     found = [c for c in configurations(bucket.notification) if matches(c, event, key)]
     if not found:
         return 0
+    cause = call if isinstance(call, Cause) else Cause.of_call(call)
     sequence = sequencer.next()
     for configuration in found:
-        record = record_of(call, bucket, event, key, described, sequence, configuration["Id"])
+        record = record_of(cause, bucket, event, key, described, sequence, configuration["Id"])
         arn = configuration["LambdaFunctionArn"]
         payload = {
             "function_arn": arn,
             "account": bucket.account,
             "bucket_arn": bucket_arn(bucket.name),
             "region": bucket.region,
-            "trace": call.trace.header(),
+            "trace": cause.trace,
             "event": json.dumps({"Records": [record]}, separators=(",", ":")),
         }
         emit(tx, TOPIC, f"{arn} {bucket.name}/{key}", payload)
@@ -90,7 +122,7 @@ def emit_matching(
 
 
 def record_of(
-    call: Call,
+    cause: Cause,
     bucket: Bucket,
     event: str,
     key: str,
@@ -103,13 +135,13 @@ def record_of(
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "awsRegion": bucket.region,
-        "eventTime": iso(call.now),
+        "eventTime": iso(cause.now),
         "eventName": event,
-        "userIdentity": {"principalId": f"AWS:{call.principal.user_id or call.principal.account}"},
-        "requestParameters": {"sourceIPAddress": call.peer},
+        "userIdentity": {"principalId": cause.principal_id},
+        "requestParameters": {"sourceIPAddress": cause.peer},
         "responseElements": {
-            "x-amz-request-id": call.request_id,
-            "x-amz-id-2": call.segment.id,
+            "x-amz-request-id": cause.request_id,
+            "x-amz-id-2": cause.host_id,
         },
         "s3": {
             "s3SchemaVersion": "1.0",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EVENTS = {
     "s3:ObjectCreated": ("Put", "Post", "Copy", "CompleteMultipartUpload"),
     "s3:ObjectRemoved": ("Delete", "DeleteMarkerCreated"),
+    "s3:LifecycleExpiration": ("Delete", "DeleteMarkerCreated"),
 }
 CONFIGURATIONS_MAX = 100
 _OTHER_EVENTS = ("s3:Object", "s3:Lifecycle", "s3:Replication", "s3:Intelligent", "s3:Reduced")

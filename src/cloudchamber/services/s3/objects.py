@@ -18,6 +18,7 @@ from cloudchamber.services.s3 import (
     needs,
     object_lock,
     owning,
+    rules,
     sse,
     tables,
 )
@@ -105,11 +106,13 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     )
     done = await publish(call, made)
     call.note(bytes=received.content.size)
+    expiration = rules.expiration(bucket.lifecycle, key, received.content.size, tags, done.modified)
     return {
         "ETag": quoted(received.etag),
         **checksums.members(received.checksum),
         **done.told,
         **encryption.told,
+        **({} if expiration is None else {"Expiration": expiration}),
     }
 
 
@@ -185,12 +188,21 @@ async def _find(call: Call, request: Request, *, body: bool) -> Object:
     return found
 
 
+def _expiration(call: Call, found: Object, request: Request) -> dict[str, str]:
+    """`Expiration` of a current version that is asked for as such."""
+    if not found.expiring or "VersionId" in request:
+        return {}
+    bucket = checks.bucket(call, request)
+    told = rules.expiration(bucket.lifecycle, found.key, found.size, found.tag_values, found.modified)
+    return {} if told is None else {"Expiration": told}
+
+
 @operation("GetObject", needs=needs.on_object("s3:GetObject"))
 async def get_object(call: Call, request: Request) -> dict[str, Any]:
     """Fetch an object, a range, or a part. Source: Amazon S3 API Reference, GetObject."""
     found = await _find(call, request, body=True)
     key = await sse.key_of(call, found.stored, request)
-    response = described(found, request)
+    response = described(found, request) | _expiration(call, found, request)
     offset, length = _select(found, request, response)
     _override(call, response, request)
     response["Body"] = send(call, found, offset, length, key)
@@ -203,7 +215,7 @@ async def head_object(call: Call, request: Request) -> dict[str, Any]:
     """What GetObject would say, without the octets. Source: Amazon S3 API Reference, HeadObject."""
     found = await _find(call, request, body=False)
     await sse.key_of(call, found.stored, request, unwrap=False)
-    response = described(found, request)
+    response = described(found, request) | _expiration(call, found, request)
     _select(found, request, response)
     _override(call, response, request)
     return response

@@ -12,6 +12,7 @@ from cloudchamber.contract.identity import service_principal
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.events import TOPIC, Sequencer
+from cloudchamber.services.s3.sweeper import Sweeper
 from cloudchamber.store.blobs import Blobs
 from cloudchamber.store.outbox import Retry
 from cloudchamber.track.track import Trace
@@ -39,15 +40,18 @@ class S3Part:
         self.blobs = Blobs(folder / "blobs")
         self.keeper = Keeper(folder / "key")
         self.sequencer = Sequencer(doors.clock)
+        self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
         self._sweep: asyncio.Task[int] | None = None
 
     async def start(self) -> None:
         """Begin to deliver, and sweep what a crash left."""
         self._doors.outbox.subscribe(TOPIC, self._deliver)
         self._sweep = asyncio.create_task(self.blobs.sweep(self._known), name="s3 sweep")
+        self.sweeper.start()
 
     async def stop(self) -> None:
         """Stop sweeping; finish the writing of blobs."""
+        await self.sweeper.stop()
         if self._sweep is not None:
             self._sweep.cancel()
             await asyncio.gather(self._sweep, return_exceptions=True)

@@ -22,7 +22,7 @@ _BUCKET = (
 )
 _OBJECT = (
     "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored, o.seq, o.version, o.lock, "
-    "o.replication, (SELECT versioning <> '' FROM s3_buckets WHERE name = o.bucket)"
+    "o.replication, (SELECT (versioning <> '') + 2 * (lifecycle IS NOT NULL) FROM s3_buckets WHERE name = o.bucket)"
 )
 
 
@@ -72,6 +72,8 @@ class Object:
     replication: str | None = None
     versioned: bool = False
     """Whether its bucket has, or had, versioning."""
+    expiring: bool = False
+    """Whether its bucket has lifecycle rules."""
     marker: bool = False
     """Whether it is a delete marker: then there is nothing but key, version and time."""
 
@@ -224,7 +226,8 @@ def object_of(row: Sequence[Any], data: bytes | None = None, *, marker: bool = F
         version,
         lock,
         replication,
-        bool(had),
+        bool(had & 1),
+        bool(had & 2),
         marker,
     )
 

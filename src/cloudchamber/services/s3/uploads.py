@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, completion, conditions, needs, object_lock, owning, sse, tables
+from cloudchamber.services.s3 import (
+    checks,
+    checksums,
+    completion,
+    conditions,
+    needs,
+    object_lock,
+    owning,
+    rules,
+    sse,
+    tables,
+)
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import body_of, octets, receive
 from cloudchamber.services.s3.copying import copied_range, source
@@ -97,7 +108,13 @@ async def create_multipart_upload(call: Call, request: Request) -> dict[str, Any
     response: dict[str, Any] = {"Bucket": bucket.name, "Key": key, "UploadId": upload_id}
     if algorithm:
         response |= {"ChecksumAlgorithm": algorithm, "ChecksumType": kind}
-    return response | encryption.told
+    return response | encryption.told | _abortion(bucket, upload)
+
+
+def _abortion(bucket: tables.Bucket, upload: Upload) -> dict[str, Any]:
+    """When a lifecycle rule will end the upload."""
+    found = rules.abortion(bucket.lifecycle, upload.key, upload.initiated)
+    return {} if found is None else {"AbortDate": found[0], "AbortRuleId": found[1]}
 
 
 def _upload(call: Call, request: Request) -> Upload:
@@ -216,7 +233,12 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
         chosen = completion.choose(call, upload, request)
         etag = _md5_of_md5s([part.etag for part in chosen])
         checksum = completion.checksum(upload, chosen, request)
-        told = (await completion.publish(call, upload, chosen, etag, checksum, request)).told
+        made = await completion.publish(call, upload, chosen, etag, checksum, request)
+        told = made.told
+        size = sum(part.size for part in chosen)
+        expiration = rules.expiration(bucket.lifecycle, key, size, json.loads(upload.tags or "{}"), made.modified)
+        if expiration is not None:
+            told["Expiration"] = expiration
     except ServiceError:
         # Why: a client that lost the first answer asks again, maybe while the first is still at work; both get the
         # same answer while the object is there.
@@ -314,7 +336,7 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
         )
     if listed:
         response["Parts"] = listed
-    return response
+    return response | _abortion(checks.bucket(call, request), upload)
 
 
 @operation("ListMultipartUploads", needs=needs.on_bucket("s3:ListBucketMultipartUploads"))

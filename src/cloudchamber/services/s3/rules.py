@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of a lifecycle configuration: what is a valid one, what it is about, and when it takes effect. Pure.
+
+Source: Amazon S3 User Guide, "Lifecycle configuration elements" and "Lifecycle rules: based on an object's age";
+Amazon S3 API Reference, PutBucketLifecycleConfiguration.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MalformedXML, Unimplemented
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Given = Mapping[str, Any]
+
+RULES_MAX = 1000
+ID_MAX = 255
+NEWER_MAX = 100
+_DAY = timedelta(days=1)
+_PREDICATES = ("Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan", "And")
+_TRANSITIONS = ("Transitions", "NoncurrentVersionTransitions")
+_ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", *_TRANSITIONS)
+
+
+def checked(given: Sequence[Given], new_id: Callable[[], str]) -> list[dict[str, Any]]:
+    """The rules as they are kept (dates in ISO 8601), each with an id.
+
+    Raises:
+        MalformedXML, InvalidRequest, InvalidArgument: they break the rules for rules.
+        Unimplemented: a transition; there is only one storage class here.
+    """
+    if not 1 <= len(given) <= RULES_MAX:
+        raise MalformedXML()
+    made = [_rule(one, new_id) for one in given]
+    names = [one["ID"] for one in made]
+    if len(set(names)) != len(names):
+        raise InvalidArgument("Rule ID must be unique. Found same ID for more than one rule", ArgumentName="ID")
+    return made
+
+
+def _rule(given: Given, new_id: Callable[[], str]) -> dict[str, Any]:
+    name = given.get("ID") or new_id()
+    if len(name) > ID_MAX:
+        raise InvalidArgument(f"ID length should not exceed allowed limit of {ID_MAX}", ArgumentName="ID")
+    if given.get("Status") not in ("Enabled", "Disabled") or ("Prefix" in given) == ("Filter" in given):
+        raise MalformedXML()
+    if not any(action in given for action in _ACTIONS):
+        raise InvalidRequest("At least one action needs to be specified in a rule")
+    rule: dict[str, Any] = {"ID": name, "Status": given["Status"]}
+    if "Prefix" in given:
+        rule["Prefix"] = given["Prefix"]
+    else:
+        rule["Filter"] = _filter(given["Filter"] or {})
+    _expiration(given, rule)
+    _noncurrent(given, rule)
+    _abort(given, rule)
+    for member in _TRANSITIONS:
+        if given.get(member):
+            classes = ", ".join(str(one.get("StorageClass")) for one in given[member])
+            raise Unimplemented(f"{member}: storage class {classes} is not implemented by this chamber yet")
+    return rule
+
+
+def _filter(given: Given) -> dict[str, Any]:
+    said = [name for name in _PREDICATES if name in given]
+    if len(said) > 1:
+        raise MalformedXML()
+    if said != ["And"]:
+        return {name: given[name] for name in said}
+    joined: Given = given["And"] or {}
+    tags: list[Given] = joined.get("Tags") or []
+    if len({tag["Key"] for tag in tags}) != len(tags):
+        raise InvalidRequest("Duplicate Tag Keys are not allowed.")
+    more, less = joined.get("ObjectSizeGreaterThan"), joined.get("ObjectSizeLessThan")
+    if more is not None and less is not None and less <= more + 1:
+        raise InvalidRequest("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'")
+    if len(tags) + sum(name in joined for name in _PREDICATES) < 2:
+        raise MalformedXML()
+    return {"And": dict(joined)}
+
+
+def _expiration(given: Given, rule: dict[str, Any]) -> None:
+    if "Expiration" not in given:
+        return
+    wanted: Given = given["Expiration"] or {}
+    if len([name for name in ("Days", "Date", "ExpiredObjectDeleteMarker") if name in wanted]) != 1:
+        raise MalformedXML()
+    kept = dict(wanted)
+    if "Days" in wanted:
+        _positive(wanted["Days"], "'Days' for Expiration action must be a positive integer", "Days")
+    if "Date" in wanted:
+        date: datetime = wanted["Date"].astimezone(UTC)
+        if date != _midnight(date):
+            raise InvalidArgument(
+                "'Date' must be at midnight GMT",
+                ArgumentName="Date",
+                ArgumentValue=date.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            )
+        kept["Date"] = date.isoformat()
+    if "ExpiredObjectDeleteMarker" in wanted and _by_tags(rule):
+        raise InvalidRequest("ExpiredObjectDeleteMarker cannot be specified with tags.")
+    rule["Expiration"] = kept
+
+
+def _noncurrent(given: Given, rule: dict[str, Any]) -> None:
+    if "NoncurrentVersionExpiration" not in given:
+        return
+    wanted: Given = given["NoncurrentVersionExpiration"] or {}
+    if "NoncurrentDays" not in wanted:
+        raise MalformedXML()
+    text = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"
+    _positive(wanted["NoncurrentDays"], text, "NoncurrentDays")
+    newer = int(wanted.get("NewerNoncurrentVersions", 1))
+    if not 1 <= newer <= NEWER_MAX:
+        raise InvalidArgument(
+            f"'NewerNoncurrentVersions' must be a positive integer not greater than {NEWER_MAX}",
+            ArgumentName="NewerNoncurrentVersions",
+            ArgumentValue=str(newer),
+        )
+    rule["NoncurrentVersionExpiration"] = dict(wanted)
+
+
+def _abort(given: Given, rule: dict[str, Any]) -> None:
+    if "AbortIncompleteMultipartUpload" not in given:
+        return
+    wanted: Given = given["AbortIncompleteMultipartUpload"] or {}
+    if "DaysAfterInitiation" not in wanted:
+        raise MalformedXML()
+    text = "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"
+    _positive(wanted["DaysAfterInitiation"], text, "DaysAfterInitiation")
+    if _by_tags(rule):
+        raise InvalidRequest("AbortIncompleteMultipartUpload cannot be specified with Tags.")
+    rule["AbortIncompleteMultipartUpload"] = dict(wanted)
+
+
+def _positive(value: Any, text: str, name: str) -> None:
+    if int(value) <= 0:
+        raise InvalidArgument(text, ArgumentName=name, ArgumentValue=str(value))
+
+
+def _by_tags(rule: Given) -> bool:
+    wanted: Given = rule.get("Filter", {})
+    return "Tag" in wanted or bool(wanted.get("And", {}).get("Tags"))
+
+
+# What is kept, and what it says --------------------------------------------------------------------------------------
+
+
+@lru_cache(256)
+def read(text: str) -> Given:
+    """A configuration as it is kept: ``Rules``, and what transitions would want to know."""
+    return json.loads(text)
+
+
+def enabled(text: str | None) -> list[Given]:
+    """Rules in force."""
+    return [rule for rule in read(text)["Rules"] if rule["Status"] == "Enabled"] if text else []
+
+
+def prefix_of(rule: Given) -> str:
+    """Keys that a rule is about begin so."""
+    wanted: Given = rule.get("Filter", {})
+    return rule.get("Prefix") or wanted.get("Prefix") or wanted.get("And", {}).get("Prefix") or ""
+
+
+def matches(rule: Given, key: str, size: int, tags: Mapping[str, str]) -> bool:
+    """Whether a rule is about an object."""
+    if not key.startswith(prefix_of(rule)):
+        return False
+    wanted: Given = rule.get("Filter", {})
+    wanted = wanted.get("And", wanted)
+    asked: list[Given] = [*wanted.get("Tags", ()), *([wanted["Tag"]] if "Tag" in wanted else ())]
+    if any(tags.get(tag["Key"]) != tag["Value"] for tag in asked):
+        return False
+    return wanted.get("ObjectSizeGreaterThan", -1) < size < wanted.get("ObjectSizeLessThan", size + 1)
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def after(since: float, days: int) -> datetime:
+    """When so many days are over: at the next midnight UTC. `since`: POSIX seconds."""
+    moment = datetime.fromtimestamp(since, UTC) + days * _DAY
+    floor = _midnight(moment)
+    return floor if floor == moment else floor + _DAY
+
+
+def expires(rule: Given, modified: float) -> datetime | None:
+    """When a rule ends a current version; None if it does not."""
+    wanted: Given = rule.get("Expiration", {})
+    if "Days" in wanted:
+        return after(modified, int(wanted["Days"]))
+    if "Date" in wanted:
+        return datetime.fromisoformat(wanted["Date"])
+    return None
+
+
+def expiration(text: str | None, key: str, size: int, tags: Mapping[str, str], modified: float) -> str | None:
+    """`x-amz-expiration` of a current version: the first rule that will end it."""
+    found = [(expires(rule, modified), rule["ID"]) for rule in enabled(text) if matches(rule, key, size, tags)]
+    dated = [(at, name) for at, name in found if at is not None]
+    if not dated:
+        return None
+    at, name = min(dated)
+    return f'expiry-date="{format_datetime(at, usegmt=True)}", rule-id="{quote(name, safe="")}"'
+
+
+def abortion(text: str | None, key: str, initiated: float) -> tuple[datetime, str] | None:
+    """When an upload will be aborted, and by which rule."""
+    found = [
+        (after(initiated, int(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"])), rule["ID"])
+        for rule in enabled(text)
+        if "AbortIncompleteMultipartUpload" in rule and key.startswith(prefix_of(rule))
+    ]
+    return min(found) if found else None
