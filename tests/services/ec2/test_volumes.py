@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.services.ec2.conftest import unique
+from tests.services.ec2.test_resources import settled
 
 if TYPE_CHECKING:
     from tests.services.ec2.conftest import Lab
@@ -200,3 +202,34 @@ def test_volumes_that_aws_would_not_make(lab: Lab):
     refused("IncorrectState", lab.ec2.detach_volume, VolumeId=volume["VolumeId"])
     lab.ec2.delete_volume(VolumeId=volume["VolumeId"])
     refused("InvalidParameterValue", lab.ec2.describe_volumes, VolumeIds=["vol-1"])
+
+
+def test_stack_with_a_volume_of_its_own(lab: Lab):
+    cfn, stack = lab.chamber.client("cloudformation"), unique("disks")
+    zone = {"Fn::GetAtt": ["Web", "AvailabilityZone"]}
+    mapping = {"DeviceName": ROOT, "Ebs": {"VolumeSize": "12", "VolumeType": "gp3", "DeleteOnTermination": "true"}}
+    body = {
+        "Resources": {
+            "Web": {
+                "Type": "AWS::EC2::Instance",
+                "Properties": {"ImageId": lab.image, "InstanceType": lab.kind, "BlockDeviceMappings": [mapping]},
+            },
+            "Data": {
+                "Type": "AWS::EC2::Volume",
+                "Properties": {"AvailabilityZone": zone, "Size": 3, "VolumeType": "gp3"},
+            },
+            "There": {
+                "Type": "AWS::EC2::VolumeAttachment",
+                "Properties": {"VolumeId": {"Ref": "Data"}, "InstanceId": {"Ref": "Web"}, "Device": "/dev/sdf"},
+            },
+        },
+        "Outputs": {"Web": {"Value": {"Ref": "Web"}}, "Data": {"Value": {"Fn::GetAtt": ["Data", "VolumeId"]}}},
+    }
+    cfn.create_stack(StackName=stack, TemplateBody=json.dumps(body))
+    outputs = settled(cfn, stack, "stack_create_complete")
+    found = {one["DeviceName"]: one["Ebs"]["VolumeId"] for one in lab.view(outputs["Web"])["BlockDeviceMappings"]}
+    assert found["/dev/sdf"] == outputs["Data"]
+    assert [one["Size"] for one in lab.ec2.describe_volumes(VolumeIds=list(found.values()))["Volumes"]] == [12, 3]
+    cfn.delete_stack(StackName=stack)
+    settled(cfn, stack, "stack_delete_complete")
+    quick(lab, "volume_deleted").wait(VolumeIds=[outputs["Data"]])

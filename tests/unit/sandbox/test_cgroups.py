@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from cloudchamber.sandbox import cgroups
 from cloudchamber.sandbox.cgroups import Group, Hierarchy
 from cloudchamber.sandbox.spec import Limits
 
@@ -67,3 +71,48 @@ def test_without_groups_nothing_happens():
     group.make(LIMITS)
     group.add(1)
     assert (group.out_of_memory(), group.freeze(True), group.processes(), group.remove()) == (0, False, [], True)
+
+
+def delegated(tmp_path, monkeypatch, *, controllers: str):
+    """A version 2 tree as systemd delegates it to a user; groups made in it have what is switched on for children."""
+    user = tmp_path / "user.slice" / f"user@{os.getuid()}.service"
+    own = user / "app.slice" / "chamber.scope"
+    own.mkdir(parents=True)
+    for folder in (user, user / "app.slice", own):
+        (folder / "cgroup.controllers").write_text(controllers)
+        (folder / "cgroup.subtree_control").write_text("")
+    path = str(own.relative_to(tmp_path))
+    monkeypatch.setattr(cgroups, "_mounts", lambda: [(str(tmp_path), "/", "cgroup2", {"rw"})])
+    monkeypatch.setattr(cgroups, "_own_paths", lambda: {"": f"/{path}"})
+
+    def takes(folder: str, wanted: str = "") -> bool:
+        # A kernel's folder has a controller's files once its parent has it in cgroup.subtree_control.
+        if wanted == "cgroup.freeze":
+            return True
+        switched_on = (Path(folder) / "cgroup.subtree_control").read_text()
+        return f"+{wanted.partition('.')[0]}" in switched_on
+
+    monkeypatch.setattr(cgroups, "_takes_groups", takes)
+    return user
+
+
+def test_delegated_controllers_of_version_two_are_switched_on_and_used(tmp_path, monkeypatch):
+    user = delegated(tmp_path, monkeypatch, controllers="cpu memory pids\n")
+    found = cgroups.find()
+    assert found.by == "cgroup2"
+    assert found.folders == dict.fromkeys(("memory", "pids", "cpu", "freeze"), str(user))
+    assert (user / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+def test_version_two_without_a_controller_for_cpu_still_limits_the_rest(tmp_path, monkeypatch):
+    delegated(tmp_path, monkeypatch, controllers="memory pids\n")
+    found = cgroups.find()
+    assert found.by == "cgroup2"
+    assert set(found.folders) == {"memory", "pids", "freeze"}
+
+
+def test_version_two_without_controllers_leaves_its_freezer(tmp_path, monkeypatch):
+    delegated(tmp_path, monkeypatch, controllers="\n")
+    found = cgroups.find()
+    assert found.by == "rlimits"
+    assert set(found.folders) == {"freeze"}

@@ -5,6 +5,7 @@ from cloudchamber.contract.service import service
 from cloudchamber.services.ec2 import (
     addresses,
     attributes,
+    disk_resources,
     groups,
     images,
     instances,
@@ -47,7 +48,7 @@ SERVICE = service(
     keys,
     maintenance,
     tags,
-    resources=(*resources.TYPES, *net_resources.TYPES, *key_resources.TYPES),
+    resources=(*resources.TYPES, *net_resources.TYPES, *key_resources.TYPES, *disk_resources.TYPES),
     part=Compute,
     facts=tags.facts,
 )

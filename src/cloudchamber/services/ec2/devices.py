@@ -102,12 +102,28 @@ def _within(name: str, kind: str, value: int | None, known: tuple[int, int, int]
     return value
 
 
+def carried(kind: str, iops: int, throughput: int) -> tuple[int | None, int | None]:
+    """What a volume keeps of its IOPS and throughput when it becomes one of another type; None where it cannot.
+
+    Source: Amazon EC2 API Reference, ModifyVolume.
+    """
+    known = KINDS.get(kind, Kind(0, 0))
+    return _kept(iops, known.iops), _kept(throughput, known.throughput)
+
+
+def _kept(value: int, known: tuple[int, int, int] | None) -> int | None:
+    return value if known is not None and known[0] <= value <= known[1] else None
+
+
 def plain(given: Mapping[str, Any]) -> None:
     """Refuse encryption and what else no volume here has.
 
     Raises:
+        InvalidParameterDependency: a key without encryption.
         UnsupportedOperation: names it. A volume here is a folder of plain files on this machine's disk.
     """
+    if given.get("KmsKeyId") and not given.get("Encrypted"):
+        raise errors.InvalidParameterDependency("The parameter KmsKeyId requires the parameter Encrypted to be set.")
     for name in ("Encrypted", "KmsKeyId", "OutpostArn", "MultiAttachEnabled", "VolumeInitializationRate"):
         if given.get(name):
             raise errors.UnsupportedOperation(f"The parameter {name} is not supported by this EC2 endpoint.")

@@ -543,3 +543,9 @@ class InvalidInstanceAttributeValue(Ec2Error):
     """A value that the attribute of an instance cannot have."""
 
     code = "InvalidInstanceAttributeValue"
+
+
+class InvalidParameterDependency(Ec2Error):
+    """A parameter that needs another one."""
+
+    code = "InvalidParameterDependency"

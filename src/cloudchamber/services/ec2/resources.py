@@ -112,6 +112,30 @@ _INTERFACE = (
 )
 
 
+_EBS = ("DeleteOnTermination", "Encrypted", "Iops", "KmsKeyId", "SnapshotId", "VolumeSize", "VolumeType")
+
+
+def _device(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A block device of a template as RunInstances takes it."""
+    shown: dict[str, Any] = {"DeviceName": str(given["DeviceName"])}
+    if given.get("NoDevice") is not None:
+        shown["NoDevice"] = ""
+    if given.get("VirtualName"):
+        shown["VirtualName"] = str(given["VirtualName"])
+    ebs: dict[str, Any] = {}
+    for name, value in inner(given, "Ebs").items():
+        whole = name in ("Iops", "VolumeSize")
+        ebs[name] = int(value) if whole else _true(value) if name in ("DeleteOnTermination", "Encrypted") else value
+    return {**shown, "Ebs": ebs} if ebs else shown
+
+
+async def _attach(agent: Agent, instance_id: str, given: Sequence[Mapping[str, Any]]) -> None:
+    """Give the volumes of `Volumes` to a new instance, which waits for them."""
+    for one in given:
+        request = {"VolumeId": str(one["VolumeId"]), "InstanceId": instance_id, "Device": str(one["Device"])}
+        await agent.ask("ec2", "AttachVolume", request)
+
+
 def _interface(given: Mapping[str, Any]) -> dict[str, Any]:
     """A network interface of a template as RunInstances takes it."""
     shown: dict[str, Any] = {name: str(given[name]) for name in ("SubnetId", "PrivateIpAddress") if given.get(name)}
@@ -155,6 +179,10 @@ async def _create_instance(agent: Agent, given: Properties) -> Made:
         request["LaunchTemplate"] = {name: str(value) for name, value in given["LaunchTemplate"].items()}
     if given.get("NetworkInterfaces"):
         request["NetworkInterfaces"] = [_interface(one) for one in given["NetworkInterfaces"]]
+    if given.get("BlockDeviceMappings"):
+        request["BlockDeviceMappings"] = [_device(one) for one in given["BlockDeviceMappings"]]
+    if given.get("EbsOptimized") is not None:
+        request["EbsOptimized"] = _true(given["EbsOptimized"])
     if given.get("IamInstanceProfile"):
         request["IamInstanceProfile"] = {"Name": given["IamInstanceProfile"]}
     if given.get("AvailabilityZone"):
@@ -165,7 +193,9 @@ async def _create_instance(agent: Agent, given: Properties) -> Made:
     instance_id = answer["Instances"][0]["InstanceId"]
     agent.begun(instance_id)
     try:
-        return _made(await _until(agent, instance_id, "running"))
+        view = await _until(agent, instance_id, "running")
+        await _attach(agent, instance_id, many(given, "Volumes"))
+        return _made(view)
     except BaseException:
         with contextlib.suppress(ServiceError):
             await agent.ask("ec2", "TerminateInstances", {"InstanceIds": [instance_id]})
@@ -386,6 +416,19 @@ _INSTANCE = ResourceType(
             shape={name: Property("replace") for name in ("LaunchTemplateId", "LaunchTemplateName", "Version")},
         ),
         "NetworkInterfaces": Property("replace", shape={name: Property("replace") for name in _INTERFACE}),
+        "BlockDeviceMappings": Property(
+            "replace",
+            shape={
+                "DeviceName": Property("replace", required=True),
+                "Ebs": Property("replace", shape={name: Property("replace") for name in _EBS}),
+                "NoDevice": Property("replace"),
+                "VirtualName": Property("replace"),
+            },
+        ),
+        "Volumes": Property(
+            "replace", shape={name: Property("replace", required=True) for name in ("VolumeId", "Device")}
+        ),
+        "EbsOptimized": Property("replace"),
         "IamInstanceProfile": Property(),
         "UserData": Property("interrupt"),
         "MetadataOptions": Property(

@@ -95,7 +95,7 @@ async def create_volume(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     least = images.snapshot_for(call, snapshot_id).size_gib if snapshot_id else 0
     size_gib = int(request.get("Size") or least)
     if not size_gib:
-        raise errors.MissingParameter("The request must contain the parameter size or snapshotId")
+        raise errors.MissingParameter("The request must contain the parameter size/snapshot")
     if size_gib < least:
         raise errors.InvalidParameterValue(
             f"The specified volume size ({size_gib}) is smaller than snapshot's size ({least})."
@@ -336,9 +336,8 @@ async def modify_volume(call: Call, request: Mapping[str, Any]) -> dict[str, Any
         size_gib, kind = int(request.get("Size") or row.size_gib), request.get("VolumeType") or row.type
         if size_gib < row.size_gib:
             raise errors.InvalidParameterValue("New size cannot be smaller than existing size")
-        same = kind == row.type and kind != "gp2"
-        iops = request.get("Iops", (row.iops or None) if same else None)
-        throughput = request.get("Throughput", (row.throughput or None) if same else None)
+        kept_iops, kept_throughput = devices.carried(kind, row.iops, row.throughput)
+        iops, throughput = request.get("Iops", kept_iops), request.get("Throughput", kept_throughput)
         reached = devices.performance(kind, size_gib, iops, throughput)
         if (size_gib, kind, *reached) == (row.size_gib, row.type, row.iops, row.throughput):
             raise errors.InvalidParameterValue("The volume has these values already; nothing would be modified.")
