@@ -513,7 +513,9 @@ def _head(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
     lines = "".join([f"{n}: {v}\r\n" for n, v in reply.headers])
     if lines.count("\n") + lines.count("\r") != 2 * len(reply.headers):
         lines = "".join([f"{_clean(n)}: {_clean(v)}\r\n" for n, v in reply.headers])
-    if reply.status not in (204, 304) and "\r\ncontent-length: " not in f"\r\n{lines}".lower():
+    if reply.written:
+        lines = reply.written + lines
+    elif reply.status not in (204, 304) and "\r\ncontent-length: " not in f"\r\n{lines}".lower():
         if isinstance(body, bytes):
             lines += f"Content-Length: {len(body)}\r\n"
         elif isinstance(body, FileSlice):

@@ -63,6 +63,8 @@ class Database:
         self._closed = False
         self.changes = 0
         """Goes up with every commit, before the writer hears of it: while it stands still, so do all rows."""
+        self.stamp = 0
+        """As `changes`, but negative while a commit is under way, of which nobody knows whether readers see it yet."""
         self._usual_s = 0.0
         self._thread = threading.Thread(target=self._commit_for_ever, name="committer", daemon=True)
         self._thread.start()
@@ -265,10 +267,12 @@ class Database:
         return outcomes
 
     def _publish(self, tx: Tx) -> None:
+        self.stamp = -1
         try:
             tx.execute("COMMIT")
         finally:  # Why: a commit that failed may have reached the disk for all that is known
             self.changes += 1
+            self.stamp = self.changes
 
     def _roll_back(self) -> None:
         try:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,8 +79,35 @@ def serialize(routed: Routed, request: HttpRequest, response: Mapping[str, Any] 
     return reply
 
 
+class Kept(dict[str, Any]):
+    """A response that an operation gives again and again, and never changes: it is written once.
+
+    Only for REST protocols, with a payload of octets or of a file, and its length among the headers.
+    """
+
+    __slots__ = ("reply",)
+
+    def __init__(self, response: Mapping[str, Any]) -> None:
+        super().__init__(response)
+        self.reply: HttpReply | None = None
+
+
+def again(operation: OperationModel, response: Kept, request_id: str) -> HttpReply:
+    """The reply for a response that may have been written before."""
+    known = response.reply
+    if known is None:
+        made = serialize_operation(operation, dict(response), "")
+        headers = made.headers[: -len(request_id_headers("", s3=operation.service.name == "s3"))]
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        known = response.reply = HttpReply(made.status, [], made.body, lines)
+    ids = request_id_headers(request_id, s3=operation.service.name == "s3")
+    return HttpReply(known.status, ids, known.body, known.written)
+
+
 def serialize_operation(operation: OperationModel, response: Mapping[str, Any], request_id: str) -> HttpReply:
     """The reply for an operation of any model."""
+    if type(response) is Kept:
+        return again(operation, response, request_id)
     codecs = operation.codecs
     write: Serialize | None = codecs.get("serialize")
     if write is None:
@@ -294,7 +320,7 @@ def request_id_headers(request_id: str, *, s3: bool) -> list[tuple[str, str]]:
 
 def host_id(request_id: str) -> str:
     """S3's second, long id, made of the first."""
-    return base64.b64encode(hashlib.sha384(request_id.encode()).digest()).decode()
+    return base64.b64encode(f"{request_id:<48}".encode()).decode()
 
 
 BodyWriter = Callable[[Mapping[str, Any]], tuple[Any, str]]

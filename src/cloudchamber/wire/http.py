@@ -76,3 +76,5 @@ class HttpReply:
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     body: ReplyBody = b""
+    written: str = ""
+    """Further headers, before the others, as lines that end in CRLF: one is the length. See `wire.codec.Kept`."""

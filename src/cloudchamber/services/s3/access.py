@@ -123,4 +123,3 @@ async def put_object_acl(call: Call, request: Request) -> dict[str, Any]:
     value = json.dumps({**found.stored, "acl": made.kept()}, separators=(",", ":"))
     await call.doors.database.write(lambda tx: versions.change(tx, bucket.name, found, "stored", value))
     return {}
-

@@ -132,9 +132,7 @@ async def _decrypted(
         file.close()
 
 
-async def octets(
-    call: Call, found: Object, offset: int, length: int, key: bytes | None = None
-) -> AsyncIterator[bytes]:
+async def octets(call: Call, found: Object, offset: int, length: int, key: bytes | None = None) -> AsyncIterator[bytes]:
     """The octets of an object as chunks, for copying."""
     body = send(call, found, offset, length, key)
     if isinstance(body, bytes):

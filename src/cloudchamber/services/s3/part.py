@@ -12,6 +12,7 @@ from cloudchamber.contract.identity import service_principal
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.events import TOPIC, Sequencer
+from cloudchamber.services.s3.recent import Recent
 from cloudchamber.services.s3.sweeper import Sweeper
 from cloudchamber.store.blobs import Blobs
 from cloudchamber.store.outbox import Retry
@@ -39,6 +40,7 @@ class S3Part:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.blobs = Blobs(folder / "blobs")
         self.keeper = Keeper(folder / "key")
+        self.recent = Recent(doors.database)
         self.sequencer = Sequencer(doors.clock)
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
         self._sweep: asyncio.Task[int] | None = None
