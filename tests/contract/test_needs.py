@@ -62,6 +62,8 @@ TEXTS = {
     ("ec2", "CreateSecurityGroup.ResourceType"): "security-group",
     ("ec2", "CreateVpc.ResourceType"): "vpc",
     ("ec2", "CreateLaunchTemplate.ResourceType"): "launch-template",
+    ("ec2", "CreateKeyPair.ResourceType"): "key-pair",
+    ("ec2", "ImportKeyPair.ResourceType"): "key-pair",
     ("ec2", "CreateSubnet.ResourceType"): "subnet",
     ("ec2", "CreateRouteTable.ResourceType"): "route-table",
     ("ec2", "CreateInternetGateway.ResourceType"): "internet-gateway",
@@ -509,6 +511,7 @@ SPOKEN = {
         "ManageMasterUserPassword": "rds:ManageMasterUserPassword",
         "Tags": "rds:req-tag/team",
     },
+    "ec2-instance-connect": {"InstanceOSUser": "ec2:osuser"},
     "secretsmanager": {
         "SecretId": "secretsmanager:SecretId",
         "Name": "secretsmanager:Name",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cloudchamber.base.clock import SystemClock
+from cloudchamber.sandbox import linux
 
 if TYPE_CHECKING:
     from cloudchamber.sandbox.spec import Limits
@@ -210,6 +211,30 @@ class Group:
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
         return 0
+
+    def watch(self) -> int:
+        """A descriptor that can be read when memory ran out; -1 where the kernel does not tell.
+
+        Sources: the kernel's admin-guide, cgroup-v1/memory (OOM control), cgroup-v2 (memory.events); inotify(7).
+        """
+        if "memory" not in self._folders:
+            return -1
+        folder = self._folders["memory"]
+        try:
+            if self._two:
+                return linux.watch_file(f"{folder}/memory.events")
+            heard = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            limit = os.open(f"{folder}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._write("memory", "cgroup.event_control", f"{heard} {limit}")
+            except OSError:
+                os.close(heard)
+                raise
+            finally:
+                os.close(limit)
+        except OSError:
+            return -1
+        return heard
 
     def freeze(self, frozen: bool) -> bool:
         """Stop or go on; False when there is no freezer."""

@@ -24,6 +24,7 @@ NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
+_IN_MODIFY = 0x2
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 
 _MACHINE = os.uname().machine
@@ -84,6 +85,21 @@ def inside_network(there: int, back: int) -> Generator[None]:
         yield
     finally:
         setns(back, NEWNET)
+
+
+def watch_file(path: str) -> int:
+    """A descriptor of inotify that can be read, without waiting, when a file was written.
+
+    Raises:
+        OSError: the file is not there, or there is no inotify.
+    """
+    heard = check(libc().inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
+    try:
+        check(libc().inotify_add_watch(heard, os.fsencode(path), ctypes.c_uint32(_IN_MODIFY)), "inotify_add_watch")
+    except OSError:
+        os.close(heard)
+        raise
+    return heard
 
 
 def prctl(option: int, argument: int = 0) -> None:

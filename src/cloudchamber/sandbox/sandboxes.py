@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from cloudchamber.sandbox.spec import Exit, Listener, Mode, Rule, SandboxSpec
@@ -32,6 +32,10 @@ class Sandbox(Protocol):
 
     def address(self, name: str) -> tuple[str, int]:
         """Address and port at which the program inside reaches a listener."""
+        ...
+
+    def on_kill(self, hear: Callable[[int, str], None]) -> None:
+        """Call `hear` whenever the memory limit killed processes inside: how many, and a line that says it."""
         ...
 
     async def listen(self, listener: Listener) -> socket.socket:

@@ -36,6 +36,7 @@ CONTROL, STATE, SPEC = "ctl.sock", "shim.json", "spec.json"
 _MOST_STRANGERS = 16
 _ALONE_S = 5.0
 _CLEAN_TRIES, _CLEAN_PAUSE_S = 200, 0.005
+_KILL_TRIES, _KILL_PAUSE_S = 50, 0.004
 
 
 class Walls(Protocol):
@@ -76,6 +77,7 @@ class Shim:
         self._kill_at: float | None = None
         self._runs: dict[int, tuple[socket.socket, int]] = {}
         self._next_run = 0
+        self._killed = 0
         self._state: dict[str, Any] = {"state": "starting", "shim": os.getpid(), "token": ids.token()}
 
     def run(self) -> None:
@@ -150,6 +152,9 @@ class Shim:
         chosen.register(self._owner, selectors.EVENT_READ, self._hear_chamber)
         if self._output >= 0:
             chosen.register(self._output, selectors.EVENT_READ, self._hear_program)
+        heard = self._group.watch() if self._log else -1
+        if heard >= 0:
+            chosen.register(heard, selectors.EVENT_READ, self._hear_memory)
         if self._door:
             chosen.register(self._door, selectors.EVENT_READ, self._let_in)
         while self._pid:
@@ -201,6 +206,31 @@ class Shim:
             return
         if self._log:
             self._log.write(data)
+
+    def _hear_memory(self, source: int) -> None:
+        """Memory ran out: say on the console, and to the chamber, what that has killed."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(source, 4096)
+        names: set[str] = set()
+        for _ in range(_KILL_TRIES):
+            names |= {_name_of(pid) for pid in self._group.processes() if _is_dying(pid)}
+            killed = self._group.out_of_memory() - self._killed
+            if killed > 0 and names:
+                break
+            time.sleep(_KILL_PAUSE_S)
+        else:
+            killed = self._group.out_of_memory() - self._killed
+        if killed <= 0:
+            return
+        self._killed += killed
+        who = ", ".join(sorted(names)) or "no longer to be told which"
+        limit = self._spec.limits.memory_bytes >> 20
+        many = "1 process" if killed == 1 else f"{killed} processes"
+        text = f"out of memory: the limit of {limit} MiB killed {many} ({who})"
+        if self._log:
+            self._log.write(f"[cloudchamber] {text}\n".encode())
+        for chamber in list(self._chambers.values()):
+            self._tell(chamber, {"event": "killed", "count": killed, "text": text})
 
     def _let_in(self, door: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -375,6 +405,25 @@ class Shim:
             with open(descriptor, "w", encoding="utf-8") as out:
                 json.dump(self._state, out)
             os.replace(fresh, target)
+
+
+def _is_dying(pid: int) -> bool:
+    """Whether a process has been killed and is not yet gone."""
+    with (
+        contextlib.suppress(OSError, ValueError),
+        open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file,
+    ):
+        lines = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        pending = int(lines.get("SigPnd", "0"), 16) | int(lines.get("ShdPnd", "0"), 16)
+        return lines.get("State", "")[:1] in "ZX" or "VmSize" not in lines or bool(pending & 1 << signal.SIGKILL - 1)
+    return False
+
+
+def _name_of(pid: int) -> str:
+    """What a process calls itself: at most 15 characters, which it chose."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return "".join(one for one in file.read().strip() if one.isprintable())
+    return "?"
 
 
 def short_path(folder: int, name: str) -> str:

@@ -26,7 +26,7 @@ from cloudchamber.sandbox.shim import CONTROL, SPEC, STATE, short_path
 from cloudchamber.sandbox.spec import Exit, SandboxSpec, from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cloudchamber.sandbox.cgroups import LimitsBy
     from cloudchamber.sandbox.sandboxes import Sandbox, Sandboxes
@@ -59,6 +59,7 @@ class LocalSandbox:
         self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._exit: Exit | None = None
         self._left = False
+        self._hear_kills: list[Callable[[int, str], None]] = []
         link.on_event(self._hear)
 
     def _keep(self, name: str, descriptor: int) -> socket.socket:
@@ -70,6 +71,9 @@ class LocalSandbox:
         """An event of the shim; None when it is gone, which comes last."""
         if message is not None and message.get("event") == "exited":
             self._exit = Exit(message["code"], message["out_of_memory"], message["detail"])
+        elif message is not None and message.get("event") == "killed":
+            for hear in self._hear_kills:
+                hear(int(message["count"]), str(message["text"]))
         elif message is None and not self._ended.done():
             for listener in self._listeners.values():
                 listener.close()
@@ -92,6 +96,10 @@ class LocalSandbox:
     def output(self) -> int:
         """Read end of stdout and stderr when `spec.console` is `pipe` (yours to close), else -1."""
         return self._output
+
+    def on_kill(self, hear: Callable[[int, str], None]) -> None:
+        """Call `hear` with how many processes the memory limit killed, and a line that says it."""
+        self._hear_kills.append(hear)
 
     def address(self, name: str) -> tuple[str, int]:
         """Address and port at which the program inside reaches a listener."""

@@ -55,10 +55,54 @@ def test_killed_from_outside_and_started_again(lab: Lab) -> None:
 
 
 def test_what_boots_an_instance_is_in_nobodys_environment(lab: Lab) -> None:
-    instance = lab.run("#!/bin/sh\necho \"of ours: $(env | grep -c CLOUDCHAMBER_) seen\"\n")
+    instance = lab.run('#!/bin/sh\necho "of ours: $(env | grep -c CLOUDCHAMBER_) seen"\n')
     lab.wait(instance)
     assert "of ours: 0 seen" in lab.until_console(instance, " seen")
     shown = lab.chamber.cli("shell", instance, "env").stdout
     assert "AWS_ENDPOINT_URL=" in shown
     assert "CLOUDCHAMBER_" not in shown
+    lab.ec2.terminate_instances(InstanceIds=[instance])
+
+
+EATER = """#!/bin/bash
+cat > /etc/systemd/system/eater.service <<'X'
+[Service]
+ExecStart=/bin/sh -c 'test -e /var/ate && exec sleep 1000; touch /var/ate; exec python3 -c "$EAT"'
+Environment="EAT=x=[bytearray(2**24)for(_)in(range(400))]"
+Restart=on-failure
+RestartSec=50ms
+X
+cat > /etc/systemd/system/faulty.service <<'X'
+[Service]
+ExecStart=/bin/sh -c 'kill -SEGV $$$$'
+X
+systemctl start eater faulty
+"""
+
+
+def test_what_the_memory_limit_kills_is_said_and_started_again(lab: Lab) -> None:
+    instance = lab.run(EATER, InstanceType="t3.nano" if lab.kind.startswith("t3.") else "t4g.nano")
+    lab.wait(instance)
+    console = lab.until_console(instance, "out of memory: the limit of 512 MiB killed 1 process")
+    assert "killed 1 process (python" in console
+    console = lab.until_console(instance, "eater.service: main process was killed by SIGKILL")
+    lab.until_console(instance, "faulty.service: main process was killed by SIGSEGV")
+    lab.until(
+        lambda: (
+            "active"
+            in lab.chamber.cli("shell", instance, "--", "systemctl", "is-active", "eater", check=False).stdout.split()
+        ),
+        "the service again",
+    )
+    assert "the memory limit killed 1 of its processes" in status_of(lab, instance)["detail"]
+    assert lab.view(instance)["State"]["Name"] == "running"
+    lab.ec2.terminate_instances(InstanceIds=[instance])
+
+
+def test_maintenance_options(lab: Lab) -> None:
+    instance = lab.run("#!/bin/sh\ntrue\n", MaintenanceOptions={"AutoRecovery": "disabled"})
+    assert lab.view(instance)["MaintenanceOptions"] == {"AutoRecovery": "disabled"}
+    answer = lab.ec2.modify_instance_maintenance_options(InstanceId=instance, AutoRecovery="default")
+    assert (answer["InstanceId"], answer["AutoRecovery"]) == (instance, "default")
+    assert lab.view(instance)["MaintenanceOptions"] == {"AutoRecovery": "default"}
     lab.ec2.terminate_instances(InstanceIds=[instance])

@@ -141,7 +141,8 @@ def test_a_template_brings_its_public_key(lab: Lab) -> None:
     line = rsa.generate_private_key(65537, 2048).public_key().public_bytes(*OPENSSH).decode()
     name = unique("stack")
     properties = f'{{KeyName: "{name}", PublicKeyMaterial: "{line}"}}'
-    body = f"Resources: {{K: {{Type: 'AWS::EC2::KeyPair', Properties: {properties}}}}}\nOutputs: {{I: {{Value: !GetAtt K.KeyPairId}}}}\n"
+    body = f"Resources: {{K: {{Type: 'AWS::EC2::KeyPair', Properties: {properties}}}}}\n"
+    body += "Outputs: {I: {Value: !GetAtt K.KeyPairId}}\n"
     cfn = lab.chamber.client("cloudformation")
     cfn.create_stack(StackName=name, TemplateBody=body)
     waiter = cfn.get_waiter("stack_create_complete")

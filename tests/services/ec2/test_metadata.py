@@ -116,8 +116,9 @@ def test_the_tree(inside: Inside) -> None:
 
 def test_what_is_not_there(inside: Inside) -> None:
     paths = (
-        "meta-data/spot/instance-action", "meta-data/spot/termination-time", "meta-data/autoscaling/target-lifecycle-state",
-        "meta-data/events/recommendations/rebalance", "meta-data/placement/host-id", "meta-data/placement/partition-number",
+        "meta-data/spot/instance-action", "meta-data/spot/termination-time",
+        "meta-data/autoscaling/target-lifecycle-state", "meta-data/events/recommendations/rebalance",
+        "meta-data/placement/host-id", "meta-data/placement/partition-number",
         "meta-data/placement/group-name", "meta-data/public-keys/", "meta-data/iam/security-credentials/other",
         "meta-data/instance-id/more", "nonsense", "meta-data/../../../etc/passwd",
     )  # fmt: skip

@@ -129,7 +129,8 @@ def test_what_is_no_user_data_is_said(lab: Lab) -> None:
 
 def test_a_guest_that_links_its_log_folder_away_boots_again(lab: Lab) -> None:
     instance = lab.run(
-        "#!/bin/sh\nrm -rf /var/log /var/tmp /root/.aws; ln -s /nowhere/log /var/log; ln -s /dev/null /var/tmp\nln -s /x /root/.aws; echo linked\n"
+        "#!/bin/sh\nrm -rf /var/log /var/tmp /root/.aws; ln -s /nowhere/log /var/log; ln -s /dev/null /var/tmp\n"
+        "ln -s /x /root/.aws; echo linked\n"
     )
     lab.wait(instance)
     lab.until_console(instance, "linked")

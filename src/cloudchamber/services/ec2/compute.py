@@ -28,6 +28,7 @@ from cloudchamber.services.ec2.ssh import Ssh
 from cloudchamber.services.ec2.storage import Storage
 from cloudchamber.services.ec2.traffic import Traffic
 from cloudchamber.services.ec2.web import Web
+from cloudchamber.track.track import Segment, Trace, segment_id
 
 if TYPE_CHECKING:
     import socket
@@ -127,6 +128,9 @@ class Compute:
         rows: list[Mapping[str, Any]] = [{"kind": "https", "id": self.web.url, "state": "listening", "detail": ""}]
         for row in self._doors.database.read(tables.all_instances):
             detail = self.web.address_of(row.id) if row.state == "running" else row.reason
+            killed = opened.killed if (opened := self._open.get(row.id)) is not None else 0
+            if killed:
+                detail += f" (the memory limit killed {killed} of its processes)"
             rows.append(
                 {
                     "kind": "instance",
@@ -369,6 +373,7 @@ class Compute:
 
     async def _serve(self, row: tables.Instance, sandbox: Sandbox) -> None:
         opened = self._open[row.id] = Open(sandbox)
+        sandbox.on_kill(partial(self._killed, row, opened))
         if "imds" in sandbox.listeners:
             opened.served["imds"] = await self._imds.serve(sandbox.listeners["imds"], row.id)
         if "truststore" in sandbox.listeners:
@@ -409,6 +414,18 @@ class Compute:
             )
         except OSError as error:
             _log.error("%s cannot have a listener for %s:%s: %s", instance_id, endpoint.address, endpoint.port, error)
+
+    def _killed(self, row: tables.Instance, opened: Open, count: int, text: str) -> None:
+        """The memory limit killed processes of an instance that runs on: said on a track, and in the status."""
+        opened.killed += count
+        _log.warning("%s: %s (cloudchamber logs %s)", row.id, text, row.id)
+        now = self._now()
+        segment = Segment(
+            Trace.begin(int(now)).track_id, segment_id(), "", "ec2", "out of memory", now, now,
+            status=500, error="OutOfMemory", resource=row.arn,
+        )  # fmt: skip
+        segment.notes.update(killed=text)
+        self._doors.recorder.record(segment)
 
     async def _watch(self, instance_id: str, opened: Open) -> None:
         """See a sandbox end that nobody asked to end."""
@@ -472,7 +489,7 @@ class Compute:
         if sandbox is not None:
             await self.storage.found_again(row.id, sandbox)
             await self._serve(row, sandbox)
-        elif row.state == "running" and restarted:
+        elif row.state == "running" and restarted and row.auto_recovery != "disabled":
             # Why: nobody stopped it and it did not fail; AWS recovers an instance whose host went down, too.
             await self._doors.database.write(lambda tx: tables.update_instance(tx, row.id, rebooting=True))
         elif row.state == "running" and not row.rebooting:

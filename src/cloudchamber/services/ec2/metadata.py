@@ -66,9 +66,10 @@ def tree(row: tables.Instance, facts: Facts, role: str, now: datetime, signer: S
             "InstanceProfileArn": row.profile_arn,
             "InstanceProfileId": row.profile_id,
         }
-        meta["iam"] = {"info": json.dumps(info, indent=2)}
+        iam: dict[str, Any] = {"info": json.dumps(info, indent=2)}
         if role:
-            meta["iam"]["security-credentials"] = {role: ""}
+            iam["security-credentials"] = {role: ""}
+        meta["iam"] = iam
     if row.public_key:
         meta["public-keys"] = PublicKeys({"0": {"openssh-key": row.public_key}}, row.key_name)
     if row.metadata_tags == "enabled":

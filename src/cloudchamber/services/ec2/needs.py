@@ -513,7 +513,6 @@ def create_key(action: str) -> Needs:
     def needs(call: Call, request: Request) -> Iterable[Need]:
         context = {
             "ec2:Region": call.region,
-            "ec2:KeyPairName": request["KeyName"],
             **request_tags(request, "key-pair"),
         }
         if request.get("KeyType"):

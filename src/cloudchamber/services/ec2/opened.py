@@ -22,6 +22,8 @@ class Open:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.served: dict[str, Any] = {}
+        self.killed = 0
+        """How many of its processes the memory limit has killed since the chamber serves it."""
         self.watch: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._ended = False

@@ -17,7 +17,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.services.ec2.ssh_session import Session
 from cloudchamber.store import private
@@ -67,7 +67,8 @@ class Ssh:
         path = self._folder / instance_id / HOST_KEY
         with contextlib.suppress(FileNotFoundError):
             return asyncssh.import_private_key(path.read_bytes())
-        made = asyncssh.generate_private_key("ssh-ed25519", comment=instance_id)
+        generate = cast("Any", asyncssh).generate_private_key
+        made = generate("ssh-ed25519", comment=instance_id)
         private.write(path, made.export_private_key())
         return made
 
@@ -221,7 +222,10 @@ def _server(ssh: Ssh, instance_id: str) -> Any:
             return Session(ssh, instance_id, self._user)
 
         def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
-            return lambda reader, writer: _forward(ssh, instance_id, dest_host, dest_port, reader, writer)
+            def forward(reader: Any, writer: Any) -> Any:
+                return _forward(ssh, instance_id, dest_host, dest_port, reader, writer)
+
+            return forward
 
     return Connection()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One SSH session: a shell, a command or a file transfer, on a terminal or on pipes.
 
-Octets are copied between the channel and the descriptors of a process inside, with the channel's flow control on the
-one side and the descriptors' on the other. A session that ends hangs up its terminal, or closes its pipes, as sshd does.
+Octets are copied between the channel and the descriptors of a process inside, with the flow control of both. A session
+that ends hangs up its terminal, or closes its pipes, as sshd does.
 """
 
 from __future__ import annotations

@@ -51,8 +51,10 @@ _BEGINNINGS = (
     (b"#!", "text/x-shellscript"),
 )
 _UNTYPED = ("text/plain", "text/x-not-multipart", "application/octet-stream")
-_PACKED = ("application/gzip", "application/gzip-compressed", "application/gzipped", "application/x-compress",
-           "application/x-compressed", "application/x-gunzip", "application/x-gzip", "application/x-gzip-compressed")  # fmt: skip
+_PACKED = (
+    "application/gzip", "application/gzip-compressed", "application/gzipped", "application/x-compress",
+    "application/x-compressed", "application/x-gunzip", "application/x-gzip", "application/x-gzip-compressed",
+)  # fmt: skip
 _FILE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -116,7 +118,7 @@ def _parts(data: bytes, said: list[str]) -> Iterator[tuple[str, str, bytes]]:
         from email import message_from_bytes
         from email.policy import default
 
-        message = cast("EmailMessage", message_from_bytes(data, policy=default))
+        message = message_from_bytes(data, policy=default)
         for part in message.walk():
             if not part.is_multipart():
                 yield from _part(part, said)
@@ -171,8 +173,8 @@ def _configure(found: UserData, name: str, body: bytes) -> None:
     for key, value in known.items():
         before = found.config.get(key)
         if lists and isinstance(before, list) and isinstance(value, list):
-            both = (value, before) if lists == "prepend" else (before, value)
-            found.config[key] = [*cast("list[Any]", both[0]), *cast("list[Any]", both[1])]
+            old, new = cast("list[Any]", before), cast("list[Any]", value)
+            found.config[key] = [*new, *old] if lists == "prepend" else [*old, *new]
         elif before is None or dicts != "no_replace":
             found.config[key] = value
 

@@ -20,8 +20,9 @@ FORCED = (
 )
 """What stands before root's key on Amazon Linux."""
 _KNOWN = {
-    "name", "gecos", "groups", "primary_group", "sudo", "ssh_authorized_keys", "ssh-authorized-keys", "shell", "homedir",
-    "lock_passwd", "lock-passwd", "no_create_home", "no_user_group", "uid", "system", "doas", "inactive", "expiredate",
+    "name", "gecos", "groups", "primary_group", "sudo", "ssh_authorized_keys", "ssh-authorized-keys", "shell",
+    "homedir", "lock_passwd", "lock-passwd", "no_create_home", "no_user_group", "uid", "system", "doas", "inactive",
+    "expiredate",
 }  # fmt: skip
 
 

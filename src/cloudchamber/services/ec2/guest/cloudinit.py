@@ -27,8 +27,9 @@ DATA = "/var/lib/cloud"
 RUN = "/run/cloud-init"
 LOG = "/var/log/cloud-init-output.log"
 CARRIED_OUT = {
-    "bootcmd", "write_files", "runcmd", "users", "user", "groups", "ssh_authorized_keys", "hostname", "fqdn", "timezone",
-    "packages", "package_update", "package_upgrade", "package_reboot_if_required", "final_message", "power_state",
+    "bootcmd", "write_files", "runcmd", "users", "user", "groups", "ssh_authorized_keys", "hostname", "fqdn",
+    "timezone", "packages", "package_update", "package_upgrade", "package_reboot_if_required", "final_message",
+    "power_state",
 }  # fmt: skip
 _SAID = {
     "preserve_hostname": "the name of an instance is its private DNS name",

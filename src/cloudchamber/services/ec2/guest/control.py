@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # pyright: basic
-"""Small programs of an instance: systemctl, service, shutdown, reboot, dnf, yum, sudo, cloud-init. Standard library only.
+"""Small programs of an instance: systemctl, service, shutdown, reboot, dnf, yum, sudo, cloud-init.
 
-What they cannot do they refuse by name; they never say that something was done which was not.
+Standard library only. What they cannot do they refuse by name; they never say that something was done which was not.
 """
 
 from __future__ import annotations

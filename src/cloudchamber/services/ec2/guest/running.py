@@ -105,7 +105,8 @@ class Running:
             return
         clean = passed or code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGPIPE)
         if not clean:
-            print(f"[cloudchamber] {service.unit.name}: {stage} process ended with {code}", flush=True)
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+            print(f"[cloudchamber] {service.unit.name}: {stage} process {how}", flush=True)
         service.to("inactive" if clean else "failed")
         self._again(service, code)
 

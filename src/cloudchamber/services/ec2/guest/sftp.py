@@ -47,7 +47,7 @@ async def serve() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), sys.stdin)
     transport, _ = await loop.connect_write_pipe(asyncio.Protocol, sys.stdout)
     reader = Reader(stream)
-    handler = sftp.SFTPServerHandler(sftp.SFTPServer(None), reader, Writer(transport, reader.logger), 3)  # pyright: ignore
+    handler = sftp.SFTPServerHandler(sftp.SFTPServer(None), reader, Writer(transport, reader.logger), 3)  # pyright: ignore[reportArgumentType]
     await handler.run()
 
 
