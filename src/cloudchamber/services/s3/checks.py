@@ -9,7 +9,7 @@ from cloudchamber.base.errors import ServiceError
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
-    InvalidRequest,
+    InvalidBucketOwnerAWSAccountID,
     NoSuchKey,
     NoSuchVersion,
     Unimplemented,
@@ -55,7 +55,9 @@ def expected(found: Bucket, owner: str | None) -> None:
     if owner is None or owner == found.account:
         return
     if not (len(owner) == 12 and owner.isdigit()):
-        raise InvalidRequest("The value of the expected bucket owner parameter must be an AWS account ID")
+        raise InvalidBucketOwnerAWSAccountID(
+            f"The value of the expected bucket owner parameter must be an AWS Account ID... [{owner}]"
+        )
     raise AccessForbidden()
 
 

@@ -98,7 +98,7 @@ async def publish(
     """One file of all parts, then the object and the end of the upload in one write."""
     whole = await _join(call, upload, chosen)
     stored = {name: upload.stored[name] for name in ("headers", "metadata", "acl", "sse") if name in upload.stored}
-    given = upload.checksum_algorithm != "" and upload.checksum_type == "COMPOSITE"
+    given = upload.checksum_algorithm != ""
     stored["upload"] = upload.id
     if upload.stored.get("encrypt"):
         stored["nonces"] = [[part.size, part.nonce] for part in chosen]

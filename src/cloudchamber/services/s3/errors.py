@@ -296,6 +296,13 @@ class InvalidBucketState(S3Error):
     text = "The request is not valid with the current state of the bucket."
 
 
+class InvalidBucketOwnerAWSAccountID(S3Error):
+    """The expected bucket owner is no account."""
+
+    code = "InvalidBucketOwnerAWSAccountID"
+    status = 400
+
+
 class InvalidRetentionPeriod(S3Error):
     """The default retention is too short or too long."""
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, needs
+from cloudchamber.services.s3.acl import owner_shown
 from cloudchamber.services.s3.checksums import algorithm_of, kind
 from cloudchamber.services.s3.errors import InvalidArgument
-from cloudchamber.services.s3.names import canonical_id, quoted
+from cloudchamber.services.s3.names import quoted
+from cloudchamber.services.s3.owning import people
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,8 +129,7 @@ def encoding(request: Mapping[str, Any]) -> None:
         )
 
 
-def _contents(found: Page, account: str | None) -> list[dict[str, Any]]:
-    owner = None if account is None else {"ID": canonical_id(account)}
+def _contents(found: Page, owner: Mapping[str, str] | None) -> list[dict[str, Any]]:
     contents: list[dict[str, Any]] = []
     for key, size, etag, modified, checksum in found.objects:
         entry: dict[str, Any] = {
@@ -147,9 +148,11 @@ def _contents(found: Page, account: str | None) -> list[dict[str, Any]]:
     return contents
 
 
-def _fill(response: dict[str, Any], found: Page, request: Mapping[str, Any], account: str | None) -> dict[str, Any]:
+def _fill(
+    response: dict[str, Any], found: Page, request: Mapping[str, Any], owner: Mapping[str, str] | None
+) -> dict[str, Any]:
     if found.objects:
-        response["Contents"] = _contents(found, account)
+        response["Contents"] = _contents(found, owner)
     if found.prefixes:
         response["CommonPrefixes"] = [{"Prefix": prefix} for prefix in found.prefixes]
     if request.get("Delimiter"):
@@ -176,7 +179,7 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     }
     if found.truncated and delimiter:
         response["NextMarker"] = found.last
-    return _fill(response, found, request, bucket.account)
+    return _fill(response, found, request, owner_shown(bucket.account, people(call.doors)))
 
 
 @operation("ListObjectsV2", needs=needs.on_bucket("s3:ListBucket"))
@@ -203,7 +206,8 @@ async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, A
         response["NextContinuationToken"] = _token(found.last)
     if request.get("StartAfter"):
         response["StartAfter"] = request["StartAfter"]
-    return _fill(response, found, request, bucket.account if request.get("FetchOwner") else None)
+    owner = owner_shown(bucket.account, people(call.doors)) if request.get("FetchOwner") else None
+    return _fill(response, found, request, owner)
 
 
 def _token(last: str) -> str:

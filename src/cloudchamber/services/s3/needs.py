@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import Need
 from cloudchamber.services.s3 import tables, versions
+from cloudchamber.services.s3.errors import BucketAlreadyExists, NoSuchBucket
 from cloudchamber.services.s3.facts import object_facts
 from cloudchamber.services.s3.names import (
     bucket_arn,
@@ -131,7 +132,13 @@ def _text(value: Any) -> str:
 def _need(
     call: Call, action: str, bucket: str, key: str | None = None, said: Mapping[str, ContextValue] = _NONE
 ) -> Need:
-    """One need, with the keys that are looked up only if a policy asks for one of them."""
+    """One need, with the keys that are looked up only if a policy asks for one of them.
+
+    Raises:
+        NoSuchBucket: nobody in particular asks for a bucket that is not there; no policy could let them in.
+    """
+    if call.principal.kind == "anonymous" and bucket and _account_of(call, bucket) is None:
+        raise NoSuchBucket(BucketName=bucket)
 
     def look() -> Mapping[str, ContextValue]:
         keys = signature(call)
@@ -139,11 +146,9 @@ def _need(
             left = datetime.fromisoformat(str(said[_UNTIL])) - call.now
             keys["s3:object-lock-remaining-retention-days"] = str(max(0, -(-left // timedelta(days=1))))
         if bucket:
-            row = call.doors.database.peek(
-                lambda db: db.execute("SELECT account FROM s3_buckets WHERE name = ?", (bucket,)).fetchone()
-            )
-            if row is not None:
-                keys["s3:ResourceAccount"] = str(row[0])
+            account = _account_of(call, bucket)
+            if account is not None:
+                keys["s3:ResourceAccount"] = account
         if key is not None and action in _TAGGED:
             keys |= existing(call, bucket, key, str(said.get("s3:VersionId", "")))
         return keys
@@ -153,6 +158,12 @@ def _need(
         version = str(said.get("s3:VersionId", ""))
         return Need(action, where, said, ("s3:", look), lambda: object_facts(call.doors, bucket, key, version))
     return Need(action, where, said, ("s3:", look))
+
+
+def _account_of(call: Call, bucket: str) -> str | None:
+    sql = "SELECT account FROM s3_buckets WHERE name = ?"
+    row = call.doors.database.peek(lambda db: db.execute(sql, (bucket,)).fetchone())
+    return None if row is None else str(row[0])
 
 
 def signature(call: Call) -> dict[str, ContextValue]:
@@ -244,6 +255,9 @@ def list_buckets(call: Call, request: Request) -> Iterable[Need]:
 def create_bucket(call: Call, request: Request) -> Iterable[Need]:
     """CreateBucket, and what it sets besides."""
     bucket = request["Bucket"]
+    taken = _account_of(call, bucket)
+    if taken not in (None, call.account):  # Why: the policies of somebody else's bucket do not decide about a new one
+        raise BucketAlreadyExists(BucketName=bucket)
     keys = dict(context("s3:CreateBucket", request))
     configuration: Mapping[str, Any] = request.get("CreateBucketConfiguration", {})
     if configuration.get("LocationConstraint"):

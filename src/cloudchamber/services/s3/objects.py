@@ -52,10 +52,10 @@ def stored_of(request: Request) -> dict[str, Any]:
     """What an object keeps of its request: headers and metadata."""
     headers: dict[str, Any] = {name: request[name] for name in _KEPT if request.get(name)}
     if "ContentEncoding" in headers:
-        codings = [c.strip() for c in headers["ContentEncoding"].split(",") if c.strip() != "aws-chunked"]
-        if codings:
-            headers["ContentEncoding"] = ",".join(codings)
-        else:
+        codings = [coding.strip() for coding in headers["ContentEncoding"].split(",")]
+        if "aws-chunked" in codings:
+            headers["ContentEncoding"] = ",".join(coding for coding in codings if coding != "aws-chunked")
+        if not headers["ContentEncoding"]:
             del headers["ContentEncoding"]
     if isinstance(request.get("Expires"), datetime):
         headers["Expires"] = request["Expires"].timestamp()
@@ -154,7 +154,7 @@ def _select(found: Object, request: Request, response: dict[str, Any]) -> tuple[
     if "PartNumber" in request:
         if "Range" in request:
             raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
-        chosen = _part(found, request["PartNumber"], response)
+        chosen = _part(found, request, response)
     else:
         chosen = conditions.byte_range(request.get("Range"), found.size)
     if chosen is None:
@@ -168,8 +168,8 @@ def _select(found: Object, request: Request, response: dict[str, Any]) -> tuple[
     return chosen
 
 
-def _part(found: Object, number: int, response: dict[str, Any]) -> tuple[int, int]:
-    parts = found.stored.get("parts")
+def _part(found: Object, request: Request, response: dict[str, Any]) -> tuple[int, int]:
+    number, parts = int(request["PartNumber"]), found.stored.get("parts")
     if parts is None:
         if number != 1:
             raise InvalidPartNumber(ActualPartCount="1", PartNumberRequested=str(number))
@@ -177,6 +177,9 @@ def _part(found: Object, number: int, response: dict[str, Any]) -> tuple[int, in
     if not 1 <= number <= len(parts):
         raise InvalidPartNumber(ActualPartCount=str(len(parts)), PartNumberRequested=str(number))
     response["PartsCount"] = len(parts)
+    checksum = parts[number - 1][1]
+    if checksum and request.get("ChecksumMode") == "ENABLED":
+        response |= {**checksums.members(checksum), "ChecksumType": checksums.kind(found.checksum)}
     sizes = [size for size, _ in parts]
     return sum(sizes[: number - 1]), sizes[number - 1]
 
@@ -316,7 +319,8 @@ async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
         response["Checksum"] = checksums.members(found.checksum)
     parts = found.stored.get("parts")
     if "ObjectParts" in wanted and parts is not None:
-        response["ObjectParts"] = _parts_page(parts, request)
+        composite = checksums.kind(found.checksum) == "COMPOSITE"
+        response["ObjectParts"] = _parts_page(parts, request) if composite else {"TotalPartsCount": len(parts)}
     return response
 
 
@@ -329,10 +333,9 @@ def _parts_page(parts: list[list[Any]], request: Request) -> dict[str, Any]:
         page.append({"PartNumber": number, "Size": size, **members})
     told: dict[str, Any] = {"TotalPartsCount": len(parts), "PartNumberMarker": after, "MaxParts": limit}
     told["IsTruncated"] = after + limit < len(parts)
+    told["NextPartNumberMarker"] = page[-1]["PartNumber"] if page else 0
     if page:
-        told["NextPartNumberMarker"] = page[-1]["PartNumber"]
-        if any(checksum for _, checksum in parts):
-            told["Parts"] = page
+        told["Parts"] = page
     return told
 
 

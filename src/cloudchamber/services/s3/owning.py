@@ -34,6 +34,13 @@ def people(doors: Doors) -> People:
     return People(ids, {one.id: one.name for one in accounts}, {one.email: one.id for one in accounts if one.email})
 
 
+def uploader(bucket: Bucket, initiator: str) -> str:
+    """The account that owns what is uploaded by `initiator` (an ARN)."""
+    parts = initiator.split(":")
+    theirs = bucket.ownership != acl.ENFORCED and len(parts) > 4 and parts[4]
+    return parts[4] if theirs else bucket.account
+
+
 def blocks(bucket: Bucket, name: str) -> bool:
     """Whether a switch of the bucket's public access block is on."""
     return bool(bucket.public_access_block and json.loads(bucket.public_access_block).get(name))

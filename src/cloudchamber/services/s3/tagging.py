@@ -43,7 +43,7 @@ async def get_object_tagging(call: Call, request: Request) -> dict[str, Any]:
     """An object's tags. Source: Amazon S3 API Reference, GetObjectTagging."""
     checks.bucket(call, request)
     found = await lookup.existing(call, request, strict=True)
-    return {**told_version(found), "TagSet": tag_set(found.tag_values)}
+    return {**told_version(found), "TagSet": tag_set(dict(sorted(found.tag_values.items())))}
 
 
 @operation("DeleteObjectTagging", needs=needs.on_object("s3:DeleteObjectTagging"))

@@ -23,12 +23,13 @@ from cloudchamber.services.s3 import (
     sse,
     tables,
 )
+from cloudchamber.services.s3.acl import owner_shown
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import body_of, octets, receive
 from cloudchamber.services.s3.copying import copied_range, source
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest
 from cloudchamber.services.s3.listing import encoding
-from cloudchamber.services.s3.names import canonical_id, quoted, tags_of_header
+from cloudchamber.services.s3.names import quoted, tags_of_header
 from cloudchamber.services.s3.objects import stored_of
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Part, Upload
@@ -306,7 +307,8 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
     after, limit = int(request.get("PartNumberMarker", 0)), _page_size(request, "MaxParts")
     found = call.doors.database.read(lambda db: tables.parts(db, upload.id, after, limit + 1))
     shown = found[:limit]
-    owner = {"ID": canonical_id(call.account)}
+    account = owning.uploader(checks.bucket(call, request), upload.initiator)
+    owner = owner_shown(account, owning.people(call.doors))
     response: dict[str, Any] = {
         "Bucket": upload.bucket,
         "Key": upload.key,
@@ -365,8 +367,10 @@ async def list_multipart_uploads(call: Call, request: Request) -> dict[str, Any]
     if truncated:
         response |= {"NextKeyMarker": last[0], "NextUploadIdMarker": last[1]}
     if uploads:
-        owner = {"ID": canonical_id(bucket.account)}
-        response["Uploads"] = [_told(upload, owner) for upload in uploads]
+        people = owning.people(call.doors)
+        response["Uploads"] = [
+            _told(upload, owner_shown(owning.uploader(bucket, upload.initiator), people)) for upload in uploads
+        ]
     if prefixes:
         response["CommonPrefixes"] = [{"Prefix": p} for p in prefixes]
     return response

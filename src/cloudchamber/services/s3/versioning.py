@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, needs, tables, versions
+from cloudchamber.services.s3.acl import owner_shown
 from cloudchamber.services.s3.checksums import algorithm_of, kind
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
@@ -21,7 +22,8 @@ from cloudchamber.services.s3.errors import (
     MalformedXML,
 )
 from cloudchamber.services.s3.listing import encoding, limit_of, rolled_up, successor
-from cloudchamber.services.s3.names import canonical_id, quoted
+from cloudchamber.services.s3.names import quoted
+from cloudchamber.services.s3.owning import people
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -228,7 +230,7 @@ async def list_object_versions(call: Call, request: Request) -> dict[str, Any]:
     for member in ("Delimiter", "EncodingType"):
         if request.get(member):
             response[member] = request[member]
-    owner = {"ID": canonical_id(bucket.account)}
+    owner = owner_shown(bucket.account, people(call.doors))
     for row, newest in found.rows:
         told = _told(row, newest, owner)
         response.setdefault("DeleteMarkers" if row["marker"] else "Versions", []).append(told)
