@@ -12,7 +12,11 @@ from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import configuration, names, needs, packages, runtimes, tables, versions
-from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceConflictException
+from cloudchamber.services.lambda_.errors import (
+    AccessDeniedException,
+    InvalidParameterValueException,
+    ResourceConflictException,
+)
 from cloudchamber.services.lambda_.layers import attached, check_size
 from cloudchamber.services.lambda_.part import LambdaPart
 from cloudchamber.services.lambda_.reading import check_settled, latest, named, read, unmark
@@ -265,7 +269,14 @@ def _check_tags(tags: Mapping[str, str]) -> None:
 
 
 async def _check_role(call: Call, role: str, arn: str) -> None:
-    """Really assume the role, as Lambda will for every environment."""
+    """Really assume the role, as Lambda will for every environment.
+
+    Raises:
+        AccessDeniedException: it is another account's.
+        InvalidParameterValueException: Lambda may not assume it.
+    """
+    if role.split(":")[4] != call.account:
+        raise AccessDeniedException("Cross-account pass role is not allowed.")
     try:
         await call.ask(
             "sts",

@@ -224,6 +224,8 @@ async def remove_layer_version_permission(call: Call, request: Mapping[str, Any]
     """Take a statement out. Source: Lambda API Reference, RemoveLayerVersionPermission."""
     layer = _get(call, _found(call, request))
     _check_revision(layer, request)
+    if not layer.statements:
+        raise ResourceNotFoundException("No policy is associated with the given resource.")
     kept = [old for old in layer.statements if old["Sid"] != request["StatementId"]]
     if len(kept) == len(layer.statements):
         raise ResourceNotFoundException(f"Statement {request['StatementId']} is not found in resource policy.")

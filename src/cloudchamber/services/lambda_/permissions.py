@@ -75,6 +75,8 @@ async def remove_permission(call: Call, request: Mapping[str, Any]) -> dict[str,
         tables.chosen(tx, reference)
         settings = tables.settings(tx, reference.arn, reference.qualifier)
         _check_policy_revision(settings, request)
+        if not settings.statements:
+            raise ResourceNotFoundException("No policy is associated with the given resource.")
         statements = tuple(old for old in settings.statements if old["Sid"] != sid)
         if len(statements) == len(settings.statements):
             raise ResourceNotFoundException(f"Statement {sid} is not found in resource policy.")
