@@ -233,3 +233,40 @@ def test_stack_with_a_volume_of_its_own(lab: Lab):
     cfn.delete_stack(StackName=stack)
     settled(cfn, stack, "stack_delete_complete")
     quick(lab, "volume_deleted").wait(VolumeIds=[outputs["Data"]])
+
+
+def test_image_that_is_shared_with_another_account(lab: Lab):
+    told = json.loads(lab.chamber.cli("account", "add", unique("images"), "--json").stdout)
+    other = lab.chamber.client("ec2", f"{told['AccessKeyId']}:{told['SecretAccessKey']}")
+    source = lab.run("#!/bin/sh\necho shared > /srv/x; echo ready\n")
+    lab.until_console(source, "ready")
+    image = lab.ec2.create_image(InstanceId=source, Name=unique("shared"), NoReboot=True)["ImageId"]
+    quick(lab, "image_available").wait(ImageIds=[image])
+    request = {"ImageId": image, "InstanceType": lab.kind, "MinCount": 1, "MaxCount": 1}
+    refused("InvalidAMIID.NotFound", other.run_instances, **request)
+    lab.ec2.modify_image_attribute(ImageId=image, LaunchPermission={"Add": [{"UserId": told["Id"]}]})
+    permissions = lab.ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")["LaunchPermissions"]
+    assert permissions == [{"UserId": told["Id"]}]
+    assert [one["ImageId"] for one in other.describe_images(ExecutableUsers=["self"])["Images"]] == [image]
+    refused("AuthFailure", other.deregister_image, ImageId=image)
+    theirs = other.run_instances(**request, UserData="#!/bin/sh\ncat /srv/x && echo theirs\n")["Instances"][0]
+    assert theirs["BlockDeviceMappings"][0]["Ebs"]["VolumeId"].startswith("vol-")
+
+    def said() -> bool:
+        return "theirs" in other.get_console_output(InstanceId=theirs["InstanceId"])["Output"]
+
+    lab.until(said, "their instance of our image")
+    lab.ec2.reset_image_attribute(ImageId=image, Attribute="launchPermission")
+    refused("InvalidAMIID.NotFound", other.run_instances, **request)
+    other.terminate_instances(InstanceIds=[theirs["InstanceId"]])
+    lab.ec2.terminate_instances(InstanceIds=[source])
+    lab.ec2.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)
+
+
+def test_image_that_a_parameter_names(lab: Lab):
+    name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-"
+    name += "x86_64" if lab.kind.startswith("t3") else "arm64"
+    instance = lab.run(ImageId=f"resolve:ssm:{name}")
+    assert lab.view(instance)["ImageId"] == lab.image
+    lab.ec2.terminate_instances(InstanceIds=[instance])
+    refused("InvalidParameterValue", lab.run, ImageId="resolve:ssm:/aws/service/none")
