@@ -240,3 +240,21 @@ def test_instance_connect(machine: Machine, tmp_path: Path) -> None:
         with pytest.raises(ClientError) as refused:
             client.send_ssh_public_key(**request | given)
         assert refused.value.response["Error"]["Code"] == code
+
+
+def test_sudo(machine: Machine) -> None:
+    done = machine.ssh("sudo id -u; sudo -u ec2-user id -un; sudo A=b sh -c 'echo $A $SUDO_USER; exit 9'")
+    assert (done.stdout, done.returncode) == ("0\nec2-user\nb ec2-user\n", 9)
+    assert machine.ssh("cd /tmp && sudo pwd; sudo -i whoami").stdout == "/tmp\nroot\n"
+    assert machine.ssh("sudo systemctl is-active nothing").stdout == "inactive\n"
+    assert machine.ssh("sudo cat", input="through").stdout == "through"
+    assert machine.ssh("sudo -tt true").returncode == 1
+    ended = machine.ssh(
+        "sudo sh -c 'echo $$ > /tmp/it; exec sleep 1000' & "
+        "until test -s /tmp/it; do :; done; kill -TERM $!; wait $!; echo ended $?; sudo kill -0 $(cat /tmp/it)"
+    )
+    assert ended.stdout == "ended 143\n"
+    assert "No such process" in ended.stderr
+    machine.ssh("sudo rm /etc/sudoers.d/90-cloud-init-users")
+    refused = machine.ssh("sudo id")
+    assert (refused.returncode, refused.stderr) == (1, "sudo: ec2-user is not in the sudoers file\n")

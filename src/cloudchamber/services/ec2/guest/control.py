@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import privilege  # pyright: ignore[reportMissingImports] - beside this file, found by the line above
 
 CONTROL = os.environ.get("CLOUDCHAMBER_CONTROL", "/run/cloudchamber/init.sock")
 _COMMANDS = {
@@ -135,6 +140,8 @@ def packages(args: list[str]) -> int:
 
 def sudo(args: list[str]) -> int:
     """`sudo COMMAND`: this is root already; another user only where the sandbox has more than one."""
+    if os.geteuid() != 0:
+        return _asked_for(args)
     env = dict(os.environ)
     while args and (args[0].startswith("-") or "=" in args[0]):
         flag = args.pop(0)
@@ -151,6 +158,31 @@ def sudo(args: list[str]) -> int:
             print(f"sudo: the option {flag} is not supported in this instance", file=sys.stderr)
             return 1
     return _become(args or ["/bin/bash"], env)
+
+
+def _asked_for(args: list[str]) -> int:
+    """`sudo` of who is not root: the instance's first program decides, and runs it."""
+    user, setting, cwd, shell = "root", {}, os.getcwd(), False
+    while args and (args[0].startswith("-") or "=" in args[0]):
+        flag = args.pop(0)
+        if flag in ("-u", "--user"):
+            user = args.pop(0) if args else ""
+        elif flag in ("-i", "-s"):
+            shell, cwd = True, "/" if flag == "-i" else cwd
+        elif flag == "--":
+            break
+        elif not flag.startswith("-"):
+            key, _, value = flag.partition("=")
+            setting[key] = value
+        elif flag not in ("-E", "-n", "-H"):
+            print(f"sudo: the option {flag} is not supported in this instance", file=sys.stderr)
+            return 1
+    if not args and not shell:
+        print("usage: sudo [-u user] [-i | -s] [VAR=value] command", file=sys.stderr)
+        return 1
+    if shell:
+        args = ["/bin/bash", "-l", *(["-c", shlex.join(args)] if args else [])]
+    return privilege.ask(args, user, setting, cwd)
 
 
 def _as_user(name: str, args: list[str]) -> int:

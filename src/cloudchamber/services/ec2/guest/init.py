@@ -25,6 +25,7 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import cloudinit  # pyright: ignore[reportMissingImports] - beside this file, found by the line above
+import privilege  # pyright: ignore[reportMissingImports] - as above
 import units  # pyright: ignore[reportMissingImports] - as above
 
 CONTROL = os.environ.get("CLOUDCHAMBER_CONTROL", "/run/cloudchamber/init.sock")
@@ -62,6 +63,7 @@ class Init:
         self.env = dict(os.environ)
         self.services = units.Services(self)
         self.cloud_init = cloudinit.CloudInit(self)
+        self.sudo = privilege.Sudo(self)
         self.children: dict[int, Any] = {}
         self.timers: list[tuple[float, int, Any]] = []
         self.chosen = selectors.DefaultSelector()
@@ -77,6 +79,7 @@ class Init:
         self.chosen.register(self._woken, selectors.EVENT_READ, self._drain)
         self.prepare()
         self.listen()
+        self._try("sudo", self.sudo.listen)
         self.cloud_init.begin(self.services.start_enabled)
         while self.ending is None:
             wait = max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else None
@@ -161,7 +164,7 @@ class Init:
 
     def listen(self) -> None:
         """The socket that our `systemctl` talks to."""
-        os.makedirs(os.path.dirname(CONTROL), exist_ok=True)
+        os.makedirs(os.path.dirname(CONTROL), mode=0o755, exist_ok=True)
         try:
             os.unlink(CONTROL)
         except FileNotFoundError:
