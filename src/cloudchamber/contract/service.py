@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from cloudchamber.contract.call import Doors
     from cloudchamber.contract.operation import AnyOperation
     from cloudchamber.contract.resource import ResourceType
-    from cloudchamber.wire.http import HttpRequest
+    from cloudchamber.track.track import Segment
+    from cloudchamber.wire.http import HttpReply, HttpRequest
+    from cloudchamber.wire.route import Routed
 
 
 class Part(Protocol):
@@ -80,6 +82,8 @@ class Service:
     """Names in credential scopes that mean this service, besides `name`."""
     cross_origin: CrossOrigin | None = None
     """Only s3: what browsers are told for pages of other origins."""
+    served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None
+    """Only s3: is told of every answer about a bucket, for access logs. Must be quick."""
 
 
 def service(
@@ -91,6 +95,7 @@ def service(
     identities: Callable[..., Any] | None = None,
     signing_names: tuple[str, ...] = (),
     cross_origin: CrossOrigin | None = None,
+    served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None,
 ) -> Service:
     """Collect the operations that `modules` define; migrations lie in ``migrations/`` beside the first module."""
     found: dict[str, AnyOperation] = {}
@@ -111,6 +116,7 @@ def service(
         identities,
         signing_names,
         cross_origin,
+        served,
     )
 
 

@@ -142,6 +142,8 @@ class Pipeline:
         if routed.bucket and request.headers.get("origin"):
             cross = doors.services[routed.service].cross_origin
             reply.headers += cross.headers(doors, request, routed.bucket) if cross is not None else ()
+        if routed.bucket and (served := doors.services[routed.service].served) is not None:
+            served(doors, request, routed, reply, step.segment)
         return reply
 
     async def ask(

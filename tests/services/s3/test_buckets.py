@@ -267,7 +267,7 @@ def test_what_would_change_an_upload_and_is_not_built_is_refused(s3, bucket):
     asked = {"Bucket": bucket, "Key": "k", "UploadId": upload}
     key = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
     refused("InvalidRequest", s3.complete_multipart_upload, **asked, **key, MultipartUpload={"Parts": []})
-    refused("InvalidRequest", s3.list_parts, **asked, **key)
+    refused("InvalidArgument", s3.list_parts, **asked, **key)
     s3.abort_multipart_upload(**asked)
     refused("NotImplemented", s3.put_object, Bucket=bucket, Key="k", Body=b"x", ChecksumSHA512="A" * 86 + "==")
     refused("NotImplemented", s3.delete_objects, Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}, MFA="serial 123456")

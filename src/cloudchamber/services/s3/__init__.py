@@ -11,14 +11,17 @@ from cloudchamber.services.s3 import (
     configuration,
     copying,
     cors,
+    keeping,
     lifecycle,
     listing,
+    logs,
     notifications,
     object_lock,
     objects,
     tagging,
     uploads,
     versioning,
+    website,
 )
 from cloudchamber.services.s3.facts import facts
 from cloudchamber.services.s3.part import S3Part
@@ -30,6 +33,9 @@ SERVICE = service(
     configuration,
     access,
     cors,
+    keeping,
+    logs,
+    website,
     objects,
     copying,
     lifecycle,
@@ -44,4 +50,5 @@ SERVICE = service(
     part=S3Part,
     facts=facts,
     cross_origin=CrossOrigin(cors.preflight, cors.cross_origin),
+    served=logs.served,
 )

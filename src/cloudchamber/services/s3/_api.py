@@ -8,6 +8,8 @@ from typing import Literal, NotRequired, TypedDict
 
 from cloudchamber.base.body import Body, ReplyBody
 
+AnalyticsS3ExportFileFormat = Literal["CSV"]
+
 AnnotationDirective = Literal["COPY", "EXCLUDE"]
 
 ArchiveStatus = Literal["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"]
@@ -121,6 +123,38 @@ ExpirationStatus = Literal["Enabled", "Disabled"]
 
 FilterRuleName = Literal["prefix", "suffix"]
 
+IntelligentTieringAccessTier = Literal["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"]
+
+IntelligentTieringStatus = Literal["Enabled", "Disabled"]
+
+InventoryFormat = Literal["CSV", "ORC", "Parquet"]
+
+InventoryFrequency = Literal["Daily", "Weekly"]
+
+InventoryIncludedObjectVersions = Literal["All", "Current"]
+
+InventoryOptionalField = Literal[
+    "Size",
+    "LastModifiedDate",
+    "StorageClass",
+    "ETag",
+    "IsMultipartUploaded",
+    "ReplicationStatus",
+    "EncryptionStatus",
+    "ObjectLockRetainUntilDate",
+    "ObjectLockMode",
+    "ObjectLockLegalHoldStatus",
+    "ObjectLockEventHoldStatus",
+    "ObjectLockEventHoldDuration",
+    "IntelligentTieringAccessTier",
+    "BucketKeyStatus",
+    "ChecksumAlgorithm",
+    "ObjectAccessControlList",
+    "ObjectOwner",
+    "LifecycleExpirationDate",
+    "IntelligentTieringReferenceDate",
+]
+
 LocationType = Literal["AvailabilityZone", "LocalZone"]
 
 MFADelete = Literal["Enabled", "Disabled"]
@@ -221,6 +255,8 @@ StorageClass = Literal[
     "AWS_BACKUP_LOW_COST_WARM",
 ]
 
+StorageClassAnalysisSchemaVersion = Literal["V_1"]
+
 TaggingDirective = Literal["COPY", "REPLACE"]
 
 TransitionDefaultMinimumObjectSize = Literal["varies_by_storage_class", "all_storage_classes_128K"]
@@ -250,6 +286,10 @@ class AbortMultipartUploadRequest(TypedDict):
     IfMatchInitiatedTime: NotRequired[datetime]
 
 
+class AccelerateConfiguration(TypedDict):
+    Status: NotRequired[BucketAccelerateStatus]
+
+
 class AccessControlPolicy(TypedDict):
     Grants: NotRequired[list[Grant]]
     Owner: NotRequired[Owner]
@@ -257,6 +297,34 @@ class AccessControlPolicy(TypedDict):
 
 class AccessControlTranslation(TypedDict):
     Owner: OwnerOverride
+
+
+class AnalyticsAndOperator(TypedDict):
+    Prefix: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class AnalyticsConfiguration(TypedDict):
+    Id: str
+    Filter: NotRequired[AnalyticsFilter]
+    StorageClassAnalysis: StorageClassAnalysis
+
+
+class AnalyticsExportDestination(TypedDict):
+    S3BucketDestination: AnalyticsS3BucketDestination
+
+
+class AnalyticsFilter(TypedDict):
+    Prefix: NotRequired[str]
+    Tag: NotRequired[Tag]
+    And: NotRequired[AnalyticsAndOperator]
+
+
+class AnalyticsS3BucketDestination(TypedDict):
+    Format: AnalyticsS3ExportFileFormat
+    BucketAccountId: NotRequired[str]
+    Bucket: str
+    Prefix: NotRequired[str]
 
 
 class BlockedEncryptionTypes(TypedDict):
@@ -277,6 +345,10 @@ class BucketInfo(TypedDict):
 
 class BucketLifecycleConfiguration(TypedDict):
     Rules: list[LifecycleRule]
+
+
+class BucketLoggingStatus(TypedDict):
+    LoggingEnabled: NotRequired[LoggingEnabled]
 
 
 class CORSConfiguration(TypedDict):
@@ -572,6 +644,12 @@ class Delete(TypedDict):
     Quiet: NotRequired[bool]
 
 
+class DeleteBucketAnalyticsConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class DeleteBucketCorsRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
@@ -582,8 +660,26 @@ class DeleteBucketEncryptionRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class DeleteBucketIntelligentTieringConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class DeleteBucketInventoryConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class DeleteBucketLifecycleRequest(TypedDict):
     Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class DeleteBucketMetricsConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
     ExpectedBucketOwner: NotRequired[str]
 
 
@@ -603,6 +699,11 @@ class DeleteBucketRequest(TypedDict):
 
 
 class DeleteBucketTaggingRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class DeleteBucketWebsiteRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
 
@@ -741,6 +842,16 @@ class GetBucketAclRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class GetBucketAnalyticsConfigurationOutput(TypedDict):
+    AnalyticsConfiguration: NotRequired[AnalyticsConfiguration]
+
+
+class GetBucketAnalyticsConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class GetBucketCorsOutput(TypedDict):
     CORSRules: NotRequired[list[CORSRule]]
 
@@ -756,6 +867,26 @@ class GetBucketEncryptionOutput(TypedDict):
 
 class GetBucketEncryptionRequest(TypedDict):
     Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketIntelligentTieringConfigurationOutput(TypedDict):
+    IntelligentTieringConfiguration: NotRequired[IntelligentTieringConfiguration]
+
+
+class GetBucketIntelligentTieringConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketInventoryConfigurationOutput(TypedDict):
+    InventoryConfiguration: NotRequired[InventoryConfiguration]
+
+
+class GetBucketInventoryConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
     ExpectedBucketOwner: NotRequired[str]
 
 
@@ -784,6 +915,16 @@ class GetBucketLoggingOutput(TypedDict):
 
 class GetBucketLoggingRequest(TypedDict):
     Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class GetBucketMetricsConfigurationOutput(TypedDict):
+    MetricsConfiguration: NotRequired[MetricsConfiguration]
+
+
+class GetBucketMetricsConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
     ExpectedBucketOwner: NotRequired[str]
 
 
@@ -1153,6 +1294,59 @@ class Initiator(TypedDict):
     DisplayName: NotRequired[str]
 
 
+class IntelligentTieringAndOperator(TypedDict):
+    Prefix: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
+class IntelligentTieringConfiguration(TypedDict):
+    Id: str
+    Filter: NotRequired[IntelligentTieringFilter]
+    Status: IntelligentTieringStatus
+    Tierings: list[Tiering]
+
+
+class IntelligentTieringFilter(TypedDict):
+    Prefix: NotRequired[str]
+    Tag: NotRequired[Tag]
+    And: NotRequired[IntelligentTieringAndOperator]
+
+
+class InventoryConfiguration(TypedDict):
+    Destination: InventoryDestination
+    IsEnabled: bool
+    Filter: NotRequired[InventoryFilter]
+    Id: str
+    IncludedObjectVersions: InventoryIncludedObjectVersions
+    OptionalFields: NotRequired[list[InventoryOptionalField]]
+    Schedule: InventorySchedule
+
+
+class InventoryDestination(TypedDict):
+    S3BucketDestination: InventoryS3BucketDestination
+
+
+class InventoryEncryption(TypedDict):
+    SSES3: NotRequired[SSES3]
+    SSEKMS: NotRequired[SSEKMS]
+
+
+class InventoryFilter(TypedDict):
+    Prefix: str
+
+
+class InventoryS3BucketDestination(TypedDict):
+    AccountId: NotRequired[str]
+    Bucket: str
+    Format: InventoryFormat
+    Prefix: NotRequired[str]
+    Encryption: NotRequired[InventoryEncryption]
+
+
+class InventorySchedule(TypedDict):
+    Frequency: InventoryFrequency
+
+
 class LambdaFunctionConfiguration(TypedDict):
     Id: NotRequired[str]
     LambdaFunctionArn: str
@@ -1191,6 +1385,58 @@ class LifecycleRuleFilter(TypedDict):
     ObjectSizeGreaterThan: NotRequired[int]
     ObjectSizeLessThan: NotRequired[int]
     And: NotRequired[LifecycleRuleAndOperator]
+
+
+class ListBucketAnalyticsConfigurationsOutput(TypedDict):
+    IsTruncated: NotRequired[bool]
+    ContinuationToken: NotRequired[str]
+    NextContinuationToken: NotRequired[str]
+    AnalyticsConfigurationList: NotRequired[list[AnalyticsConfiguration]]
+
+
+class ListBucketAnalyticsConfigurationsRequest(TypedDict):
+    Bucket: str
+    ContinuationToken: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class ListBucketIntelligentTieringConfigurationsOutput(TypedDict):
+    IsTruncated: NotRequired[bool]
+    ContinuationToken: NotRequired[str]
+    NextContinuationToken: NotRequired[str]
+    IntelligentTieringConfigurationList: NotRequired[list[IntelligentTieringConfiguration]]
+
+
+class ListBucketIntelligentTieringConfigurationsRequest(TypedDict):
+    Bucket: str
+    ContinuationToken: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class ListBucketInventoryConfigurationsOutput(TypedDict):
+    ContinuationToken: NotRequired[str]
+    InventoryConfigurationList: NotRequired[list[InventoryConfiguration]]
+    IsTruncated: NotRequired[bool]
+    NextContinuationToken: NotRequired[str]
+
+
+class ListBucketInventoryConfigurationsRequest(TypedDict):
+    Bucket: str
+    ContinuationToken: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class ListBucketMetricsConfigurationsOutput(TypedDict):
+    IsTruncated: NotRequired[bool]
+    ContinuationToken: NotRequired[str]
+    NextContinuationToken: NotRequired[str]
+    MetricsConfigurationList: NotRequired[list[MetricsConfiguration]]
+
+
+class ListBucketMetricsConfigurationsRequest(TypedDict):
+    Bucket: str
+    ContinuationToken: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
 
 
 class ListBucketsOutput(TypedDict):
@@ -1371,6 +1617,24 @@ class Metrics(TypedDict):
     EventThreshold: NotRequired[ReplicationTimeValue]
 
 
+class MetricsAndOperator(TypedDict):
+    Prefix: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    AccessPointArn: NotRequired[str]
+
+
+class MetricsConfiguration(TypedDict):
+    Id: str
+    Filter: NotRequired[MetricsFilter]
+
+
+class MetricsFilter(TypedDict):
+    Prefix: NotRequired[str]
+    Tag: NotRequired[Tag]
+    AccessPointArn: NotRequired[str]
+    And: NotRequired[MetricsAndOperator]
+
+
 class MultipartUpload(TypedDict):
     UploadId: NotRequired[str]
     Key: NotRequired[str]
@@ -1519,6 +1783,13 @@ class PublicAccessBlockConfiguration(TypedDict):
     RestrictPublicBuckets: NotRequired[bool]
 
 
+class PutBucketAccelerateConfigurationRequest(TypedDict):
+    Bucket: str
+    AccelerateConfiguration: AccelerateConfiguration
+    ExpectedBucketOwner: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+
+
 class PutBucketAclRequest(TypedDict):
     ACL: NotRequired[BucketCannedACL]
     AccessControlPolicy: NotRequired[AccessControlPolicy]
@@ -1530,6 +1801,13 @@ class PutBucketAclRequest(TypedDict):
     GrantReadACP: NotRequired[str]
     GrantWrite: NotRequired[str]
     GrantWriteACP: NotRequired[str]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutBucketAnalyticsConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    AnalyticsConfiguration: AnalyticsConfiguration
     ExpectedBucketOwner: NotRequired[str]
 
 
@@ -1549,6 +1827,20 @@ class PutBucketEncryptionRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class PutBucketIntelligentTieringConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    ExpectedBucketOwner: NotRequired[str]
+    IntelligentTieringConfiguration: IntelligentTieringConfiguration
+
+
+class PutBucketInventoryConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    InventoryConfiguration: InventoryConfiguration
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class PutBucketLifecycleConfigurationOutput(TypedDict):
     TransitionDefaultMinimumObjectSize: NotRequired[TransitionDefaultMinimumObjectSize]
 
@@ -1559,6 +1851,21 @@ class PutBucketLifecycleConfigurationRequest(TypedDict):
     LifecycleConfiguration: NotRequired[BucketLifecycleConfiguration]
     ExpectedBucketOwner: NotRequired[str]
     TransitionDefaultMinimumObjectSize: NotRequired[TransitionDefaultMinimumObjectSize]
+
+
+class PutBucketLoggingRequest(TypedDict):
+    Bucket: str
+    BucketLoggingStatus: BucketLoggingStatus
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutBucketMetricsConfigurationRequest(TypedDict):
+    Bucket: str
+    Id: str
+    MetricsConfiguration: MetricsConfiguration
+    ExpectedBucketOwner: NotRequired[str]
 
 
 class PutBucketNotificationConfigurationRequest(TypedDict):
@@ -1585,6 +1892,14 @@ class PutBucketPolicyRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class PutBucketRequestPaymentRequest(TypedDict):
+    Bucket: str
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    RequestPaymentConfiguration: RequestPaymentConfiguration
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class PutBucketTaggingRequest(TypedDict):
     Bucket: str
     ContentMD5: NotRequired[str]
@@ -1599,6 +1914,14 @@ class PutBucketVersioningRequest(TypedDict):
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     MFA: NotRequired[str]
     VersioningConfiguration: VersioningConfiguration
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutBucketWebsiteRequest(TypedDict):
+    Bucket: str
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    WebsiteConfiguration: WebsiteConfiguration
     ExpectedBucketOwner: NotRequired[str]
 
 
@@ -1829,6 +2152,10 @@ class ReplicationTimeValue(TypedDict):
     Minutes: NotRequired[int]
 
 
+class RequestPaymentConfiguration(TypedDict):
+    Payer: Payer
+
+
 class RestoreStatus(TypedDict):
     IsRestoreInProgress: NotRequired[bool]
     RestoreExpiryDate: NotRequired[datetime]
@@ -1841,6 +2168,14 @@ class RoutingRule(TypedDict):
 
 class S3KeyFilter(TypedDict):
     FilterRules: NotRequired[list[FilterRule]]
+
+
+class SSEKMS(TypedDict):
+    KeyId: str
+
+
+class SSES3(TypedDict):
+    pass
 
 
 class ServerSideEncryptionByDefault(TypedDict):
@@ -1871,6 +2206,15 @@ class SseKmsEncryptedObjects(TypedDict):
     Status: SseKmsEncryptedObjectsStatus
 
 
+class StorageClassAnalysis(TypedDict):
+    DataExport: NotRequired[StorageClassAnalysisDataExport]
+
+
+class StorageClassAnalysisDataExport(TypedDict):
+    OutputSchemaVersion: StorageClassAnalysisSchemaVersion
+    Destination: AnalyticsExportDestination
+
+
 class Tag(TypedDict):
     Key: str
     Value: str
@@ -1888,6 +2232,11 @@ class TargetGrant(TypedDict):
 class TargetObjectKeyFormat(TypedDict):
     SimplePrefix: NotRequired[SimplePrefix]
     PartitionedPrefix: NotRequired[PartitionedPrefix]
+
+
+class Tiering(TypedDict):
+    Days: int
+    AccessTier: IntelligentTieringAccessTier
 
 
 class TopicConfiguration(TypedDict):
@@ -1987,3 +2336,10 @@ class UploadPartRequest(TypedDict):
 class VersioningConfiguration(TypedDict):
     MFADelete: NotRequired[MFADelete]
     Status: NotRequired[BucketVersioningStatus]
+
+
+class WebsiteConfiguration(TypedDict):
+    ErrorDocument: NotRequired[ErrorDocument]
+    IndexDocument: NotRequired[IndexDocument]
+    RedirectAllRequestsTo: NotRequired[RedirectAllRequestsTo]
+    RoutingRules: NotRequired[list[RoutingRule]]

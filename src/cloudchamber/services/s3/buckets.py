@@ -160,7 +160,10 @@ async def delete_bucket(call: Call, request: Request) -> dict[str, Any]:
             raise BucketNotEmpty(BucketNotEmpty.text + more if more else "", BucketName=bucket.name)
         return tables.remove_bucket(tx, bucket.name)
 
-    live(call.doors).blobs.delete(await call.doors.database.write(change))
+    part = live(call.doors)
+    part.blobs.delete(await call.doors.database.write(change))
+    if bucket.name in part.log.targets or bucket.name in part.payers:
+        part.read_settings()
     return {}
 
 

@@ -31,7 +31,6 @@ _REFUSED = {
     "ChecksumXXHASH64": "x-amz-checksum-xxhash64",
     "ChecksumXXHASH3": "x-amz-checksum-xxhash3",
     "ChecksumXXHASH128": "x-amz-checksum-xxhash128",
-    "WebsiteRedirectLocation": "x-amz-website-redirect-location",
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
     "MFA": "x-amz-mfa",
 }
@@ -47,7 +46,21 @@ def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
     name = request["Bucket"]
     found = call.doors.database.peek(lambda db: tables.bucket(db, name))
     expected(found, request.get("ExpectedBucketOwner"))
+    if name in call.doors.parts["s3"].payers:
+        _pays(call, found, request)
     return found
+
+
+def _pays(call: Call, found: Bucket, request: Mapping[str, Any]) -> None:
+    """Who is not of the owner's account must say that it pays; who did not sign cannot.
+
+    Source: Amazon S3 User Guide, "Using Requester Pays general purpose buckets for storage transfers and usage".
+    """
+    who = call.principal
+    if who.kind == "service" or who.account == found.account:
+        return
+    if who.kind == "anonymous" or request.get("RequestPayer") != "requester":
+        raise AccessForbidden("Bucket is a requester pays bucket")
 
 
 def expected(found: Bucket, owner: str | None) -> None:

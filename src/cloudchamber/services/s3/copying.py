@@ -80,7 +80,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes."
         )
-    stored = _kept(found) if metadata == "COPY" else stored_of(request)
+    stored = _kept(found, request) if metadata == "COPY" else stored_of(request)
     stored |= owned
     if tagging == "COPY":
         tags = found.tag_values
@@ -107,8 +107,13 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     return response | encryption.told
 
 
-def _kept(found: Object) -> dict[str, Any]:
-    return {name: found.stored[name] for name in ("headers", "metadata") if name in found.stored}
+def _kept(found: Object, request: Request) -> dict[str, Any]:
+    """Headers and metadata of the source; where a website redirects is never copied, but may be set anew."""
+    kept = {name: found.stored[name] for name in ("headers", "metadata") if name in found.stored}
+    headers = {name: value for name, value in kept.get("headers", {}).items() if name != "WebsiteRedirectLocation"}
+    if "WebsiteRedirectLocation" in request:
+        headers |= stored_of({"WebsiteRedirectLocation": request["WebsiteRedirectLocation"]})["headers"]
+    return {**kept, "headers": headers} if headers else {n: v for n, v in kept.items() if n != "headers"}
 
 
 async def _duplicate(call: Call, found: Object, request: Request, encryption: Encryption) -> Received:

@@ -483,3 +483,59 @@ class KmsRefusal(S3Error):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = f"KMS.{code}"  # pyright: ignore[reportAttributeAccessIssue] - of this one error
+
+
+class CrossLocationLoggingProhibited(S3Error):
+    """Logs lie in the region of their bucket."""
+
+    code = "CrossLocationLoggingProhibitted"
+    status = 403
+    text = "Cross S3 location logging not allowed. "
+
+
+class IdMismatch(S3Error):
+    """The id in the address is not that of the document."""
+
+    code = "IdMismatch"
+    status = 400
+    text = "Document ID does not match the specified configuration ID."
+
+
+class InvalidRedirectLocation(S3Error):
+    """A redirect goes to a path or to an address."""
+
+    code = "InvalidRedirectLocation"
+    status = 400
+    text = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."
+
+
+class InvalidS3DestinationBucket(S3Error):
+    """The destination is no bucket's ARN."""
+
+    code = "InvalidS3DestinationBucket"
+    status = 400
+    text = "Invalid bucket ARN."
+
+
+class InvalidTargetBucketForLogging(S3Error):
+    """Logs cannot be written there."""
+
+    code = "InvalidTargetBucketForLogging"
+    status = 400
+    text = "The target bucket for logging does not exist"
+
+
+class NoSuchConfiguration(S3Error):
+    """There is no configuration of that id."""
+
+    code = "NoSuchConfiguration"
+    status = 404
+    text = "The specified configuration does not exist."
+
+
+class TooManyConfigurations(S3Error):
+    """A bucket keeps at most 1,000 of a kind."""
+
+    code = "TooManyConfigurations"
+    status = 400
+    text = "You are attempting to create a new configuration but have already reached the 1,000-configuration limit."

@@ -26,6 +26,7 @@ from cloudchamber.services.s3.content import Publication, body_of, publish, rece
 from cloudchamber.services.s3.errors import (
     InvalidArgument,
     InvalidPartNumber,
+    InvalidRedirectLocation,
     InvalidRequest,
     MalformedXML,
     NoSuchVersion,
@@ -59,6 +60,11 @@ def stored_of(request: Request) -> dict[str, Any]:
             del headers["ContentEncoding"]
     if isinstance(request.get("Expires"), datetime):
         headers["Expires"] = request["Expires"].timestamp()
+    where = request.get("WebsiteRedirectLocation")
+    if where is not None:
+        if not where.startswith(("/", "http://", "https://")):
+            raise InvalidRedirectLocation()
+        headers["WebsiteRedirectLocation"] = where
     stored: dict[str, Any] = {}
     if headers:
         stored["headers"] = headers
@@ -186,6 +192,8 @@ def _part(found: Object, request: Request, response: dict[str, Any]) -> tuple[in
 
 async def _find(call: Call, request: Request, *, body: bool) -> Object:
     """The object of a GET or HEAD, its conditions checked."""
+    if request["Bucket"] in live(call.doors).payers:
+        checks.bucket(call, request)
     found = await lookup.existing(call, request, body=body, method="GET" if body else "HEAD")
     conditions.check_read(found, request)
     return found

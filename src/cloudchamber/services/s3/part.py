@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.contract.identity import service_principal
-from cloudchamber.services.s3 import tables
+from cloudchamber.services.s3 import tables, website
+from cloudchamber.services.s3.access_log import AccessLog
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.events import TOPIC, Sequencer
 from cloudchamber.services.s3.recent import Recent
@@ -42,17 +44,30 @@ class S3Part:
         self.keeper = Keeper(folder / "key")
         self.recent = Recent(doors.database)
         self.sequencer = Sequencer(doors.clock)
+        self.log = AccessLog(doors)
+        self.payers: frozenset[str] = frozenset()
+        """Buckets whose requesters pay."""
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
         self._sweep: asyncio.Task[int] | None = None
 
     async def start(self) -> None:
         """Begin to deliver, and sweep what a crash left."""
         self._doors.outbox.subscribe(TOPIC, self._deliver)
+        self._doors.parts["front"].answer(website.claims, website.Websites(self._doors))
+        self.read_settings()
         self._sweep = asyncio.create_task(self.blobs.sweep(self._known), name="s3 sweep")
         self.sweeper.start()
 
+    def read_settings(self) -> None:
+        """Read again which buckets have an access log, and which let requesters pay."""
+        sql = "SELECT bucket, name, value FROM s3_settings WHERE name IN ('logging', 'payer')"
+        rows = self._doors.database.read(lambda db: db.execute(sql).fetchall())
+        self.log.targets = {bucket: json.loads(value) for bucket, name, value in rows if name == "logging"}
+        self.payers = frozenset(bucket for bucket, name, _ in rows if name == "payer")
+
     async def stop(self) -> None:
-        """Stop sweeping; finish the writing of blobs."""
+        """Deliver what logs wait; stop sweeping; finish the writing of blobs."""
+        await self.log.stop()
         await self.sweeper.stop()
         if self._sweep is not None:
             self._sweep.cancel()
