@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 EMPTY = "def handler(event, context):\n    return event\n"
 BOTO3 = "import boto3\ndef handler(event, context):\n    return event\n"
@@ -58,9 +58,13 @@ class Subject:
         from botocore.config import Config
 
         self.name = name
-        session = boto3.Session(key, secret, region_name="us-east-1")
+        session: Any = boto3.Session(key, secret, region_name="us-east-1")
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120, max_pool_connections=64)
-        self.client: Any = lambda service: session.client(service, endpoint_url=endpoint, config=config)
+
+        def client(service: str) -> Any:
+            return session.client(service, endpoint_url=endpoint, config=config)
+
+        self.client = client
         self.functions = self.client("lambda")
         self.role = self._role()
 
@@ -110,7 +114,7 @@ class Subject:
         self.recycle(name, 0)
         with ThreadPoolExecutor(MANY) as threads:
             began = time.perf_counter()
-            list(threads.map(lambda _: self.invoke(name), range(MANY)))
+            list(threads.map(self.invoke, [name] * MANY))
             return time.perf_counter() - began - 0.3
 
     def put_to_start(self, rounds: int = PUT_ROUNDS) -> list[float]:
@@ -134,7 +138,8 @@ class Subject:
         return [(started[key] - at) * 1000 for key, at in began.items() if key in started and int(key) >= 3]
 
     def _started(self, wanted: set[str]) -> dict[str, float]:
-        logs, found = self.client("logs"), {}
+        logs = self.client("logs")
+        found: dict[str, float] = {}
         ends = time.monotonic() + 30
         while wanted - found.keys() and time.monotonic() < ends:
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/aws/lambda/bench-put")
@@ -156,7 +161,7 @@ def plain_process(source: str, rounds: int = COLD_ROUNDS) -> list[float]:
 
 
 @contextlib.contextmanager
-def chamber() -> Iterator[Subject]:
+def chamber() -> Generator[Subject]:
     state = Path(tempfile.mkdtemp(prefix="bench-"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CLOUDCHAMBER_"))}
     environment["CLOUDCHAMBER_ROOT_KEY"] = "AKIAROOTROOTROOTROOT:bench-secret"
@@ -178,7 +183,7 @@ def chamber() -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def ministack(python: str) -> Iterator[Subject]:
+def ministack(python: str) -> Generator[Subject]:
     port = "14566"
     environment = {"PATH": os.environ["PATH"], "HOME": tempfile.mkdtemp(), "BIND_HOST": "127.0.0.1"}
     environment |= {"GATEWAY_PORT": port, "EDGE_PORT": port, "LAMBDA_EXECUTOR": "local"}
