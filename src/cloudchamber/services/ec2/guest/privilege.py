@@ -2,8 +2,8 @@
 # pyright: basic
 """`sudo`: who is not root asks the instance's first program, which looks at /etc/sudoers and runs the command.
 
-Set-user-ID programs give nothing in a sandbox. The asker is told by the kernel (SO_PEERCRED); the command gets
-the asker's descriptors. Only rules for all commands and without a password are carried out. Source: sudoers(5), sudo(8).
+Set-user-ID programs give nothing in a sandbox. Who asks is told by the kernel (SO_PEERCRED); the command gets the
+asker's descriptors. Only rules for all commands and without a password are carried out. Source: sudoers(5), sudo(8).
 """
 
 from __future__ import annotations
