@@ -108,7 +108,7 @@ class _Resource:
 class _Memory:
     """What was read of resources, for one state of the database; what follows from callers; what was decided."""
 
-    __slots__ = ("callers", "changes", "database", "decisions", "resources")
+    __slots__ = ("callers", "changes", "database", "decisions", "resources", "yes")
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -117,12 +117,28 @@ class _Memory:
         self.callers: dict[int, tuple[Principal, Subject, dict[str, Value]]] = {}
         self.decisions: dict[tuple[Any, ...], dict[str, Any]] = {}
         """What was decided before, told. A key begins with the plan, which other policies do not share."""
+        self.yes: dict[tuple[int, str, str], tuple[Principal, dict[str, Any]]] = {}
+        """What was allowed by policies that read no key, by caller, action and resource; since the last commit."""
+
+    def allowed(self, call: Call, need: Need) -> dict[str, Any] | None:
+        """A yes, told, that holds for this need as long as no row changes."""
+        if self.database.changes != self.changes or need.context or self.database.reading:
+            return None
+        found = self.yes.get((id(call.principal), need.action, need.resource))
+        return found[1] if found is not None and found[0] is call.principal else None
+
+    def keep(self, call: Call, need: Need, told: dict[str, Any]) -> None:
+        """Remember a yes that followed from rows alone."""
+        if len(self.yes) >= _REMEMBERED_MAX:
+            self.yes.clear()
+        self.yes[id(call.principal), need.action, need.resource] = call.principal, told
 
     def resource(self, call: Call, need: Need) -> _Resource:
         """What the resource's owner says of it, read again after any commit."""
         changes = self.database.changes
         if changes != self.changes or self.database.reading:
             self.resources.clear()
+            self.yes.clear()
             self.changes = changes
         arn = need.resource
         if arn.startswith(_OF_S3):  # Why: an object's owner and policy are its bucket's
@@ -173,12 +189,10 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
     """
     decisions = call.segment.decisions
     memory: _Memory | None = None
-    policies = _NOBODY
     for need in operation.needs(call, request):
         if memory is None:
             memory = _memory_of(call)
-            policies = _policies(call)
-        told = _known(call, need, memory, policies)
+        told = memory.allowed(call, need) or _known(call, need, memory)
         if told is not None:
             decisions.append(told)
             continue
@@ -192,7 +206,7 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
         raise kind(f"User: {call.principal.arn} is not authorized to perform: {service.name}:{operation.name}")
 
 
-def _known(call: Call, need: Need, memory: _Memory, policies: IdentityPolicies) -> dict[str, Any] | None:
+def _known(call: Call, need: Need, memory: _Memory) -> dict[str, Any] | None:
     """A yes, told: remembered if policies, resource, caller and every key that they read are as before.
 
     None: it is no yes, or one that takes a longer look; `decide` has the whole answer.
@@ -202,7 +216,7 @@ def _known(call: Call, need: Need, memory: _Memory, policies: IdentityPolicies) 
     principal, who, of_caller = memory.caller(call)
     if resource.error is not None or (principal.kind == "root" and need.action in _BUCKET_POLICY):
         return None
-    policies = policies.under(_controls(call, need, account))
+    policies = _policies(call).under(_controls(call, need, account))
     plan = policies.plan(need.action.lower(), resource.own)
     given = {name.lower(): value for name, value in need.context.items()}
     context: dict[str, Value] = {}
@@ -219,7 +233,11 @@ def _known(call: Call, need: Need, memory: _Memory, policies: IdentityPolicies) 
         if len(memory.decisions) >= _REMEMBERED_MAX:
             memory.decisions.clear()
         memory.decisions[key] = base
-    return {**base, "keys": _shown(given)} if given else base
+    if given:
+        return {**base, "keys": _shown(given)}
+    if not plan.reads and not memory.database.reading:
+        memory.keep(call, need, base)
+    return base
 
 
 def _read(

@@ -227,8 +227,9 @@ class Connection(asyncio.Protocol):
         path, query = _target(self._url.decode("latin-1"), headers)
         length = _length(method, version, headers)
         request = HttpRequest(method, path, query, headers, self._peer)
-        keep = version == "1.1" and "upgrade" not in headers and self._parser.should_keep_alive()
-        expects = version == "1.1" and headers.get("expect").strip().lower() == "100-continue"
+        keep = version == "1.1" and "upgrade" not in headers.first and self._parser.should_keep_alive()
+        expects = "expect" in headers.first and version == "1.1"
+        expects = expects and headers.get("expect").strip().lower() == "100-continue"
         self._incoming = Incoming(self, length, expects=expects)
         self._waiting.append(_Asked(request, self._incoming, keep, version == "1.0"))
         if len(self._waiting) > 1:
@@ -334,12 +335,14 @@ class Connection(asyncio.Protocol):
                 reply = await self._house.door.handle(asked.request, asked.body)
                 keep = asked.keep and not self._house.closing and _rest_is_small(asked.body)
                 await self._write(asked, reply, keep=keep)
-                if not keep or not await _read_away(asked.body):
+                body = asked.body
+                if not keep or not ((body.finished and not body.size) or await _read_away(body)):
                     self._end()
                     return
                 self._waiting.popleft()
                 self._head_sent = False
-                self._adjust_reading()
+                if self._paused:
+                    self._adjust_reading()
             if self._deaf:
                 self._end()
         except BodyCut:
@@ -366,7 +369,8 @@ class Connection(asyncio.Protocol):
             if isinstance(body, bytes):
                 self._head_sent = True
                 self.send(head if bodyless else head + body)
-                await self._room()
+                if self._lost or not self._can_write.is_set():
+                    await self._room()
             elif isinstance(body, FileSlice):
                 await self._send_file(head, body, bodyless=bodyless)
             else:
@@ -470,15 +474,14 @@ def _target(target: str, headers: Headers) -> tuple[str, str]:
     Raises:
         RequestRefused: a target or a host that two readers might understand differently.
     """
-    hosts = headers.all("host")
-    if len(hosts) > 1:
+    if headers.repeated and len(headers.all("host")) > 1:
         raise RequestRefused(HTTPStatus.BAD_REQUEST)
     if not target.startswith("/"):
         scheme, found, rest = target.partition("://")
         if not found or scheme.lower() not in ("http", "https"):
             raise RequestRefused(HTTPStatus.BAD_REQUEST)
         ends = min((i for i in map(rest.find, "/?#") if i >= 0), default=len(rest))
-        if hosts and hosts[0].lower() != rest[:ends].lower():
+        if "host" in headers and headers.get("host").lower() != rest[:ends].lower():
             raise RequestRefused(HTTPStatus.BAD_REQUEST)
         target = rest[ends:]
         target = target if target.startswith("/") else f"/{target}"
@@ -494,15 +497,16 @@ def _length(method: str, version: str, headers: Headers) -> int | None:
     """
     if version not in ("1.0", "1.1"):
         raise RequestRefused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-    if version == "1.1" and "host" not in headers:
+    first = headers.first
+    if version == "1.1" and "host" not in first:
         raise RequestRefused(HTTPStatus.BAD_REQUEST)
-    length: int | None = int(headers.get("content-length", "0"))
-    if "transfer-encoding" in headers:
+    length: int | None = int(first.get("content-length", "0"))
+    if "transfer-encoding" in first:
         if version == "1.0" or headers.get("transfer-encoding").strip().lower() != "chunked":
             raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED)
         length = None
     # Why: the parser gives up a message that offers another protocol at the end of its head, body or not.
-    if method == "CONNECT" or ("upgrade" in headers and length != 0):
+    if method == "CONNECT" or ("upgrade" in first and length != 0):
         raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED)
     return length
 

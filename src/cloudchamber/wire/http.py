@@ -15,32 +15,33 @@ if TYPE_CHECKING:
 class Headers:
     """Headers of a request: names in lower case, values as they came, in order."""
 
-    __slots__ = ("_first", "items")
+    __slots__ = ("first", "items")
 
     def __init__(self, items: Iterable[tuple[str, str]], *, lowered: bool = False) -> None:
         """`lowered`: the names are in lower case already."""
         self.items: tuple[tuple[str, str], ...] = tuple(items if lowered else ((n.lower(), v) for n, v in items))
-        self._first = dict(self.items)
-        if len(self._first) != len(self.items):
+        self.first = dict(self.items)
+        """First value by name; not to be changed. Why public: a request is asked for two dozen headers."""
+        if len(self.first) != len(self.items):
             first = dict(reversed(self.items))
-            self._first = {name: first[name] for name in self._first}
+            self.first = {name: first[name] for name in self.first}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name once, in order."""
-        return tuple(self._first)
+        return tuple(self.first)
 
     @property
     def repeated(self) -> bool:
         """Whether a name occurs more than once."""
-        return len(self._first) != len(self.items)
+        return len(self.first) != len(self.items)
 
     def get(self, name: str, default: str = "") -> str:
         """First value of `name` (lower case)."""
-        return self._first.get(name, default)
+        return self.first.get(name, default)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._first
+        return name in self.first
 
     def all(self, name: str) -> list[str]:
         """Every value of `name` (lower case), in order."""

@@ -185,8 +185,8 @@ def _again(text: str) -> str:
 def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
     """Signed headers, one a line; several values joined, runs of spaces made one."""
     if not headers.repeated:
-        get = headers.get
-        return "".join([f"{n}:{' '.join(get(n).split())}\n" for n in dict.fromkeys(names)])
+        get = headers.first.get
+        return "".join([_line(n, get(n, "")) for n in dict.fromkeys(names)])
     wanted: dict[str, str | None] = dict.fromkeys(names)
     for name, value in headers.items:
         if name in wanted:
@@ -194,6 +194,12 @@ def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
             folded = " ".join(value.split())
             wanted[name] = folded if known is None else f"{known},{folded}"
     return "".join([f"{n}:{v or ''}\n" for n, v in wanted.items()])
+
+
+@lru_cache(maxsize=4096)
+def _line(name: str, value: str) -> str:
+    """A header's line in the canonical request; most headers are the same at every request."""
+    return f"{name}:{' '.join(value.split())}\n"
 
 
 def canonical_request(
@@ -224,6 +230,8 @@ def expect(claim: Claim, timestamp: str, canonical: str, secret: str) -> Expecte
 
 def same(first: str, second: str) -> bool:
     """Whether two signatures are equal, in constant time."""
+    if first.isascii() and second.isascii():
+        return hmac.compare_digest(first, second)
     return hmac.compare_digest(first.encode("utf-8", "replace"), second.encode("utf-8", "replace"))
 
 
