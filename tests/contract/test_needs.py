@@ -94,6 +94,7 @@ TEXTS = {
     ("iam", "SAMLProviderArn"): f"arn:aws:iam::{ACCOUNT}:saml-provider/p",
     ("iam", "Url"): "https://example.com",
     ("lambda", "Role"): ROLE,
+    ("s3", "Role"): ROLE,
     ("lambda", "Resource"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f",
     ("lambda", "Arn"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",
     ("lambda", "Layers"): f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:l:1",

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from cloudchamber.contract.service import CrossOrigin, service
 from cloudchamber.services.s3 import (
-    absent,
     access,
     buckets,
     configuration,
@@ -18,6 +17,7 @@ from cloudchamber.services.s3 import (
     notifications,
     object_lock,
     objects,
+    replication,
     tagging,
     uploads,
     versioning,
@@ -43,9 +43,9 @@ SERVICE = service(
     uploads,
     notifications,
     object_lock,
+    replication,
     tagging,
     versioning,
-    absent,
     resources=(BUCKET, BUCKET_POLICY),
     part=S3Part,
     facts=facts,

@@ -693,6 +693,11 @@ class DeleteBucketPolicyRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class DeleteBucketReplicationRequest(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 class DeleteBucketRequest(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
@@ -1889,6 +1894,15 @@ class PutBucketPolicyRequest(TypedDict):
     ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
     ConfirmRemoveSelfBucketAccess: NotRequired[bool]
     Policy: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class PutBucketReplicationRequest(TypedDict):
+    Bucket: str
+    ContentMD5: NotRequired[str]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    ReplicationConfiguration: ReplicationConfiguration
+    Token: NotRequired[str]
     ExpectedBucketOwner: NotRequired[str]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.body import FileSlice, Held
 from cloudchamber.base.errors import ServiceError
-from cloudchamber.services.s3 import checksums, conditions, events, object_lock, tables, versions
+from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
@@ -202,6 +202,7 @@ async def publish(call: Call, made: Publication) -> Published:
             tables.upload(tx, made.bucket, made.key, made.upload)
         old = tables.find_object(tx, made.bucket, made.key)
         conditions.check_write(old, made.key, made.conditions)
+        to = replication.targets(bucket, made.key, made.content.size, made.tags)
         version, gone = versions.put(
             tx,
             bucket,
@@ -215,14 +216,16 @@ async def publish(call: Call, made: Publication) -> Published:
             tags=made.tags,
             stored=made.stored,
             lock=object_lock.applied(bucket, made.lock or {}, call.now),
+            replication=replication.pending(to),
         )
+        replication.order(tx, bucket, made.key, version, to)
         if made.upload:
             gone += tables.remove_upload(tx, made.upload)
         described = {"size": made.content.size, "eTag": made.etag}
         if bucket.versioning:
             described["versionId"] = version
         emitted = events.emit_matching(tx, call, part.sequencer, bucket, made.event, made.key, described)
-        return version if bucket.versioning else "", gone, emitted
+        return version if bucket.versioning else "", gone, emitted + len(to)
 
     try:
         version, gone, emitted = await call.doors.database.write(change)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.s3 import conditions, events, object_lock, tables, versions
+from cloudchamber.services.s3 import conditions, events, object_lock, replication, tables, versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,10 +51,13 @@ def delete(
         conditions.check_write(found, key, {"IfMatch": request["IfMatch"]})
     if version is None and bucket.versioning:
         seq, modified = sequencer.number(), int(call.now.timestamp())
-        made, gone = versions.mark(tx, bucket, key, old=found, seq=seq, modified=modified)
+        to = replication.targets(bucket, key, 0, {}, marker=True)
+        state = replication.pending(to)
+        made, gone = versions.mark(tx, bucket, key, old=found, seq=seq, modified=modified, replication=state)
+        replication.order(tx, bucket, key, made, to)
         described = {"eTag": events.EMPTY, "versionId": made}
         emitted = events.emit_matching(tx, call, sequencer, bucket, "ObjectRemoved:DeleteMarkerCreated", key, described)
-        return Deleted({"DeleteMarker": True, "VersionId": made}, gone, emitted)
+        return Deleted({"DeleteMarker": True, "VersionId": made}, gone, emitted + len(to))
     told: dict[str, Any] = {"VersionId": version} if version is not None and bucket.versioning else {}
     if found is None:
         return Deleted(told, [], 0)

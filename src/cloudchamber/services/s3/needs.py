@@ -247,6 +247,14 @@ def put_object_legal_hold(call: Call, request: Request) -> Iterable[Need]:
     yield replace(need, context={**need.context, **context("s3:PutObjectLegalHold", request.get("LegalHold") or {})})
 
 
+def put_bucket_replication(call: Call, request: Request) -> Iterable[Need]:
+    """The configuration, and to hand the role to S3."""
+    yield _need(call, "s3:PutReplicationConfiguration", request["Bucket"])
+    role = request["ReplicationConfiguration"].get("Role")
+    if role:
+        yield Need("iam:PassRole", role, {"iam:PassedToService": "s3.amazonaws.com"})
+
+
 def list_buckets(call: Call, request: Request) -> Iterable[Need]:
     """ListBuckets has no resource."""
     return (_need(call, "s3:ListAllMyBuckets", ""),)

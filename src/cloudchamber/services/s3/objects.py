@@ -18,6 +18,7 @@ from cloudchamber.services.s3 import (
     needs,
     object_lock,
     owning,
+    replication,
     rules,
     sse,
     tables,
@@ -140,6 +141,8 @@ def described(found: Object, request: Request) -> dict[str, Any]:
         response["VersionId"] = found.version
     if found.lock:
         response |= object_lock.told(found)
+    if found.replication:
+        response |= replication.told(found)
     if found.tags:
         response["TagCount"] = len(found.tag_values)
     return response

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.contract.identity import service_principal
-from cloudchamber.services.s3 import tables, website
+from cloudchamber.services.s3 import replication, tables, website
 from cloudchamber.services.s3.access_log import AccessLog
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.events import TOPIC, Sequencer
 from cloudchamber.services.s3.recent import Recent
+from cloudchamber.services.s3.replicator import Replicator
 from cloudchamber.services.s3.sweeper import Sweeper
 from cloudchamber.store.blobs import Blobs
 from cloudchamber.store.outbox import Retry
@@ -48,11 +49,13 @@ class S3Part:
         self.payers: frozenset[str] = frozenset()
         """Buckets whose requesters pay."""
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
+        self._replicator = Replicator(doors, self.blobs, self.sequencer)
         self._sweep: asyncio.Task[int] | None = None
 
     async def start(self) -> None:
         """Begin to deliver, and sweep what a crash left."""
         self._doors.outbox.subscribe(TOPIC, self._deliver)
+        self._doors.outbox.subscribe(replication.TOPIC, self._replicator.deliver)
         self._doors.parts["front"].answer(website.claims, website.Websites(self._doors))
         self.read_settings()
         self._sweep = asyncio.create_task(self.blobs.sweep(self._known), name="s3 sweep")

@@ -105,7 +105,7 @@ def _expiration(given: Given, rule: dict[str, Any]) -> None:
                 ArgumentValue=date.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             )
         kept["Date"] = date.isoformat()
-    if "ExpiredObjectDeleteMarker" in wanted and _by_tags(rule):
+    if "ExpiredObjectDeleteMarker" in wanted and by_tags(rule):
         raise InvalidRequest("ExpiredObjectDeleteMarker cannot be specified with tags.")
     rule["Expiration"] = kept
 
@@ -136,7 +136,7 @@ def _abort(given: Given, rule: dict[str, Any]) -> None:
         raise MalformedXML()
     text = "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer"
     _positive(wanted["DaysAfterInitiation"], text, "DaysAfterInitiation")
-    if _by_tags(rule):
+    if by_tags(rule):
         raise InvalidRequest("AbortIncompleteMultipartUpload cannot be specified with Tags.")
     rule["AbortIncompleteMultipartUpload"] = dict(wanted)
 
@@ -146,7 +146,8 @@ def _positive(value: Any, text: str, name: str) -> None:
         raise InvalidArgument(text, ArgumentName=name, ArgumentValue=str(value))
 
 
-def _by_tags(rule: Given) -> bool:
+def by_tags(rule: Given) -> bool:
+    """Whether a rule is about objects with tags."""
     wanted: Given = rule.get("Filter", {})
     return "Tag" in wanted or bool(wanted.get("And", {}).get("Tags"))
 

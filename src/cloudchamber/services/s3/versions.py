@@ -156,7 +156,46 @@ def put(
     return version, gone
 
 
-def mark(tx: Tx, bucket: Bucket, key: str, *, old: Object | None, seq: int, modified: int) -> tuple[str, list[str]]:
+def insert(tx: Tx, bucket: str, made: Object, data: bytes | None, blob: str | None, status: str) -> bool:
+    """Put a copy of a version of another bucket, with its id, to its place among those that are there.
+
+    False if it is there already.
+    """
+    if find(tx, bucket, made.key, made.version) is not None:
+        return False
+    old = tables.find_object(tx, bucket, made.key)
+    top = old if old is not None else newest(tx, bucket, made.key)
+    body = tx.execute("INSERT INTO s3_bodies (data) VALUES (?)", (data,)).lastrowid if data else None
+    current = not made.marker and (top is None or top.seq < made.seq)
+    if old is not None and old.seq < made.seq:
+        _step_down(tx, bucket, made.key)
+    values = (
+        bucket,
+        made.key,
+        made.seq,
+        made.version,
+        made.size,
+        made.etag,
+        made.modified,
+        made.checksum,
+        body,
+        blob,
+        made.tags,
+        json.dumps(made.stored, separators=(",", ":")),
+        None,
+        json.dumps({"status": status}),
+    )
+    marks = ", ".join("?" * len(values))
+    if current:
+        tx.execute(f"INSERT INTO s3_objects ({_COLUMNS}) VALUES ({marks})", values)
+    else:
+        tx.execute(f"INSERT INTO s3_versions ({_COLUMNS}, marker) VALUES ({marks}, ?)", (*values, made.marker))
+    return True
+
+
+def mark(
+    tx: Tx, bucket: Bucket, key: str, *, old: Object | None, seq: int, modified: int, replication: str | None = None
+) -> tuple[str, list[str]]:
     """Put a delete marker on top, in a bucket that has or had versioning. Its id, and blobs to delete afterwards."""
     gone: list[str] = []
     seq = _behind(tx, bucket.name, key, old, seq)
@@ -168,9 +207,9 @@ def mark(tx: Tx, bucket: Bucket, key: str, *, old: Object | None, seq: int, modi
     elif old is not None:
         _step_down(tx, bucket.name, key)
     tx.execute(
-        "INSERT INTO s3_versions (bucket, key, seq, version, marker, size, etag, modified, stored) "
-        "VALUES (?, ?, ?, ?, 1, 0, '', ?, '{}')",
-        (bucket.name, key, seq, version, modified),
+        "INSERT INTO s3_versions (bucket, key, seq, version, marker, size, etag, modified, stored, replication) "
+        "VALUES (?, ?, ?, ?, 1, 0, '', ?, '{}', ?)",
+        (bucket.name, key, seq, version, modified, replication),
     )
     return version, gone
 
