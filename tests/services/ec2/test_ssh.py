@@ -258,3 +258,35 @@ def test_sudo(machine: Machine) -> None:
     machine.ssh("sudo rm /etc/sudoers.d/90-cloud-init-users")
     refused = machine.ssh("sudo id")
     assert (refused.returncode, refused.stderr) == (1, "sudo: ec2-user is not in the sudoers file\n")
+
+
+def test_clients_that_break_off(machine: Machine) -> None:
+    """In the middle of what comes and goes; the chamber, and everybody else's sessions, go on."""
+    line = [
+        "ssh",
+        "-F",
+        "/dev/null",
+        "-i",
+        str(machine.key),
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "IdentitiesOnly=yes",
+    ]
+    line += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-tt", f"ec2-user@{machine.address}"]
+    for program in ("yes", "cat", "stty -echo; head -c 100000000 > /dev/null"):
+        started = subprocess.Popen([*line, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert started.stdin is not None
+        assert started.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            started.stdin.write(b"some text\n" * 20_000)
+        if program != "stty -echo; head -c 100000000 > /dev/null":
+            assert started.stdout.read(1000)
+        started.kill()
+        started.wait()
+        started.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            started.stdin.close()
+    assert machine.ssh("echo alive").stdout == "alive\n"
+    lab = machine.lab
+    lab.until(lambda: machine.ssh("ps -e -o comm= | grep -cx yes").stdout == "0\n", "the end of what was hung up")

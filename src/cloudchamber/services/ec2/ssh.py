@@ -37,6 +37,9 @@ OFFER_S = 60.0
 _OFFERS_MAX = 100
 _CONNECTIONS_MAX = 32
 """Of one instance at a time."""
+_RUNS_MAX = 200
+"""Processes of an instance at a time; each holds descriptors of ours until it ends, as without a terminal it outlives
+its connection."""
 _KEYS_MAX = 256 * 1024
 _LOGIN_S = 60.0
 _READ_S = 20.0
@@ -59,6 +62,7 @@ class Ssh:
         self._offers: dict[str, list[_Offer]] = {}
         self._open: dict[str, set[Any]] = {}
         self._count: dict[str, int] = {}
+        self._running: dict[str, int] = {}
 
     def host_key(self, instance_id: str) -> Any:
         """The private host key of an instance (an asyncssh key), made when it is first needed."""
@@ -133,12 +137,20 @@ class Ssh:
         """Run `login.py` inside; its exit code.
 
         Raises:
-            OSError: the instance does not run.
+            OSError: the instance does not run, or runs too many.
         """
         sandbox = self._find(instance_id)
         if sandbox is None:
             raise ConnectionResetError(f"{instance_id} does not run")
-        return await sandbox.run([*LOGIN, *argv], fds=fds, env=env or {}, tty=tty)
+        if self._running.get(instance_id, 0) >= _RUNS_MAX:
+            raise BlockingIOError(f"{_RUNS_MAX} processes that were begun by SSH run in {instance_id}")
+        self._running[instance_id] = self._running.get(instance_id, 0) + 1
+        try:
+            return await sandbox.run([*LOGIN, *argv], fds=fds, env=env or {}, tty=tty)
+        finally:
+            self._running[instance_id] -= 1
+            if not self._running[instance_id]:
+                del self._running[instance_id]
 
     async def keys(self, instance_id: str, user: str) -> list[str]:
         """Lines that say who may log in as a user: what the user's file says, and what was offered."""
@@ -162,34 +174,29 @@ class Ssh:
         with ours:
             try:
                 running = asyncio.ensure_future(self.run(instance_id, argv, (null, theirs.fileno(), null)))
-                # Why yield first: the descriptors are handed over when the request is sent.
-                await asyncio.sleep(0)
                 data = await _until_end(ours, theirs, running)
             finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
                 os.close(null)
                 theirs.close()
         return data if running.result() == 0 else None
 
 
 async def _until_end(ours: socket.socket, theirs: socket.socket, running: asyncio.Future[int]) -> bytes:
+    """What was written to `theirs` until the program that has it ended."""
+    running.add_done_callback(lambda _: _end(theirs))
     loop, found = asyncio.get_running_loop(), b""
-    reading = asyncio.ensure_future(loop.sock_recv(ours, 65536))
-    while True:
-        done, _ = await asyncio.wait({reading, running}, return_when=asyncio.FIRST_COMPLETED)
-        if reading in done:
-            part = reading.result()
-            found += part
-            if not part or len(found) > _KEYS_MAX:
-                break
-            reading = asyncio.ensure_future(loop.sock_recv(ours, 65536))
-        elif running in done:
-            theirs.shutdown(socket.SHUT_WR)
-            while part := await reading:
-                found += part
-                reading = asyncio.ensure_future(loop.sock_recv(ours, 65536))
-            break
+    while len(found) <= _KEYS_MAX and (part := await loop.sock_recv(ours, 65536)):
+        found += part
     await running
     return found
+
+
+def _end(one: socket.socket) -> None:
+    """Let the other side read that there is no more, and write no more; what was written can still be read."""
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
 
 
 def _server(ssh: Ssh, instance_id: str) -> Any:
@@ -252,17 +259,18 @@ async def _forward(ssh: Ssh, instance_id: str, host: str, port: int, reader: Any
     running = asyncio.ensure_future(
         ssh.run(instance_id, ["connect", host, str(port)], (theirs.fileno(), theirs.fileno(), null))
     )
+    running.add_done_callback(lambda _: _end(theirs))
     sending = asyncio.ensure_future(forth())
     try:
-        await asyncio.sleep(0)
-        theirs.close()
         await back()
         await running
     except (OSError, ConnectionError) as error:
         _log.info("SSH to %s: %s:%d: %s", instance_id, host, port, error)
     finally:
         sending.cancel()
+        _end(ours)
         await asyncio.gather(sending, running, return_exceptions=True)
         ours.close()
+        theirs.close()
         os.close(null)
         writer.close()

@@ -42,6 +42,7 @@ class Session:
         self._outputs: dict[int, int | None] = {}
         """Descriptor to read -> type of the channel's data."""
         self._kept = bytearray()
+        self._full = False
         self._ended = False
         self._paused = False
         self._drained = asyncio.Event()
@@ -127,11 +128,9 @@ class Session:
             self._watch(near, None)
             self._take_input(near)
             environment = {"TERM": self._terminal, "SSH_TTY": "/dev/tty"}
-            running = asyncio.ensure_future(self._start((far, far, far), environment, tty=True))
-            await asyncio.sleep(0)  # the descriptors are handed over when the request is sent
+            return await self._start((far, far, far), environment, tty=True)
         finally:
             os.close(far)
-        return await running
 
     async def _on_pipes(self) -> int:
         read, write = os.pipe2(os.O_CLOEXEC)
@@ -141,12 +140,10 @@ class Session:
             self._watch(out, None)
             self._watch(failures, 1)
             self._take_input(write)
-            running = asyncio.ensure_future(self._start((read, out_end, failures_end), {}, tty=False))
-            await asyncio.sleep(0)
+            return await self._start((read, out_end, failures_end), {}, tty=False)
         finally:
             for descriptor in (read, out_end, failures_end):
                 os.close(descriptor)
-        return await running
 
     async def _start(self, fds: tuple[int, int, int], environment: dict[str, str], *, tty: bool) -> int:
         given = {"SSH_CONNECTION": "127.0.0.1 0 127.0.0.1 22", "SSH_CLIENT": "127.0.0.1 0 22", **environment}
@@ -221,17 +218,29 @@ class Session:
             while self._kept:
                 del self._kept[: os.write(self._input, self._kept[:_PIECE])]
         except BlockingIOError:
-            loop.add_writer(self._input, self._send)
-            self._channel.pause_reading()
+            if not self._full:
+                self._full = True
+                loop.add_writer(self._input, self._send)
+                self._channel.pause_reading()
             return
         except OSError:  # the process takes no more
             self._kept.clear()
-        loop.remove_writer(self._input)
-        self._channel.resume_reading()
-        if self._ended and not self._terminal:
+        if self._full:
+            self._full = False
+            loop.remove_writer(self._input)
+            # Why later: it hands over what was kept back at once, and so calls this function.
+            loop.call_soon(self._taken)
+        elif self._ended and not self._terminal:
+            self._ended = False
+            # INVARIANT: nothing watches a descriptor that is closed: the event loop would end the process.
             os.close(self._input)
             self._input = -1
-            self._ended = False
+
+    def _taken(self) -> None:
+        """The process took what was kept: the client may go on."""
+        self._channel.resume_reading()
+        if self._input >= 0:
+            self._send()
 
     def _close(self) -> None:
         loop = asyncio.get_running_loop()
