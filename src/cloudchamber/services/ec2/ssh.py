@@ -171,9 +171,9 @@ class Ssh:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        running = asyncio.ensure_future(self.run(instance_id, argv, (null, theirs.fileno(), null)))
         with ours:
             try:
-                running = asyncio.ensure_future(self.run(instance_id, argv, (null, theirs.fileno(), null)))
                 data = await _until_end(ours, theirs, running)
             finally:
                 running.cancel()
