@@ -518,7 +518,8 @@ def create_key(action: str) -> Needs:
         if request.get("KeyType"):
             context["ec2:KeyPairType"] = request["KeyType"]
         yield Need(f"ec2:{action}", names.arn("key-pair", request["KeyName"], call.region, call.account), context)
-        yield from _create_tags(call, request, action, "key-pair")
+        for need in _create_tags(call, request, action, "key-pair"):
+            yield Need(need.action, need.resource, {**need.context, "ec2:KeyPairName": request["KeyName"]})
 
     return needs
 
