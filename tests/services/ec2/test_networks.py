@@ -100,7 +100,7 @@ def test_a_vpc_comes_with_a_table_a_group_and_an_acl_and_goes_when_it_is_empty(l
 def test_blocks_that_do_not_fit_are_refused(lab: Lab, vpc: str):
     ec2 = lab.ec2
     assert refusal(lambda: ec2.create_vpc(CidrBlock="10.0.0.0/8")) == "InvalidVpc.Range"
-    assert refusal(lambda: ec2.create_vpc(CidrBlock="10.0.0.1/16")) == "InvalidParameterValue"
+    assert refusal(lambda: ec2.create_vpc(CidrBlock="10.0.0.1")) == "InvalidParameterValue"
     assert refusal(lambda: ec2.create_subnet(VpcId=vpc, CidrBlock="10.21.0.0/24")) == "InvalidSubnet.Range"
     ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.1.0/24")
     assert refusal(lambda: ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.1.128/25")) == "InvalidSubnet.Conflict"

@@ -107,7 +107,8 @@ async def _keep_volumes(call: Call, instance_id: str, given: Sequence[Mapping[st
             refuse("BlockDeviceMappings.", one, {"DeviceName", "Ebs"})
             ebs = inner(one, "Ebs")
             refuse("BlockDeviceMappings.Ebs.", ebs, {"DeleteOnTermination", "VolumeId"})
-            row = have.get(one.get("DeviceName") or "")
+            name = one.get("DeviceName") or ""
+            row = have.get(disks.ROOT_DEVICE if name == "/dev/sda1" else name)
             if row is None or ebs.get("VolumeId") not in (None, "", row.id):
                 raise errors.InvalidInstanceAttributeValue(
                     f"No device is currently mapped at {one.get('DeviceName') or ''}"

@@ -99,7 +99,7 @@ def select(
     wanted: list[tuple[str, Sequence[str]]] = []
     for one in filters:
         name = one.get("Name", "")
-        if not (name in paths or name == "tag-key" or name.startswith("tag:")):
+        if not (name in paths or name in ("tag-key", "tag-value") or name.startswith("tag:")):
             raise errors.InvalidParameterValue(f"The filter '{name}' is invalid")
         if len(many(one, "Values")) > 200:
             raise errors.InvalidParameterValue(f"The filter '{name}' has more than 200 values")
@@ -111,6 +111,8 @@ def _admits(view: Mapping[str, Any], name: str, values: Sequence[str], paths: Ma
     tags = {tag["Key"]: tag["Value"] for tag in view.get("Tags") or many(view, "TagSet")}
     if name == "tag-key":
         have = list(tags)
+    elif name == "tag-value":
+        have = list(tags.values())
     elif name.startswith("tag:"):
         key = name[4:]
         have = [tags[key]] if key in tags else []
@@ -204,6 +206,13 @@ def tags_from(given: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return tags
 
 
+def tagged(view: dict[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """A view with its tags; without the member where there are none, as AWS writes most resources."""
+    if tags:
+        view["Tags"] = tag_list(tags)
+    return view
+
+
 def specified_tags(request: Mapping[str, Any], *kinds: str) -> dict[str, dict[str, str]]:
     """Tags of `TagSpecifications` by resource type.
 
@@ -217,5 +226,7 @@ def specified_tags(request: Mapping[str, Any], *kinds: str) -> dict[str, dict[st
             raise errors.InvalidParameterValue(f"'{kind}' is not a valid taggable resource type for this operation.")
         if kind in found:
             raise errors.InvalidParameterValue(f"Tag specification resource type '{kind}' specified more than once")
+        if not one.get("Tags"):
+            raise errors.InvalidParameterValue("Tag specification must have at least one tag")
         found[kind] = tags_from(many(one, "Tags"))
     return found

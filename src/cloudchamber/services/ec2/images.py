@@ -20,7 +20,7 @@ from cloudchamber.services.ec2.checks import (
     refuse,
     select,
     specified_tags,
-    tag_list,
+    tagged,
     takes,
     with_token,
 )
@@ -138,7 +138,6 @@ def _amazon(image: catalog.Image) -> dict[str, Any]:
         "State": "available",
         "BlockDeviceMappings": [devices.view(one) for one in catalog.DISKS],
         "ImdsSupport": "v2.0",
-        "Tags": [],
     }
 
 
@@ -170,7 +169,6 @@ def _own(db: Reader, row: disks.Image) -> dict[str, Any]:
         "Public": disks.ALL in json.loads(row.shared),
         "State": state,
         "BlockDeviceMappings": [devices.view(_disk(one)) for one in row.devices()],
-        "Tags": tag_list(tables.tags(db, row.id)),
     }
     if row.source_instance:
         shown["SourceInstanceId"] = row.source_instance
@@ -180,7 +178,7 @@ def _own(db: Reader, row: disks.Image) -> dict[str, Any]:
         shown["ImdsSupport"] = row.imds
     if reason:
         shown["StateReason"] = {"Code": "Client.SnapshotFailed", "Message": reason}
-    return shown
+    return tagged(shown, tables.tags(db, row.id))
 
 
 _FILTERS = {
@@ -239,8 +237,11 @@ async def describe_images(call: Call, request: Mapping[str, Any]) -> dict[str, A
     known = {row["ImageId"] for row, _ in found}
     for one in many(request, "ImageIds"):
         disks.check_id(disks.Image, one)
-        if one not in known:
-            raise disks.missing(disks.Image, one)
+    unknown = [one for one in many(request, "ImageIds") if one not in known]
+    if len(unknown) > 1:
+        raise errors.InvalidAMIIDNotFound(f"The image ids '[{', '.join(unknown)}]' do not exist")
+    if unknown:
+        raise disks.missing(disks.Image, unknown[0])
     if request.get("ImageIds"):
         found = [(row, shared) for row, shared in found if row["ImageId"] in request["ImageIds"]]
     owners = {call.account if one == "self" else one for one in many(request, "Owners")}

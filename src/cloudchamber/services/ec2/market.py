@@ -40,8 +40,8 @@ _TRUE: dict[str, dict[str, tuple[object, ...]]] = {
 """Structures, and the values that say what is so anyway."""
 
 
-def check(request: Mapping[str, Any], kind: catalog.InstanceType) -> None:
-    """Refuse what no instance here is.
+def check(request: Mapping[str, Any], kind: catalog.InstanceType | None) -> None:
+    """Refuse what no instance here is; without a `kind` what a template says that leaves the type to its launches.
 
     Raises:
         UnsupportedOperation: names the parameter.
@@ -61,7 +61,7 @@ def check(request: Mapping[str, Any], kind: catalog.InstanceType) -> None:
                     f"'{str(value).lower() if isinstance(value, bool) else value}'."
                 )
     credits = inner(request, "CreditSpecification").get("CpuCredits")
-    if credits and not kind.burstable:
+    if credits and kind is not None and not kind.burstable:
         raise errors.InvalidParameterCombination(
             f"The CreditSpecification parameter is not supported for the instance type '{kind.name}'."
         )
@@ -70,7 +70,8 @@ def check(request: Mapping[str, Any], kind: catalog.InstanceType) -> None:
             "The parameter CreditSpecification.CpuCredits is not supported by this EC2 endpoint with the value "
             f"'{credits}': no instance is slowed down here when its credits would be used up ('unlimited')."
         )
-    _cpu(inner(request, "CpuOptions"), kind)
+    if kind is not None:
+        _cpu(inner(request, "CpuOptions"), kind)
 
 
 def _cpu(options: Mapping[str, Any], kind: catalog.InstanceType) -> None:

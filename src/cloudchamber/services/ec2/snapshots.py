@@ -17,6 +17,7 @@ from cloudchamber.services.ec2.checks import (
     select,
     specified_tags,
     tag_list,
+    tagged,
     takes,
     with_token,
 )
@@ -62,14 +63,13 @@ def _snapshot(row: disks.Snapshot, tags: Mapping[str, str], progress: int) -> di
         "OwnerId": row.account,
         "Encrypted": False,
         "StorageTier": "standard",
-        "Tags": tag_list(tags),
     }
     if row.completed:
         shown["CompletionTime"] = moment(row.completed)
         shown["FullSnapshotSizeInBytes"] = row.octets
     if row.message:
         shown["StateMessage"] = row.message
-    return shown
+    return tagged(shown, tags)
 
 
 def draft(call: Call, volume: disks.Volume, description: str, *, at_reboot: bool = False) -> disks.Snapshot:
@@ -182,9 +182,9 @@ async def create_snapshots(call: Call, request: Mapping[str, Any]) -> dict[str, 
 
 
 def _info(row: disks.Snapshot, tags: Mapping[str, str]) -> dict[str, Any]:
-    names_of = ("Description", "Tags", "Encrypted", "VolumeId", "State", "VolumeSize", "StartTime", "Progress")
+    names_of = ("Description", "Encrypted", "VolumeId", "State", "VolumeSize", "StartTime", "Progress")
     shown = _snapshot(row, tags, 0)
-    return {**{name: shown[name] for name in names_of}, "OwnerId": row.account, "SnapshotId": row.id}
+    return tagged({**{name: shown[name] for name in names_of}, "OwnerId": row.account, "SnapshotId": row.id}, tags)
 
 
 @operation("CopySnapshot", needs=needs.copy_snapshot)

@@ -53,7 +53,8 @@ def _check(db: Reader, call: Call, identifier: str) -> None:
         return
     if prefix in _DISKS:
         kind = _DISKS[prefix]
-        disks.check_id(kind, identifier)
+        if not names.well_formed(prefix, identifier):
+            raise errors.InvalidID(f"The ID '{identifier}' is not valid")
         if not disks.is_there(db, kind, call.account, call.region, identifier):
             raise disks.missing(kind, identifier)
         return

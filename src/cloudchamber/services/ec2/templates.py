@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import errors, needs, tables
+from cloudchamber.services.ec2 import catalog, errors, market, needs, tables
 from cloudchamber.services.ec2.checks import (
     inner,
     many,
@@ -246,6 +246,7 @@ def _data(given: Mapping[str, Any]) -> str:
     if not given:
         raise errors.MissingParameter("The request must contain the parameter LaunchTemplateData")
     refuse("LaunchTemplateData.", given, TAKEN)
+    market.check(given, catalog.TYPES.get(given.get("InstanceType") or ""))
     return json.dumps(given, separators=(",", ":"))
 
 

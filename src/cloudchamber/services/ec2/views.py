@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.ec2 import catalog, disks, lifecycle, names, nets, tables
-from cloudchamber.services.ec2.checks import tag_list
+from cloudchamber.services.ec2.checks import tag_list, tagged
 from cloudchamber.services.ec2.tables import moment
 
 if TYPE_CHECKING:
@@ -127,7 +127,6 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         "RootDeviceName": "/dev/xvda",
         "RootDeviceType": "ebs",
         "SecurityGroups": group_ids(row, seen) if alive else [],
-        "Tags": tag_list(seen.tags.get(row.id, {})),
         "VirtualizationType": "hvm",
         "CpuOptions": {
             "CoreCount": max(1, kind.vcpus // kind.threads_per_core),
@@ -162,7 +161,7 @@ def instance(row: tables.Instance, seen: Seen) -> dict[str, Any]:
         view["IamInstanceProfile"] = {"Arn": row.profile_arn, "Id": row.profile_id}
     if row.reason_code:
         view["StateReason"] = {"Code": row.reason_code, "Message": row.reason}
-    return view
+    return tagged(view, seen.tags.get(row.id, {}))
 
 
 def metadata_options(row: tables.Instance) -> dict[str, Any]:

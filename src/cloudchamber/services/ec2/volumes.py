@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import devices, disks, errors, images, names, needs, tables, views
-from cloudchamber.services.ec2.checks import many, page, select, specified_tags, tag_list, takes, with_token
+from cloudchamber.services.ec2.checks import many, page, select, specified_tags, tagged, takes, with_token
 from cloudchamber.services.ec2.compute import Compute
 from cloudchamber.services.ec2.instances import wanted
 from cloudchamber.services.ec2.tables import moment
@@ -66,14 +66,13 @@ def _volume(row: disks.Volume, tags: Mapping[str, str]) -> dict[str, Any]:
         "Encrypted": False,
         "MultiAttachEnabled": False,
         "Attachments": [_attachment(row)] if row.instance_id else [],
-        "Tags": tag_list(tags),
         "Operator": {"Managed": False},
     }
     if row.iops:
         shown["Iops"] = row.iops
     if row.throughput:
         shown["Throughput"] = row.throughput
-    return shown
+    return tagged(shown, tags)
 
 
 @operation("CreateVolume", needs=needs.create_volume)

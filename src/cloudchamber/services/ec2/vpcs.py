@@ -58,10 +58,13 @@ def block(text: str, error: type[errors.Ec2Error]) -> ipaddress.IPv4Network:
     """An IPv4 block of the size that VPCs and subnets may have.
 
     Raises:
-        InvalidParameterValue: not a block in canonical form. Or `error`: too large or too small.
+        InvalidParameterValue: not a block. Or `error`: too large or too small.
     """
     try:
-        found = ipaddress.IPv4Network(text)
+        if "/" not in text:
+            raise ValueError(text)
+        # Why not strict: "We modify the specified CIDR block to its canonical form" (CreateVpc, CreateSubnet).
+        found = ipaddress.IPv4Network(text, strict=False)
     except ValueError:
         raise errors.InvalidParameterValue(
             f"Value ({text}) for parameter cidrBlock is invalid. This is not a valid CIDR block."
