@@ -180,6 +180,25 @@ async def test_a_volume_lasts_and_links_in_it_lead_nowhere(walled, state):
     assert not (state / "new").exists()
 
 
+@pytest.mark.parametrize("trap", ["home", "root", "var", "var/tmp", "etc"])
+async def test_a_volume_that_another_instance_wrote_leads_nowhere(walled, state, trap):
+    """Its top too: what was another instance's further volume may become a root, by itself or by a snapshot."""
+    victim = state / "victim"
+    victim.mkdir(mode=0o755)
+    (victim / "secret").write_text("SECRET")
+    (victim / "file").write_text("kept")
+    volume = state / "v"
+    (volume / trap).parent.mkdir(parents=True)
+    (volume / trap).symlink_to(victim)
+    reads = f"cat /{trap}/secret; cat /{trap}/file; echo mine > /{trap}/new; echo done"
+    with contextlib.suppress(SandboxError):
+        sandbox = await walled.launch(spec(state, "i-t", SHELL, "-c", reads, volume=volume))
+        await sandbox.exited()
+        assert b"SECRET" not in sandbox.console()
+    assert sorted(os.listdir(victim)) == ["file", "secret"]
+    assert (victim.stat().st_mode & 0o7777, victim.stat().st_uid) == (0o755, os.geteuid())
+
+
 async def test_memory_beyond_the_limit_ends_the_program(sandboxes, state):
     if sandboxes.limits_by == "rlimits":
         pytest.skip("no control group may be made here; the limit is per process, see test_rlimits")

@@ -20,7 +20,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.sandbox import etc, init, linux, messages, netlink, nft, rootfs, seccomp, uids
+from cloudchamber.sandbox import etc, init, linux, messages, netlink, nft, rootfs, seccomp, uids, volume
 from cloudchamber.sandbox.spec import Limits, Listener, Mount, from_json, to_json
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ class Namespaces:
             ready = etc.shared_folder(self._shared, files, None)
             return (Mount(ready, "/etc"),)
         owner = (self._first, self._first) if self._root else None
-        spec.volume.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in rootfs.KEPT_FOLDERS[1:]:
-            (spec.volume / name).mkdir(mode=0o755, exist_ok=True)
-        (spec.volume / "root").chmod(0o700)
-        self._volume_skeleton(spec.volume)
+        volume.make_ready(spec.volume, rootfs.KEPT_FOLDERS, owner)
         etc.fill(spec.volume / "etc", files, owner, once=etc.MADE_ONCE)
         if owner and spec.volume.stat().st_uid != self._first:
             etc.change_owner(
@@ -115,18 +111,6 @@ class Namespaces:
                     disk, lambda uid, gid: (uids.shifted(uid, self._first), uids.shifted(gid, self._first))
                 )
         return (Mount(self._spec.disks, "/mnt", writable=True),)
-
-    def _volume_skeleton(self, volume: Path) -> None:
-        if (volume / "etc").exists():
-            return
-        for name in ("var/log", "var/tmp", "var/lib", "var/cache", "var/spool", "home/ec2-user"):
-            (volume / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-        (volume / "var/tmp").chmod(0o1777)
-        (volume / "var/run").symlink_to("/run")
-        if self._root:
-            first = self._first
-            etc.change_owner(volume / "home", lambda _uid, _gid: (first, first))
-            etc.change_owner(volume / "home/ec2-user", lambda _uid, _gid: (first + 1000, first + 1000))
 
     def start(self, stdio: tuple[int, int, int]) -> tuple[int, socket.socket]:
         """PID 1, made and walled in but not started, and the socket to it: `begin` lets it run."""
