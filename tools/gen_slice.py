@@ -24,6 +24,13 @@ OPERATION = ("name", "http", "input", "output", "errors", "httpChecksum", "autht
 NOISE = {"documentation", "deprecatedMessage", "deprecatedSince", "contextParam", "synthetic", "deprecated"}
 
 
+NO_CONTENT = {
+    # What S3 really answers to these is 204, as AWS was recorded; the model says nothing of it.
+    "s3": (
+        "PutBucketPolicy", "PutBucketInventoryConfiguration", "PutBucketMetricsConfiguration",
+        "PutBucketAnalyticsConfiguration", "PutBucketIntelligentTieringConfiguration",
+    ),
+}  # fmt: skip
 EXTRA: dict[str, dict[str, Any]] = {
     "s3": {
         "operations": {
@@ -123,6 +130,9 @@ def load(service: str) -> dict[str, Any]:
     model = loaders.Loader().load_service_model(service, "service-2")
     for part, more in EXTRA.get(service, {}).items():
         model[part] = {**model[part], **more}
+    for name in NO_CONTENT.get(service, ()):
+        described = model["operations"][name]
+        model["operations"][name] = {**described, "http": {**described["http"], "responseCode": 204}}
     return model
 
 

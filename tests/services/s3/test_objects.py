@@ -165,7 +165,6 @@ def test_limits(s3, bucket):
     "more",
     [
         {"StorageClass": "GLACIER"},
-        {"WebsiteRedirectLocation": "/x"},
     ],
 )
 def test_what_would_change_the_object_and_is_not_there_is_refused(s3, bucket, more):

@@ -66,6 +66,8 @@ def _check_statement(statement: dict[str, Any], bucket: str) -> None:
             raise MalformedPolicy(f"Missing required field {names[0]}")
     if statement["Effect"] not in ("Allow", "Deny"):
         raise MalformedPolicy("Syntax errors in policy.")
+    if statement["Effect"] == "Allow" and "NotPrincipal" in statement:
+        raise MalformedPolicy("Allow with NotPrincipal is not allowed.")
     for action in _strings(statement.get("Action", statement.get("NotAction"))):
         if action != "*" and not action.lower().startswith("s3:"):
             raise MalformedPolicy("Policy has invalid action")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from datetime import UTC, datetime
@@ -60,10 +61,11 @@ def _location(call: Call, request: Request) -> str:
                 "was sent to."
             )
         return call.region
-    if wanted == "us-east-1" or not (_REGION.fullmatch(wanted) or wanted == "EU"):
-        raise InvalidLocationConstraint(LocationConstraint=wanted)
     region = "eu-west-1" if wanted == "EU" else wanted
-    if call.region not in ("us-east-1", region):
+    known = _REGION.fullmatch(region) is not None
+    if call.region == "us-east-1" and (wanted == "us-east-1" or not known):
+        raise InvalidLocationConstraint(LocationConstraint=wanted)
+    if call.region not in ("us-east-1", region) or not known:
         raise IllegalLocationConstraint(
             f"The {wanted} location constraint is incompatible for the region specific endpoint this request was sent "
             "to."
@@ -122,7 +124,15 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             tables.configure_bucket(tx, name, "object_lock", object_lock.ENABLED)
 
     await call.doors.database.write(change)
-    return {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
+    return {"Location": _address(call, name, region), "BucketArn": bucket_arn(name)}
+
+
+def _address(call: Call, name: str, region: str) -> str:
+    """Where a new bucket is: its path in us-east-1, its host name elsewhere."""
+    host = call.headers.get("host") if call.headers is not None else ""
+    if region == "us-east-1" or not host:
+        return f"/{name}"
+    return f"http://{host if host.startswith(f'{name}.') else f'{name}.{host}'}/"
 
 
 def _says_acl(request: Request) -> bool:
@@ -177,7 +187,7 @@ async def list_buckets(call: Call, request: Request) -> dict[str, Any]:
             ArgumentName="max-buckets",
             ArgumentValue=str(limit),
         )
-    after, prefix = request.get("ContinuationToken", ""), request.get("Prefix", "")
+    after, prefix = _name_of(request.get("ContinuationToken", "")), request.get("Prefix", "")
     found = call.doors.database.read(lambda db: tables.buckets(db, call.account, after, prefix, BUCKETS_MAX))
     region = request.get("BucketRegion")
     if region:
@@ -196,8 +206,19 @@ async def list_buckets(call: Call, request: Request) -> dict[str, Any]:
     if prefix:
         response["Prefix"] = prefix
     if len(found) > limit:
-        response["ContinuationToken"] = shown[-1].name
+        response["ContinuationToken"] = base64.b64encode(f"after {shown[-1].name}".encode()).decode()
     return response
+
+
+def _name_of(token: str) -> str:
+    """The name behind which a page begins, by the token of the page before."""
+    try:
+        text = base64.b64decode(token, validate=True).decode()
+    except ValueError:
+        text = "?"
+    if token and not text.startswith("after "):
+        raise InvalidArgument("The continuation token provided is incorrect", ArgumentName="continuation-token")
+    return text.removeprefix("after ")
 
 
 @operation("GetBucketLocation", needs=needs.on_bucket("s3:GetBucketLocation"))

@@ -15,7 +15,6 @@ from cloudchamber.services.s3.errors import (
     InvalidPart,
     InvalidPartOrder,
     InvalidRequest,
-    MalformedXML,
 )
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
@@ -36,7 +35,7 @@ def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
     """The parts that the request names, in order, each as it was uploaded."""
     wanted: list[Request] = request.get("MultipartUpload", {}).get("Parts", [])
     if not wanted:
-        raise MalformedXML()
+        raise InvalidRequest("You must specify at least one part")
     numbers = [int(one.get("PartNumber", 0)) for one in wanted]
     if any(b <= a for a, b in pairwise(numbers)):
         raise InvalidPartOrder(UploadId=upload.id)

@@ -106,7 +106,8 @@ def preflight(doors: Doors, request: HttpRequest, bucket: str, key: str) -> list
     if not known:
         raise CorsForbidden("CORSResponse: Bucket not found", **{**told, "ResourceType": "BUCKET"})
     if not rules:
-        raise CorsForbidden("CORSResponse: CORS is not enabled for this bucket.", **told)
+        none = {**told, "ResourceType": "BUCKET"}
+        raise CorsForbidden("CORSResponse: CORS is not enabled for this bucket.", **none)
     if not method:
         raise BadRequest("Invalid Access-Control-Request-Method: null")
     wanted = _listed(request.headers.get("access-control-request-headers"))

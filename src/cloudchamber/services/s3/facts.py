@@ -55,9 +55,11 @@ def object_facts(doors: Doors, bucket: str, key: str, version: str = "") -> Fact
         return db.execute(_SELECT, (bucket,)).fetchone(), _find(db, bucket, key, version)
 
     row, found = doors.database.peek(look)
-    if row is None or found is None:
+    if row is None:
         return None
-    account, policy, block, _, _ = row
+    account, policy, block, _, of_bucket = row
+    if found is None:
+        return _of_absent(bucket, row) if of_bucket else None
     kept = found.stored.get("acl")
     owner = kept["owner"] if kept else account
     text = _joined(
@@ -69,6 +71,20 @@ def object_facts(doors: Doors, bucket: str, key: str, version: str = "") -> Fact
         denies_only=owner != account,
     )
     return Facts(owner, text, f"bucket policy of {bucket} and ACL of the object")
+
+
+def _of_absent(bucket: str, row: Any) -> Facts:
+    """Of an object that is not there: who may list the bucket by its ACL may know that."""
+    account, policy, block, _, kept = row
+    ignore = _IGNORED in (block or "")
+    text = _joined(
+        _in_force(policy or "", block or ""), kept, account, of_object=False, ignore=ignore, denies_only=False
+    )
+    body = json.loads(text) if text else {"Version": "2012-10-17", "Statement": []}
+    for statement in body["Statement"]:
+        if statement["Resource"] == "*" and "s3:ListBucket" in statement["Action"]:
+            statement["Action"] = [*statement["Action"], "s3:GetObject", "s3:GetObjectVersion"]
+    return Facts(account, json.dumps(body), f"bucket policy and ACL of {bucket}")
 
 
 def _find(db: Reader, bucket: str, key: str, version: str) -> tables.Object | None:

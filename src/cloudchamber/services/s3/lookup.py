@@ -51,7 +51,9 @@ async def existing(
 
 def version_of(bucket: Bucket, version: str) -> str:
     """A version id, checked; in a bucket without versioning there is only ``null``."""
-    return versions.checked(version if bucket.versioning or version == versions.NULL else "-")
+    if not bucket.versioning and version != versions.NULL:
+        raise versions.unknown(version)
+    return versions.checked(version)
 
 
 def refused(marker: Object, method: str) -> MethodNotAllowed:

@@ -92,9 +92,7 @@ def copy_source(text: str) -> tuple[str, str]:
     bucket, slash, key = path.partition("/")
     if not slash or not bucket or not key:
         raise InvalidArgument(
-            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
-            ArgumentName="x-amz-copy-source",
-            ArgumentValue=text,
+            "Invalid copy source object key", ArgumentName="x-amz-copy-source", ArgumentValue="x-amz-copy-source"
         )
     return bucket, key
 
@@ -106,8 +104,17 @@ def source_version(text: str) -> str:
 
 def tags_of_header(text: str) -> dict[str, str]:
     """Tags of `x-amz-tagging`, which is written like a query."""
-    pairs = parse_qsl(text, keep_blank_values=True)
-    return checked_tags(pairs, OBJECT_TAGS_MAX, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded")
+    try:
+        return checked_tags(parse_qsl(text, keep_blank_values=True), OBJECT_TAGS_MAX, "")
+    except InvalidTag as error:
+        if "TagKey" not in error.members:
+            raise
+        raise InvalidArgument(
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag "
+            "name duplicates.",
+            ArgumentName="x-amz-tagging",
+            ArgumentValue=text,
+        ) from None
 
 
 def tags_of_set(tag_set: Iterable[Mapping[str, Any]], limit: int) -> dict[str, str]:

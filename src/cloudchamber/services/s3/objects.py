@@ -19,6 +19,7 @@ from cloudchamber.services.s3 import (
     object_lock,
     owning,
     replication,
+    rfc2047,
     rules,
     sse,
     tables,
@@ -72,7 +73,7 @@ def stored_of(request: Request) -> dict[str, Any]:
     metadata = request.get("Metadata")
     if metadata:
         check_metadata(metadata)
-        stored["metadata"] = {name.lower(): value for name, value in metadata.items()}
+        stored["metadata"] = {name.lower(): rfc2047.decoded(value) for name, value in metadata.items()}
     return stored
 
 
@@ -131,7 +132,7 @@ def described(found: Object, request: Request) -> dict[str, Any]:
         "ETag": quoted(found.etag),
         "ContentLength": found.size,
         "ContentType": "binary/octet-stream",
-        "Metadata": found.metadata,
+        "Metadata": rfc2047.encoded(found.metadata),
         **found.headers,
     }
     if "Expires" in response:
@@ -182,6 +183,8 @@ def _part(found: Object, request: Request, response: dict[str, Any]) -> tuple[in
     if parts is None:
         if number != 1:
             raise InvalidPartNumber(ActualPartCount="1", PartNumberRequested=str(number))
+        if request.get("ChecksumMode") == "ENABLED":
+            response |= checksums.members(found.checksum)
         return 0, found.size
     if not 1 <= number <= len(parts):
         raise InvalidPartNumber(ActualPartCount=str(len(parts)), PartNumberRequested=str(number))
@@ -193,10 +196,20 @@ def _part(found: Object, request: Request, response: dict[str, Any]) -> tuple[in
     return sum(sizes[: number - 1]), sizes[number - 1]
 
 
+def _readable(call: Call, request: Request, payers: frozenset[str]) -> None:
+    """What is checked before anything is read, or given from memory: who pays, and a header that reads do not have."""
+    if request["Bucket"] in payers:
+        checks.bucket(call, request)
+    if call.headers is not None and "x-amz-server-side-encryption" in call.headers:
+        raise InvalidArgument(
+            "x-amz-server-side-encryption header is not supported for this operation.",
+            ArgumentName="x-amz-server-side-encryption",
+            ArgumentValue=call.headers.get("x-amz-server-side-encryption"),
+        )
+
+
 async def _find(call: Call, request: Request, *, body: bool) -> Object:
     """The object of a GET or HEAD, its conditions checked."""
-    if request["Bucket"] in live(call.doors).payers:
-        checks.bucket(call, request)
     found = await lookup.existing(call, request, body=body, method="GET" if body else "HEAD")
     conditions.check_read(found, request)
     return found
@@ -214,7 +227,9 @@ def _expiration(call: Call, found: Object, request: Request) -> dict[str, str]:
 @operation("GetObject", needs=needs.on_object("s3:GetObject"))
 async def get_object(call: Call, request: Request) -> dict[str, Any]:
     """Fetch an object, a range, or a part. Source: Amazon S3 API Reference, GetObject."""
-    recent = live(call.doors).recent
+    part = live(call.doors)
+    _readable(call, request, part.payers)
+    recent = part.recent
     kept = recent.find("GetObject", request)
     if kept is not None:
         call.note(bytes=kept["ContentLength"])
@@ -233,7 +248,9 @@ async def get_object(call: Call, request: Request) -> dict[str, Any]:
 @operation("HeadObject", needs=needs.on_object("s3:GetObject"))
 async def head_object(call: Call, request: Request) -> dict[str, Any]:
     """What GetObject would say, without the octets. Source: Amazon S3 API Reference, HeadObject."""
-    recent = live(call.doors).recent
+    part = live(call.doors)
+    _readable(call, request, part.payers)
+    recent = part.recent
     kept = recent.find("HeadObject", request)
     if kept is not None:
         return kept

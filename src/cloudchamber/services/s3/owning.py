@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Request = Mapping[str, Any]
 
-_WITHOUT_ACLS = (None, "private", "bucket-owner-full-control")
+_WITHOUT_ACLS = (None, "bucket-owner-full-control")
 
 
 def people(doors: Doors) -> People:
@@ -34,11 +34,10 @@ def people(doors: Doors) -> People:
     return People(ids, {one.id: one.name for one in accounts}, {one.email: one.id for one in accounts if one.email})
 
 
-def uploader(bucket: Bucket, initiator: str) -> str:
-    """The account that owns what is uploaded by `initiator` (an ARN)."""
-    parts = initiator.split(":")
-    theirs = bucket.ownership != acl.ENFORCED and len(parts) > 4 and parts[4]
-    return parts[4] if theirs else bucket.account
+def uploader(bucket: Bucket, stored: Mapping[str, Any]) -> str:
+    """The account that will own the object of an upload."""
+    kept = stored.get("acl")
+    return kept["owner"] if kept and bucket.ownership != acl.ENFORCED else bucket.account
 
 
 def blocks(bucket: Bucket, name: str) -> bool:

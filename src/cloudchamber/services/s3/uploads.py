@@ -7,6 +7,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
@@ -253,7 +254,7 @@ async def complete_multipart_upload(call: Call, request: Request) -> dict[str, A
 
 def _completed(call: Call, request: Request, etag: str, checksum: str, encrypted: Mapping[str, Any]) -> dict[str, Any]:
     response: dict[str, Any] = {
-        "Location": f"{call.doors.endpoint}/{request['Bucket']}/{request['Key']}",
+        "Location": _location(call, request["Bucket"], request["Key"]),
         "Bucket": request["Bucket"],
         "Key": request["Key"],
         "ETag": quoted(etag),
@@ -263,6 +264,15 @@ def _completed(call: Call, request: Request, etag: str, checksum: str, encrypted
         if member in encrypted:
             response[member] = encrypted[member]
     return response
+
+
+def _location(call: Call, bucket: str, key: str) -> str:
+    """Address of an object, under the host that was asked."""
+    host = call.headers.get("host") if call.headers is not None else ""
+    scheme = "https" if call.secure else "http"
+    base = f"{scheme}://{host}" if host else call.doors.endpoint
+    where = quote(key, safe="")
+    return f"{base}/{where}" if host.startswith(f"{bucket}.") else f"{base}/{bucket}/{where}"
 
 
 def _encryption(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,7 +317,7 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
     after, limit = int(request.get("PartNumberMarker", 0)), _page_size(request, "MaxParts")
     found = call.doors.database.read(lambda db: tables.parts(db, upload.id, after, limit + 1))
     shown = found[:limit]
-    account = owning.uploader(checks.bucket(call, request), upload.initiator)
+    account = owning.uploader(checks.bucket(call, request), upload.stored)
     owner = owner_shown(account, owning.people(call.doors))
     response: dict[str, Any] = {
         "Bucket": upload.bucket,
@@ -317,7 +327,7 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
         "NextPartNumberMarker": shown[-1].number if shown else 0,
         "MaxParts": limit,
         "IsTruncated": len(found) > limit > 0,
-        "Initiator": owner,
+        "Initiator": _initiator(upload.initiator, owner),
         "Owner": owner,
         "StorageClass": "STANDARD",
     }
@@ -356,24 +366,32 @@ async def list_multipart_uploads(call: Call, request: Request) -> dict[str, Any]
         "Bucket": bucket.name,
         "KeyMarker": key_marker,
         "UploadIdMarker": id_marker,
-        "Prefix": prefix,
+        "NextKeyMarker": last[0],
+        "NextUploadIdMarker": last[1],
         "MaxUploads": limit,
         "IsTruncated": truncated,
     }
+    if prefix:
+        response["Prefix"] = prefix
     if delimiter:
         response["Delimiter"] = delimiter
     if "EncodingType" in request:
         response["EncodingType"] = request["EncodingType"]
-    if truncated:
-        response |= {"NextKeyMarker": last[0], "NextUploadIdMarker": last[1]}
     if uploads:
         people = owning.people(call.doors)
         response["Uploads"] = [
-            _told(upload, owner_shown(owning.uploader(bucket, upload.initiator), people)) for upload in uploads
+            _told(upload, owner_shown(owning.uploader(bucket, upload.stored), people)) for upload in uploads
         ]
     if prefixes:
         response["CommonPrefixes"] = [{"Prefix": p} for p in prefixes]
     return response
+
+
+def _initiator(arn: str, owner: Mapping[str, str]) -> dict[str, str]:
+    """Who began an upload: a root user by its canonical id, others by their ARN; here S3 still tells a name."""
+    if arn.endswith(":root"):
+        return {"ID": owner["ID"], "DisplayName": arn.split(":")[4]}
+    return {"ID": arn, "DisplayName": arn.rsplit("/", 1)[-1]} if arn.startswith("arn:") else dict(owner)
 
 
 def _told(upload: Upload, owner: Mapping[str, str]) -> dict[str, Any]:
@@ -383,7 +401,7 @@ def _told(upload: Upload, owner: Mapping[str, str]) -> dict[str, Any]:
         "Initiated": datetime.fromtimestamp(upload.initiated, UTC),
         "StorageClass": "STANDARD",
         "Owner": owner,
-        "Initiator": owner,
+        "Initiator": _initiator(upload.initiator, owner),
     }
     if upload.checksum_algorithm:
         told |= {"ChecksumAlgorithm": upload.checksum_algorithm, "ChecksumType": upload.checksum_type}

@@ -72,12 +72,17 @@ def checked(version: str) -> str:
         InvalidArgument: no version could have it.
     """
     if version != NULL and seq_of(version) is None:
-        raise InvalidArgument(
-            "Invalid version id specified" if version else "Version id cannot be the empty string",
-            ArgumentName="versionId",
-            ArgumentValue=version,
-        )
+        raise unknown(version)
     return version
+
+
+def unknown(version: str) -> InvalidArgument:
+    """The error for an id that no version can have."""
+    return InvalidArgument(
+        "Invalid version id specified" if version else "Version id cannot be the empty string",
+        ArgumentName="versionId",
+        ArgumentValue=version,
+    )
 
 
 def find(db: Reader, bucket: str, key: str, version: str, *, body: bool = False) -> Object | None:
