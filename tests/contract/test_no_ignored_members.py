@@ -69,6 +69,7 @@ HARMLESS = {
     ("rds", "DescribeDBEngineVersions", "ListSupportedCharacterSets"): "PostgreSQL's are not listed by RDS either",
     ("rds", "DescribeDBEngineVersions", "ListSupportedTimezones"): "PostgreSQL's are not listed by RDS either",
     ("s3", "CopyObject", "AnnotationDirective"): "objects have no annotations",
+    ("s3", "PutBucketReplication", "Token"): "once let buckets with Object Lock be replicated; S3 asks for it no more",
     ("s3", "PutObjectLockConfiguration", "Token"): "AWS Support gave it out before buckets could be locked later on",
     ("s3", "PutBucketPolicy", "ConfirmRemoveSelfBucketAccess"): "the root user can always change the policy",
     ("ssm", "GetParameter", "WithDecryption"): "public parameters are plain strings",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.base.errors import ServiceError, ValidationError
 from cloudchamber.contract.resource import Made, Property, ResourceType
+from cloudchamber.services.s3 import resources_versions
 from cloudchamber.services.s3.errors import BucketAlreadyOwnedByYou
 from cloudchamber.services.s3.names import bucket_arn, check_bucket_name
 
@@ -82,6 +83,9 @@ async def _notifications(agent: Agent, bucket: str, value: Any) -> None:
 
 
 _APPLY: dict[str, Apply] = {
+    "VersioningConfiguration": resources_versions.apply_versioning,
+    "ObjectLockConfiguration": resources_versions.apply_object_lock,
+    "LifecycleConfiguration": resources_versions.apply_lifecycle,
     "OwnershipControls": _ownership,
     "PublicAccessBlockConfiguration": _public_access,
     "BucketEncryption": _encryption,
@@ -98,6 +102,8 @@ async def create_bucket(agent: Agent, properties: Properties) -> Made:
     request: dict[str, Any] = {"Bucket": name}
     if agent.region != "us-east-1":
         request["CreateBucketConfiguration"] = {"LocationConstraint": agent.region}
+    if _true(properties.get("ObjectLockEnabled", False)):
+        request["ObjectLockEnabledForBucket"] = True
     await agent.ask("s3", "CreateBucket", request)
     agent.begun(name)
     try:
@@ -217,6 +223,7 @@ BUCKET = ResourceType(
             }
         ),
         "Tags": _TAGS,
+        **resources_versions.PROPERTIES,
     },
     create_bucket,
     delete_bucket,

@@ -64,6 +64,9 @@ def _rule(given: Given, new_id: Callable[[], str]) -> dict[str, Any]:
     _abort(given, rule)
     for member in _TRANSITIONS:
         if given.get(member):
+            for one in given[member]:
+                if "Date" in one:
+                    _date(one["Date"])
             classes = ", ".join(str(one.get("StorageClass")) for one in given[member])
             raise Unimplemented(f"{member}: storage class {classes} is not implemented by this chamber yet")
     return rule
@@ -97,17 +100,22 @@ def _expiration(given: Given, rule: dict[str, Any]) -> None:
     if "Days" in wanted:
         _positive(wanted["Days"], "'Days' for Expiration action must be a positive integer", "Days")
     if "Date" in wanted:
-        date: datetime = wanted["Date"].astimezone(UTC)
-        if date != _midnight(date):
-            raise InvalidArgument(
-                "'Date' must be at midnight GMT",
-                ArgumentName="Date",
-                ArgumentValue=date.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            )
-        kept["Date"] = date.isoformat()
+        kept["Date"] = _date(wanted["Date"]).isoformat()
     if "ExpiredObjectDeleteMarker" in wanted and by_tags(rule):
         raise InvalidRequest("ExpiredObjectDeleteMarker cannot be specified with tags.")
     rule["Expiration"] = kept
+
+
+def _date(given: datetime) -> datetime:
+    """A day, which begins at midnight."""
+    date = given.astimezone(UTC)
+    if date != _midnight(date):
+        raise InvalidArgument(
+            "'Date' must be at midnight GMT",
+            ArgumentName="Date",
+            ArgumentValue=date.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        )
+    return date
 
 
 def _noncurrent(given: Given, rule: dict[str, Any]) -> None:

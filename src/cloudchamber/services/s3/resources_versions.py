@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Properties of CloudFormation's AWS::S3::Bucket about versions: versioning, Object Lock, lifecycle rules.
+
+Source: AWS CloudFormation Template Reference, "AWS::S3::Bucket VersioningConfiguration", "... ObjectLockConfiguration",
+"... LifecycleConfiguration" and "... Rule".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base.errors import ValidationError
+from cloudchamber.contract.resource import Property
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cloudchamber.contract.resource import Agent
+
+_TAG = Property(shape={"Key": Property(required=True), "Value": Property(required=True)})
+_RULE = Property(
+    required=True,
+    shape={
+        "Id": Property(),
+        "Status": Property(required=True),
+        "Prefix": Property(),
+        "TagFilters": _TAG,
+        "ObjectSizeGreaterThan": Property(),
+        "ObjectSizeLessThan": Property(),
+        "ExpirationInDays": Property(),
+        "ExpirationDate": Property(),
+        "ExpiredObjectDeleteMarker": Property(),
+        "NoncurrentVersionExpirationInDays": Property(),
+        "NoncurrentVersionExpiration": Property(
+            shape={"NoncurrentDays": Property(required=True), "NewerNoncurrentVersions": Property()}
+        ),
+        "AbortIncompleteMultipartUpload": Property(shape={"DaysAfterInitiation": Property(required=True)}),
+    },
+)
+PROPERTIES = {
+    "VersioningConfiguration": Property(shape={"Status": Property(required=True)}),
+    "ObjectLockEnabled": Property("replace"),
+    "ObjectLockConfiguration": Property(
+        shape={
+            "ObjectLockEnabled": Property(),
+            "Rule": Property(
+                shape={
+                    "DefaultRetention": Property(shape={"Mode": Property(), "Days": Property(), "Years": Property()})
+                }
+            ),
+        }
+    ),
+    "LifecycleConfiguration": Property(shape={"Rules": _RULE}),
+}
+"""The properties, and how they are written."""
+
+
+async def apply_versioning(agent: Agent, bucket: str, value: Any) -> None:
+    """Begin to keep versions; without the property, keep no more."""
+    status = "Suspended" if value is None else value["Status"]
+    await agent.ask("s3", "PutBucketVersioning", {"Bucket": bucket, "VersioningConfiguration": {"Status": status}})
+
+
+async def apply_object_lock(agent: Agent, bucket: str, value: Any) -> None:
+    """Set the default retention."""
+    made: dict[str, Any] = {"ObjectLockEnabled": "Enabled"}
+    given: dict[str, Any] = value or {}
+    rule: dict[str, Any] | None = given.get("Rule", {}).get("DefaultRetention")
+    if rule:
+        numbers = {name: int(rule[name]) for name in ("Days", "Years") if name in rule}
+        made["Rule"] = {"DefaultRetention": {"Mode": rule.get("Mode"), **numbers}}
+    await agent.ask("s3", "PutObjectLockConfiguration", {"Bucket": bucket, "ObjectLockConfiguration": made})
+
+
+async def apply_lifecycle(agent: Agent, bucket: str, value: Any) -> None:
+    """Replace the lifecycle rules."""
+    if value is None:
+        await agent.ask("s3", "DeleteBucketLifecycle", {"Bucket": bucket})
+        return
+    configuration = {"Rules": [_rule(given) for given in value["Rules"]]}
+    request = {"Bucket": bucket, "LifecycleConfiguration": configuration}
+    await agent.ask("s3", "PutBucketLifecycleConfiguration", request)
+
+
+def _rule(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as S3's own API writes it."""
+    rule: dict[str, Any] = {"Status": given["Status"], "Filter": _filter(given)}
+    if "Id" in given:
+        rule["ID"] = given["Id"]
+    expiration: dict[str, Any] = {}
+    if "ExpirationInDays" in given:
+        expiration["Days"] = int(given["ExpirationInDays"])
+    if "ExpirationDate" in given:
+        expiration["Date"] = _moment(str(given["ExpirationDate"]))
+    if "ExpiredObjectDeleteMarker" in given:
+        expiration["ExpiredObjectDeleteMarker"] = str(given["ExpiredObjectDeleteMarker"]).lower() == "true"
+    if expiration:
+        rule["Expiration"] = expiration
+    if "NoncurrentVersionExpirationInDays" in given:
+        rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": int(given["NoncurrentVersionExpirationInDays"])}
+    for name in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
+        if name in given:
+            rule[name] = {member: int(number) for member, number in given[name].items()}
+    return rule
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValidationError(f"AWS::S3::Bucket: {text} is no date") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _filter(given: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if given.get("Prefix"):
+        found["Prefix"] = given["Prefix"]
+    for name in ("ObjectSizeGreaterThan", "ObjectSizeLessThan"):
+        if name in given:
+            found[name] = int(given[name])
+    tags = [{"Key": tag["Key"], "Value": str(tag["Value"])} for tag in given.get("TagFilters", [])]
+    if not tags and len(found) < 2:
+        return found
+    if len(tags) == 1 and not found:
+        return {"Tag": tags[0]}
+    return {"And": {**found, **({"Tags": tags} if tags else {})}}
