@@ -56,26 +56,21 @@ def left(instance: str, state: Path) -> list[str]:
     return found
 
 
-def namespaces() -> set[str]:
-    """Every network namespace that a process is in."""
-    found = set()
-    for one in processes():
-        try:
-            found.add(os.readlink(one / "ns" / "net"))
-        except OSError:
-            continue
-    return found
+def life(pid: int) -> tuple[int, str]:
+    """A process, told apart from a later one with its number by the time of its start."""
+    return pid, read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[19]
 
 
-def spaces_of(state: Path, instance: str) -> set[str]:
-    """The network namespaces of an instance's own processes."""
-    shim = json.loads((state / "ec2" / instance / "shim.json").read_text())["shim"]
-    found, pids = set(), [shim]
-    while pids:
-        pid = pids.pop()
-        found.add(os.readlink(f"/proc/{pid}/ns/net"))
+def processes_of(state: Path, instance: str) -> list[tuple[int, str]]:
+    """The shim of an instance and all below it: as long as one of them lives, so do their namespaces."""
+    pids = [json.loads((state / "ec2" / instance / "shim.json").read_text())["shim"]]
+    for pid in pids:
         pids += [int(one) for one in read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
-    return found - {os.readlink("/proc/self/ns/net")}
+    return [life(pid) for pid in pids]
+
+
+def alive(known: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    return [one for one in known if Path(f"/proc/{one[0]}/stat").exists() and life(one[0]) == one]
 
 
 def test_after_terminate(own_chamber: Any) -> None:
@@ -84,12 +79,12 @@ def test_after_terminate(own_chamber: Any) -> None:
     lab.wait(instance)
     lab.until_console(instance, "busy")
     assert left(instance, own_chamber.state), "what is looked for would be found"
-    spaces = spaces_of(own_chamber.state, instance)
-    assert spaces & namespaces()
+    known = processes_of(own_chamber.state, instance)
+    assert len(alive(known)) > 6
     lab.ec2.terminate_instances(InstanceIds=[instance])
     lab.wait(instance, "terminated")
+    lab.until(lambda: not alive(known), "the end of all its processes")
     assert left(instance, own_chamber.state) == []
-    assert not spaces & namespaces()
 
 
 def test_after_the_chamber_was_killed_in_the_middle_of_a_boot(own_chamber: Any) -> None:
