@@ -16,6 +16,7 @@ from cloudchamber import __version__, services
 from cloudchamber.base import ids
 from cloudchamber.base.clock import SystemClock, iso
 from cloudchamber.base.errors import ChamberError
+from cloudchamber.base.memory import give_back
 from cloudchamber.console.app import Console
 from cloudchamber.contract.call import Doors
 from cloudchamber.contract.service import Outliving, discover
@@ -221,6 +222,7 @@ def _allow_files() -> None:
 def serve(settings: Settings) -> None:
     """Run a chamber in this process, on uvloop where it is installed."""
     _allow_files()
+    give_back()
     try:
         import uvloop
     except ImportError:

@@ -262,8 +262,9 @@ class Connection(asyncio.Protocol):
         """Read no further while a body, or a queue of requests, waits for those who should take it."""
         if self._transport.is_closing():
             return
-        waiting = self._incoming.size if self._incoming is not None else 0
-        limit = BODY_WINDOW // 2 if self._paused else BODY_WINDOW
+        waiting, limit = (0, 0) if self._incoming is None else (self._incoming.size, self._incoming.window)
+        if self._paused:
+            limit //= 2
         paused = not self._ends_at and (waiting > limit or len(self._waiting) > WAITING_REQUESTS_MAX)
         if paused and not self._paused:
             self._transport.pause_reading()
@@ -359,6 +360,8 @@ class Connection(asyncio.Protocol):
         finally:
             self.task = None
             self.touched = self._loop.time()
+            for asked in self._waiting:  # Why: there are some only if the connection ends
+                asked.body.forget()
 
     async def _write(self, asked: _Asked, reply: HttpReply, *, keep: bool) -> None:
         body = reply.body

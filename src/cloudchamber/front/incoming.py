@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 BODY_WINDOW = 1024 * 1024
 """Octets of a body that wait for its reader before the socket is read no further."""
+WAITING_MAX = 16 * 1024 * 1024
+"""Octets of all bodies together that wait; beyond, none has more than `NARROW` of them."""
+NARROW = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -31,15 +34,33 @@ class Source(Protocol):
         ...
 
 
+class _Waiting:
+    """What all bodies of this process hold."""
+
+    octets = 0
+
+
 class Incoming:
     """A `base.body.Body` of the octets on the wire. `100 Continue` goes out when somebody begins to read."""
 
-    __slots__ = ("_chunks", "_done", "_failed", "_received", "_source", "_waiter", "length", "size", "withheld")
+    __slots__ = (
+        "_chunks",
+        "_done",
+        "_failed",
+        "_forgotten",
+        "_received",
+        "_source",
+        "_waiter",
+        "length",
+        "size",
+        "withheld",
+    )
 
     def __init__(self, source: Source, length: int | None, *, expects: bool = False) -> None:
         self.length = length
         self.size = 0
         """Octets that came and were not taken yet."""
+        self._forgotten = False
         self.withheld = expects and length != 0
         """Whether the client waits for `100 Continue` before it sends anything."""
         self._source = source
@@ -69,6 +90,18 @@ class Incoming:
         """Whether somebody waits for octets."""
         return self._waiter is not None and not self._waiter.done()
 
+    @property
+    def window(self) -> int:
+        """Octets that may wait before the socket is read no further."""
+        return BODY_WINDOW if _Waiting.octets < WAITING_MAX else NARROW
+
+    def forget(self) -> None:
+        """Nobody will read what waits, or comes."""
+        _Waiting.octets -= self.size
+        self.size = 0
+        self._chunks.clear()
+        self._forgotten = True
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.withheld and not self._done:
             self.withheld = False
@@ -78,6 +111,7 @@ class Incoming:
             while self._chunks:
                 chunk = self._chunks.popleft()
                 self.size -= len(chunk)
+                _Waiting.octets -= len(chunk)
                 self._source.body_changed()
                 yield chunk
             if self._failed:
@@ -90,10 +124,13 @@ class Incoming:
     def feed(self, chunk: bytes) -> None:
         """Octets came."""
         self.withheld = False
+        self._received += len(chunk)
+        if self._forgotten:
+            return
         self._chunks.append(chunk)
         self.size += len(chunk)
-        self._received += len(chunk)
-        if self.size > BODY_WINDOW:
+        _Waiting.octets += len(chunk)
+        if self.size > self.window:
             self._source.body_changed()
         self._notify()
 

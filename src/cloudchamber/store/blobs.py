@@ -28,6 +28,8 @@ INLINE_MAX = 16 * 1024
 CHUNK = 512 * 1024
 """Octets that are hashed and written in one go, off the event loop."""
 SHARD_BLOBS = 1024
+HELD_MAX = 16 * 1024 * 1024
+"""Octets that all bodies together may hold in memory before they write: the more there are, the sooner each does."""
 GRACE_S = 10.0
 """How long a deleted blob's file stays, for replies that are about to open it."""
 _COPY = 8 * 1024 * 1024
@@ -88,7 +90,7 @@ class Sink:
         self._held.append(chunk)
         self._held_size += len(chunk)
         self.size += len(chunk)
-        if self._held_size >= CHUNK:
+        if self._held_size >= self._blobs.chunk:
             await self._flush()
 
     async def finish(self) -> None:
@@ -135,12 +137,16 @@ class Sink:
             self._blobs.forget(self._name)
 
     async def __aenter__(self) -> Sink:
+        self._blobs.opened(1)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        finally:
+            self._blobs.opened(-1)
 
     async def _flush(self) -> None:
         if self._job is not None:
@@ -177,6 +183,9 @@ class Blobs:
         self._leftovers = [path.name for path in self._incoming.iterdir()]
         self._shard = ""
         self._in_shard = 0
+        self._open = 0
+        self.chunk = CHUNK
+        """Octets that a sink gathers before it writes."""
         self._syncs: dict[str, asyncio.Future[None]] = {}
         self._doomed: dict[str, asyncio.TimerHandle] = {}
         _sync(folder)
@@ -271,6 +280,11 @@ class Blobs:
         await asyncio.to_thread(self._threads.shutdown)
 
     # Below: for Sink.
+
+    def opened(self, count: int) -> None:
+        """More sinks are open, or fewer."""
+        self._open += count
+        self.chunk = max(INLINE_MAX, min(CHUNK, HELD_MAX // max(1, self._open)))
 
     def run(self, work: Callable[[*Ts], R], *args: *Ts) -> asyncio.Future[R]:
         """Run `work` on a thread of the blobs' own."""

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 
 import pytest
 
-from cloudchamber.store.blobs import INLINE_MAX, Blobs
+from cloudchamber.store.blobs import CHUNK, HELD_MAX, INLINE_MAX, Blobs
 
 
 @pytest.fixture
@@ -102,3 +103,13 @@ async def test_those_who_commit_together_share_a_sync_of_the_folder(blobs):
     done = await asyncio.gather(*(store(blobs, bytes(20_000)) for _ in range(40)))
     assert len({blob.id for _, blob in done}) == 40
     assert all(blobs.path(blob.id).stat().st_size == 20_000 for _, blob in done)
+
+
+async def test_many_bodies_hold_as_little_together_as_a_few(blobs: Blobs) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        sinks = [await stack.enter_async_context(blobs.receive()) for _ in range(2000)]
+        assert blobs.chunk == INLINE_MAX
+        assert blobs.chunk * len(sinks) <= 2 * HELD_MAX
+        await sinks[0].write(bytes(INLINE_MAX + 1))
+        assert sinks[0]._held_size == 0
+    assert blobs.chunk == CHUNK
