@@ -104,6 +104,9 @@ TEXTS = {
     ("logs", "logGroupIdentifier"): "g",
     ("logs", "resourceArn"): f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:g",
     ("rds", "ResourceName"): f"arn:aws:rds:{REGION}:{ACCOUNT}:db:d",
+    ("kms", "AliasName"): "alias/needs",
+    ("kms", "TagKey"): "team",
+    ("kms", "KeyId"): "0f8fad5b-d9cb-469f-a165-70867728950e",
     ("s3", "CopySource"): "source/key",
     ("s3", "TaggingDirective"): "REPLACE",
     ("s3", "TagSet.Key"): "team",
@@ -363,6 +366,8 @@ def keys_of(action, kinds):
 def family(key):
     """`s3:RequestObjectTag/<key>` and `s3:requestobjecttag/team` are one: `s3:requestobjecttag/`."""
     head, slash, _ = key.lower().partition("/")
+    if head.startswith("kms:encryptioncontext:"):  # the one key whose names follow a colon
+        return "kms:encryptioncontext:"
     return head + slash
 
 
@@ -554,6 +559,17 @@ SPOKEN = {
     },
     "events": {"Tags": "aws:RequestTag/team", "TagKeys": "aws:TagKeys", "Targets": "events:TargetArn"},
     "logs": {"tags": "aws:RequestTag/team", "tagKeys": "aws:TagKeys"},
+    "kms": {
+        "Tags": "aws:RequestTag/team",
+        "TagKeys": "aws:TagKeys",
+        "KeyUsage": "kms:KeyUsage",
+        "Origin": "kms:KeyOrigin",
+        "MultiRegion": "kms:MultiRegion",
+        "EncryptionAlgorithm": "kms:EncryptionAlgorithm",
+        "EncryptionContext": "kms:EncryptionContextKeys",
+        "PendingWindowInDays": "kms:ScheduleKeyDeletionPendingWindowInDays",
+        "BypassPolicyLockoutSafetyCheck": "kms:BypassPolicyLockoutSafetyCheck",
+    },
     "ssm": {"Recursive": "ssm:Recursive", "Overwrite": "ssm:Overwrite"},
 }
 

@@ -31,7 +31,7 @@ ANYWHERE = {
     ("s3", "ContentMD5"): "compared where documents are parsed: wire/s3.py, check_document",
     ("s3", "ChecksumAlgorithm"): "says which header has the checksum; compared in wire/s3.py, check_document",
     ("s3", "ContentLength"): "the length of the body that comes is counted",
-    ("s3", "BucketKeyEnabled"): "only for SSE-KMS, which is refused",
+    ("kms", "GrantTokens"): "there are no grants",
     ("s3", "OptionalObjectAttributes"): "asks for RestoreStatus, which only archived objects have",
 }
 HARMLESS = {
@@ -142,6 +142,8 @@ class Said:
         self._seen.add(id(thing))
         if isinstance(thing, Operation):
             self._todo += [thing.run, thing.needs]
+        elif isinstance(thing, types.MethodType):
+            self._todo.append(type(thing.__self__))
         elif isinstance(thing, types.FunctionType | type):
             self._read(inspect.unwrap(thing))
         else:

@@ -39,7 +39,7 @@ def _usable(key: Key) -> Key:
 
 
 def _form(request: Request) -> None:
-    for member in ("Recipient",):
+    for member in ("Recipient", "DryRunModifiers"):
         if member in request:
             raise UnsupportedOperationException(f"{member} is not implemented by this chamber yet")
     if request.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":

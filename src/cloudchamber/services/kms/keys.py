@@ -162,6 +162,8 @@ async def describe_key(call: Call, request: Request) -> dict[str, Any]:
 @operation("ListKeys", needs=needs.anywhere("ListKeys"))
 async def list_keys(call: Call, request: Request) -> dict[str, Any]:
     """Keys of the account. Source: AWS Key Management Service API Reference, ListKeys."""
+    if "ResourceOwners" in request:
+        raise UnsupportedOperationException("ResourceOwners is not implemented by this chamber yet")
     limit = int(request.get("Limit", 100))
     after = request.get("Marker", "")
     found = call.doors.database.read(lambda db: tables.listed(db, call.account, call.region, after, limit + 1))
@@ -245,7 +247,10 @@ async def get_key_policy(call: Call, request: Request) -> dict[str, Any]:
 
 @operation("PutKeyPolicy", needs=needs.on_key("PutKeyPolicy"))
 async def put_key_policy(call: Call, request: Request) -> dict[str, Any]:
-    """Set the key policy; in force for the next call. Source: AWS Key Management Service API Reference, PutKeyPolicy."""
+    """Set the key policy; in force for the next call.
+
+    Source: AWS Key Management Service API Reference, PutKeyPolicy.
+    """
     _policy_name(request)
     key = own_key(call, request["KeyId"])
     policy = _policy(request["Policy"])

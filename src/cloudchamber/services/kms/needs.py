@@ -70,7 +70,8 @@ def create_key(call: Call, request: Request) -> Iterable[Need]:
     }
     yield Need("kms:CreateKey", "*", keys)
     if request.get("Tags"):
-        yield Need("kms:TagResource", "*", {**_caller(call), **_tags(request)})
+        made = str(Arn("kms", call.region, call.account, "key/*"))
+        yield Need("kms:TagResource", made, {**_caller(call), **_tags(request)})
 
 
 def anywhere(action: str) -> Needs:

@@ -101,19 +101,19 @@ def preflight(doors: Doors, request: HttpRequest, bucket: str, key: str) -> list
         raise BadRequest("Insufficient information. Origin request header needed.")
     method = request.headers.get("access-control-request-method")
     kind = "OBJECT" if key else "BUCKET"
-    told = {"Method": method or "OPTIONS", "ResourceType": kind}
+    verb = method or "OPTIONS"
     known, rules = _rules(doors, bucket)
     if not known:
-        raise CorsForbidden("CORSResponse: Bucket not found", **{**told, "ResourceType": "BUCKET"})
+        raise CorsForbidden("CORSResponse: Bucket not found", Method=verb, ResourceType="BUCKET")
     if not rules:
-        none = {**told, "ResourceType": "BUCKET"}
-        raise CorsForbidden("CORSResponse: CORS is not enabled for this bucket.", **none)
+        text = "CORSResponse: CORS is not enabled for this bucket."
+        raise CorsForbidden(text, Method=verb, ResourceType="BUCKET")
     if not method:
         raise BadRequest("Invalid Access-Control-Request-Method: null")
     wanted = _listed(request.headers.get("access-control-request-headers"))
     found = _matching(rules, origin, method, wanted)
     if found is None:
-        raise CorsForbidden(_REFUSED, **told)
+        raise CorsForbidden(_REFUSED, Method=verb, ResourceType=kind)
     return _headers(found, origin, wanted)
 
 

@@ -80,7 +80,7 @@ def _of_absent(bucket: str, row: Any) -> Facts:
     text = _joined(
         _in_force(policy or "", block or ""), kept, account, of_object=False, ignore=ignore, denies_only=False
     )
-    body = json.loads(text) if text else {"Version": "2012-10-17", "Statement": []}
+    body: dict[str, Any] = json.loads(text) if text else {"Version": "2012-10-17", "Statement": []}
     for statement in body["Statement"]:
         if statement["Resource"] == "*" and "s3:ListBucket" in statement["Action"]:
             statement["Action"] = [*statement["Action"], "s3:GetObject", "s3:GetObjectVersion"]

@@ -52,8 +52,11 @@ def _check(call: Call, bucket: tables.Bucket, wanted: Request) -> None:
             "The owner for the bucket to be logged and the target bucket must be the same.", TargetBucket=name
         )
     if target.region != bucket.region:
-        source = {} if bucket.region == "us-east-1" else {"SourceBucketLocation": bucket.region}
-        raise CrossLocationLoggingProhibited(**source, TargetBucketLocation=target.region)
+        if bucket.region == "us-east-1":
+            raise CrossLocationLoggingProhibited(TargetBucketLocation=target.region)
+        raise CrossLocationLoggingProhibited(
+            SourceBucketLocation=bucket.region, TargetBucketLocation=target.region
+        )
     grants = wanted.get("TargetGrants")
     if grants:
         asked = {"AccessControlPolicy": {"Owner": {"ID": canonical_id(bucket.account)}, "Grants": grants}}

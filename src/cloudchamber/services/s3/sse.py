@@ -38,7 +38,10 @@ ALWAYS_MAX = 8 * 1024 * 1024
 """Objects up to this size are encrypted though nobody asked for it. Larger ones go from disk to the socket without
 passing through this process, unless they were asked to be encrypted: decrypting them cost 60 % of the speed."""
 KMS = ("aws:kms", "aws:kms:dsse")
-CUSTOMER, COPIED = "SSECustomer", "CopySourceSSECustomer"
+CUSTOMER = ("SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5")
+"""Members of a request that bring the customer's key along: its algorithm, itself, its MD5."""
+COPIED = ("CopySourceSSECustomerAlgorithm", "CopySourceSSECustomerKey", "CopySourceSSECustomerKeyMD5")
+"""The same for the source of a copy."""
 _ARGUMENT = "x-amz-server-side-encryption"
 _KEY_OCTETS = 32
 
@@ -135,9 +138,9 @@ def check(algorithm: str | None, key_id: str | None) -> None:
         )
 
 
-def customer_key(request: Request, prefix: str) -> bytes | None:
+def customer_key(request: Request, members: tuple[str, str, str]) -> bytes | None:
     """The key that a request brings with it, checked; None if it brings none."""
-    algorithm, key, md5 = (request.get(f"{prefix}{name}") for name in ("Algorithm", "Key", "KeyMD5"))
+    algorithm, key, md5 = (request.get(name) for name in members)
     if algorithm is None and key is None and md5 is None:
         return None
     if algorithm is None:
@@ -224,7 +227,12 @@ async def _kms(call: Call, name: str, request: Request) -> Any:
 
 
 async def key_of(
-    call: Call, stored: Mapping[str, Any], request: Request, prefix: str = CUSTOMER, *, unwrap: bool = True
+    call: Call,
+    stored: Mapping[str, Any],
+    request: Request,
+    members: tuple[str, str, str] = CUSTOMER,
+    *,
+    unwrap: bool = True,
 ) -> bytes | None:
     """The key of an object that is there; None: the chamber's, or none at all. `unwrap`: ask KMS for it.
 
@@ -233,7 +241,7 @@ async def key_of(
         AccessForbidden: the key is another. KmsRefusal, AccessDenied: KMS said no.
     """
     kept: Mapping[str, Any] | None = stored.get("sse")
-    given = customer_key(request, prefix) if f"{prefix}Key" in request or f"{prefix}Algorithm" in request else None
+    given = customer_key(request, members)
     if kept is not None and "c" in kept:
         if given is None:
             raise InvalidRequest(
@@ -291,6 +299,7 @@ def same_key(stored: Mapping[str, Any], request: Request) -> None:
     Raises:
         InvalidRequest: the upload takes none, or another.
     """
+    kept: Mapping[str, Any] = stored.get("sse") or {}
     given = customer_key(request, CUSTOMER)
-    if given is not None and _md5(given) != (stored.get("sse") or {}).get("c"):
+    if given is not None and _md5(given) != kept.get("c"):
         raise InvalidRequest("The provided encryption parameters did not match the ones used originally.")

@@ -211,7 +211,8 @@ class Websites:
             return _moved(301, found["WebsiteRedirectLocation"])
         headers = [(name, str(found[member])) for member, name in _ANSWERED.items() if found.get(member)]
         headers.append(("Last-Modified", found["LastModified"].strftime("%a, %d %b %Y %H:%M:%S GMT")))
-        headers += [(f"x-amz-meta-{name}", value) for name, value in (found.get("Metadata") or {}).items()]
+        metadata: Mapping[str, str] = found.get("Metadata") or {}
+        headers += [(f"x-amz-meta-{name}", value) for name, value in metadata.items()]
         if "ContentRange" in found and status == 200:
             status = 206
         if request.method == "HEAD":
