@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.base.errors import ServiceError, ValidationError
 from cloudchamber.contract.resource import Made, Property, ResourceType
-from cloudchamber.services.s3 import resources_versions
+from cloudchamber.services.s3 import resources_access, resources_versions
 from cloudchamber.services.s3.errors import BucketAlreadyOwnedByYou
 from cloudchamber.services.s3.names import bucket_arn, check_bucket_name
 
@@ -88,7 +88,12 @@ _APPLY: dict[str, Apply] = {
     "LifecycleConfiguration": resources_versions.apply_lifecycle,
     "OwnershipControls": _ownership,
     "PublicAccessBlockConfiguration": _public_access,
+    "AccessControl": resources_access.apply_acl,
     "BucketEncryption": _encryption,
+    "CorsConfiguration": resources_access.apply_cors,
+    "WebsiteConfiguration": resources_access.apply_website,
+    "LoggingConfiguration": resources_access.apply_logging,
+    "AccelerateConfiguration": resources_access.apply_acceleration,
     "Tags": _tags,
     "NotificationConfiguration": _notifications,
 }
@@ -148,19 +153,19 @@ def _made(agent: Agent, name: str) -> Made:
         "DomainName": f"{name}.s3.amazonaws.com",
         "DualStackDomainName": f"{name}.s3.dualstack.{region}.amazonaws.com",
         "RegionalDomainName": f"{name}.s3.{region}.amazonaws.com",
+        "WebsiteURL": resources_access.website_url(name, region),
     }
     return Made(name, attributes)
 
 
 def check_bucket(properties: Properties) -> None:
-    """The name's rules, and that encryption is SSE-S3."""
+    """The name's rules, and that there is such a canned ACL."""
     if "BucketName" in properties:
         check_bucket_name(properties["BucketName"])
-    rules = properties.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [])
-    for rule in rules:
-        algorithm = rule.get("ServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "AES256")
-        if algorithm != "AES256":
-            raise ValidationError(f"AWS::S3::Bucket: SSEAlgorithm {algorithm} is not implemented: use AES256")
+    control = properties.get("AccessControl", "Private")
+    if control not in resources_access.CANNED:
+        known = ", ".join(resources_access.CANNED)
+        raise ValidationError(f"AWS::S3::Bucket: AccessControl {control} is none of {known}")
 
 
 async def put_policy(agent: Agent, properties: Properties) -> Made:
@@ -223,12 +228,13 @@ BUCKET = ResourceType(
             }
         ),
         "Tags": _TAGS,
+        **resources_access.PROPERTIES,
         **resources_versions.PROPERTIES,
     },
     create_bucket,
     delete_bucket,
     update_bucket,
-    ("Arn", "DomainName", "DualStackDomainName", "RegionalDomainName"),
+    ("Arn", "DomainName", "DualStackDomainName", "RegionalDomainName", "WebsiteURL"),
     check_bucket,
 )
 
