@@ -11,6 +11,8 @@ import contextlib
 import io
 import json
 import random
+import re
+import sys
 import threading
 import time
 import zipfile
@@ -62,7 +64,7 @@ class Tally:
 
     seed: int
     done: dict[str, int] = field(default_factory=dict[str, int])
-    refused: int = 0
+    refused: dict[str, int] = field(default_factory=dict[str, int])
     kills: int = 0
     put: set[str] = field(default_factory=set[str])
     lost: list[str] = field(default_factory=list[str])
@@ -73,6 +75,12 @@ class Tally:
     def count(self, what: str) -> None:
         """One more of these."""
         self.done[what] = self.done.get(what, 0) + 1
+
+    def refuse(self, error: Exception) -> None:
+        """One call that was refused, or met nobody."""
+        said = str(error)[:200] if isinstance(error, ClientError) else ""
+        reason = f"{type(error).__name__} {re.sub(r'[0-9a-f]{8,}', '*', said)}".strip()
+        self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
 class Churn:
@@ -85,10 +93,17 @@ class Churn:
         self._ending = threading.Event()
         self._up = threading.Event()
         self._up.set()
+        self._clients: dict[str, Any] = {}
+
+    def _client(self, service: str) -> Any:
+        """One for all threads: to make one takes longer than most calls."""
+        if service not in self._clients:
+            self._clients[service] = self._chamber.client(service)
+        return self._clients[service]
 
     def prepare(self) -> None:
         """Buckets, a role, and the function that answers events."""
-        client = self._chamber.client
+        client = self._client
         s3, iam, functions = client("s3"), client("iam"), client("lambda")
         for name in ("churn-in", "churn-done"):
             s3.create_bucket(Bucket=name)
@@ -109,7 +124,7 @@ class Churn:
         self._kind = "t3.nano" if image["Architecture"] == "x86_64" else "t4g.nano"
 
     def _function(self, name: str) -> str:
-        functions = self._chamber.client("lambda")
+        functions = self._client("lambda")
         made = functions.create_function(
             FunctionName=name, Runtime="python3.12", Handler="app.handle", Role=self._role, Code={"ZipFile": code()}
         )
@@ -118,11 +133,9 @@ class Churn:
     def run(self, *, rounds: int, kills: int, seconds: float = 0.0) -> Tally:
         """Do `rounds` things with each worker, or as many as fit into `seconds`; kill the chamber `kills` times."""
         ends = time.monotonic() + seconds if seconds else None
-        with ThreadPoolExecutor(5) as workers:
-            tasks = [
-                workers.submit(self._work, what, rounds, ends)
-                for what in (self._instance, self._instance, self._one_function, self._put)
-            ]
+        works = (self._instance, self._instance, self._one_function, self._one_function, self._one_function, self._put)
+        with ThreadPoolExecutor(len(works) + 1) as workers:
+            tasks = [workers.submit(self._work, what, rounds, ends) for what in works]
             killer = workers.submit(self._kill, kills, seconds)
             for task in tasks:
                 task.result()
@@ -138,8 +151,8 @@ class Churn:
             count += 1
             try:
                 what()
-            except (BotoCoreError, ClientError):
-                self.tally.refused += 1  # the chamber was just dead, or another one was faster
+            except (BotoCoreError, ClientError) as error:
+                self.tally.refuse(error)  # the chamber was just dead, or another one was faster
                 self._ending.wait(0.1)
 
     def _kill(self, kills: int, seconds: float) -> None:
@@ -150,11 +163,12 @@ class Churn:
             self._up.clear()
             self._chamber.kill()
             self.tally.kills += 1
+            print(f"killed after {json.dumps(self.tally.done)}", file=sys.stderr, flush=True)
             self._chamber.start()
             self._up.set()
 
     def _instance(self) -> None:
-        ec2 = self._chamber.client("ec2")
+        ec2 = self._client("ec2")
         pages = ec2.get_paginator("describe_instances").paginate()
         rows = [i for page in pages for r in page["Reservations"] for i in r["Instances"]]
         alive = [row for row in rows if row["State"]["Name"] not in ("terminated", "shutting-down")]
@@ -172,7 +186,7 @@ class Churn:
         self.tally.count(f"{verb} instance")
 
     def _one_function(self) -> None:
-        functions = self._chamber.client("lambda")
+        functions = self._client("lambda")
         name = f"churn-{self._random.randrange(1 << 40):010x}"
         self._function(name)
         try:
@@ -187,7 +201,7 @@ class Churn:
         while True:
             self._up.wait()
             try:
-                self._chamber.client("lambda").delete_function(FunctionName=name)
+                self._client("lambda").delete_function(FunctionName=name)
             except ClientError as error:
                 if error.response["Error"]["Code"] == "ResourceNotFoundException":
                     return
@@ -199,13 +213,13 @@ class Churn:
 
     def _put(self) -> None:
         key = f"k{self._random.randrange(1 << 48):012x}"
-        self._chamber.client("s3").put_object(Bucket="churn-in", Key=key, Body=b"x")
+        self._client("s3").put_object(Bucket="churn-in", Key=key, Body=b"x")
         self.tally.put.add(key)
         self.tally.count("put")
 
     def _settle(self) -> None:
         """Wait until nothing is under way, then compare what is said with what is there."""
-        ec2 = self._chamber.client("ec2")
+        ec2 = self._client("ec2")
         ends = time.monotonic() + SETTLED_WITHIN_S
         while True:
             pages = ec2.get_paginator("describe_instances").paginate()
@@ -223,7 +237,7 @@ class Churn:
             self._compare(row["InstanceId"], row["State"]["Name"])
 
     def _missing(self) -> set[str]:
-        pages = self._chamber.client("s3").get_paginator("list_objects_v2").paginate(Bucket="churn-done")
+        pages = self._client("s3").get_paginator("list_objects_v2").paginate(Bucket="churn-done")
         done = [one["Key"].partition("/")[0] for page in pages for one in page.get("Contents", ())]
         self.tally.duplicates = len(done) - len(set(done))
         return self.tally.put - set(done)
@@ -243,12 +257,12 @@ class Churn:
             self.tally.left.append(f"the control socket of {instance_id}, which is {state}")
 
     def _state(self, instance_id: str) -> str:
-        answer = self._chamber.client("ec2").describe_instances(InstanceIds=[instance_id])
+        answer = self._client("ec2").describe_instances(InstanceIds=[instance_id])
         return answer["Reservations"][0]["Instances"][0]["State"]["Name"]
 
     def clear(self) -> None:
         """Terminate and delete everything, and stop the chamber."""
-        ec2 = self._chamber.client("ec2")
+        ec2 = self._client("ec2")
         pages = ec2.get_paginator("describe_instances").paginate()
         rows = [i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"]]
         if rows:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many events through one function: each handled at least once, duplicates counted, memory flat.
 
-``python -m tools soak [--events 100000] [--kills 0]`` puts objects, whose events run a function, which tells each key
-and its request id to a bucket of its own; prints the counts, and the chamber's memory along the way.
+``python -m tools soak [--events 100000] [--minutes 0] [--kills 0]`` puts objects (with `--minutes` as many as fit),
+whose events run a function, which tells each key and its request id to a bucket of its own; prints the counts, and the
+chamber's memory along the way.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import threading
 import time
@@ -35,16 +37,19 @@ def memory_mib(running: RunningChamber) -> float:
     return int(line.split()[1]) / 1024
 
 
-def put_all(running: RunningChamber, events: int) -> None:
-    """Put every object until it is acknowledged."""
-    numbers = iter(range(events))
+def put_all(running: RunningChamber, events: int, ends: float | None) -> int:
+    """Put objects, each until it is acknowledged, until there are enough or time is over; how many."""
+    numbers = itertools.takewhile(lambda _: ends is None or time.monotonic() < ends, range(events))
     lock = threading.Lock()
+    put = 0
 
     def work() -> None:
+        nonlocal put
         client = running.client("s3", config=Config(retries={"total_max_attempts": 1}))
         while True:
             with lock:
                 number = next(numbers, None)
+                put += number is not None
             if number is None:
                 return
             while True:
@@ -58,6 +63,7 @@ def put_all(running: RunningChamber, events: int) -> None:
     with ThreadPoolExecutor(PUTTERS) as pool:
         for task in [pool.submit(work) for _ in range(PUTTERS)]:
             task.result()
+    return put
 
 
 def handled(running: RunningChamber) -> dict[str, int]:
@@ -76,6 +82,7 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m tools soak", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--kills", type=int, default=0)
     given = parser.parse_args(arguments)
     running = new_chamber()
@@ -104,10 +111,10 @@ def main(arguments: list[str]) -> int:
         watchers = [threading.Thread(target=one, daemon=True) for one in (watch, kill)]
         for one in watchers:
             one.start()
-        put_all(running, given.events)
+        events = put_all(running, given.events, began + given.minutes * 60 if given.minutes else None)
         put_s = time.monotonic() - began
         found, quiet_since = handled(running), time.monotonic()
-        while len(found) < given.events and time.monotonic() - quiet_since < QUIET_S:
+        while len(found) < events and time.monotonic() - quiet_since < QUIET_S:
             time.sleep(2)
             again = handled(running)
             if sum(again.values()) > sum(found.values()):
@@ -115,9 +122,9 @@ def main(arguments: list[str]) -> int:
             found = again
         ended.set()
         told = {
-            "events": given.events,
+            "events": events,
             "handled": len(found),
-            "lost": given.events - len(found),
+            "lost": events - len(found),
             "duplicates": sum(found.values()) - len(found),
             "put in s": round(put_s, 1),
             "all handled in s": round(time.monotonic() - began, 1),
@@ -128,4 +135,4 @@ def main(arguments: list[str]) -> int:
     finally:
         ended.set()
         end_chamber(running)
-    return int(len(found) < given.events)
+    return int(len(found) < events)
