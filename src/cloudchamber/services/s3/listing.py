@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader
 
 PAGE_MAX = 1000
-_CHUNK_MAX = 256
+_CHUNK_MIN = 4
 
 
 @dataclass(slots=True)
@@ -65,9 +65,11 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
             if behind is None:
                 return found
             low, strict = behind, False
+    chunk = _CHUNK_MIN if delimiter else PAGE_MAX + 1
     while True:
         count = len(found.objects) + len(found.prefixes)
-        rows = _rows(db, bucket, low, strict, end, min(limit - count + 1, _CHUNK_MAX if delimiter else PAGE_MAX + 1))
+        rows = _rows(db, bucket, low, strict, end, min(limit - count + 1, chunk))
+        chunk = min(PAGE_MAX + 1, 4 * chunk)
         if not rows:
             return found
         for row in rows:
@@ -83,6 +85,7 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
                 if behind is None:
                     return found
                 low, strict = behind, False
+                chunk = _CHUNK_MIN  # Why: one prefix follows another, mostly, and what is read behind it is for nothing
                 break
             found.objects.append(row)
             found.last = low = row["key"]

@@ -10,13 +10,14 @@ Reference, section "Permissions" of each operation.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.contract.operation import Need
+from cloudchamber.contract.operation import Facts, Need
 from cloudchamber.services.s3 import tables, versions
 from cloudchamber.services.s3.errors import BucketAlreadyExists, NoSuchBucket
 from cloudchamber.services.s3.facts import object_facts
@@ -253,6 +254,36 @@ def put_bucket_replication(call: Call, request: Request) -> Iterable[Need]:
     role = request["ReplicationConfiguration"].get("Role")
     if role:
         yield Need("iam:PassRole", role, {"iam:PassedToService": "s3.amazonaws.com"})
+
+
+def of_upload(action: str) -> Needs:
+    """An action on an upload, which whoever began it may do, too, as long as nothing denies it.
+
+    Source: Amazon S3 User Guide, "Multipart upload API and permissions".
+    """
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        bucket, key = request["Bucket"], request["Key"]
+        sql = (
+            "SELECT b.account, b.policy, u.initiator FROM s3_uploads u JOIN s3_buckets b ON b.name = u.bucket "
+            "WHERE u.id = ? AND u.bucket = ? AND u.key = ?"
+        )
+        row = call.doors.database.peek(lambda db: db.execute(sql, (request["UploadId"], bucket, key)).fetchone())
+        need = _need(call, action, bucket, key, context(action, request))
+        if row is None or row[2] != call.principal.arn or row[0] == call.principal.account:
+            return (need,)
+        return (replace(need, own=lambda: _facts_for(row[0], row[1], row[2], action, object_arn(bucket, key))),)
+
+    return needs
+
+
+def _facts_for(account: str, policy: str | None, arn: str, action: str, resource: str) -> Facts:
+    """The bucket policy, and that somebody may."""
+    body: dict[str, Any] = json.loads(policy) if policy else {"Version": "2012-10-17", "Statement": []}
+    written: Any = body.get("Statement", [])
+    found: list[Any] = [*written] if isinstance(written, list) else [written]
+    found.append({"Effect": "Allow", "Principal": {"AWS": arn}, "Action": action, "Resource": resource})
+    return Facts(account, json.dumps({**body, "Statement": found}), "bucket policy, and who began the upload")
 
 
 def list_buckets(call: Call, request: Request) -> Iterable[Need]:

@@ -286,7 +286,7 @@ def _md5_of_md5s(etags: list[str]) -> str:
     return f"{whole.hexdigest()}-{len(etags)}"
 
 
-@operation("AbortMultipartUpload", needs=needs.on_object("s3:AbortMultipartUpload"))
+@operation("AbortMultipartUpload", needs=needs.of_upload("s3:AbortMultipartUpload"))
 async def abort_multipart_upload(call: Call, request: Request) -> dict[str, Any]:
     """End an upload and forget its parts. Source: Amazon S3 API Reference, AbortMultipartUpload."""
     if "IfMatchInitiatedTime" in request:
@@ -308,7 +308,7 @@ def _page_size(request: Request, member: str) -> int:
     return min(limit, PAGE_MAX)
 
 
-@operation("ListParts", needs=needs.on_object("s3:ListMultipartUploadParts"))
+@operation("ListParts", needs=needs.of_upload("s3:ListMultipartUploadParts"))
 async def list_parts(call: Call, request: Request) -> dict[str, Any]:
     """Parts of an upload by number. Source: Amazon S3 API Reference, ListParts."""
     checks.refuse(request)

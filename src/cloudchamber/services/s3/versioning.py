@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Request = Mapping[str, Any]
 
-_CHUNK = 256
+_CHUNK_MIN, _CHUNK = 4, 256
 _FIELDS = "key, seq, version, {} AS marker, size, etag, modified, checksum"
 
 
@@ -154,10 +154,11 @@ def _walk(
     low, strict, end = span
     inside: tuple[str, int] | None = None
     last = ""
+    chunk = _CHUNK_MIN if delimiter else _CHUNK
     while True:
         if inside is not None:  # the chunk ended among the versions of one key
-            rows = _rows(db, bucket, "key = ? AND seq < ?", inside, _CHUNK)
-            if len(rows) < _CHUNK:
+            rows = _rows(db, bucket, "key = ? AND seq < ?", inside, chunk)
+            if len(rows) < chunk:
                 low, strict, inside = inside[0], True, None
             else:
                 inside = (inside[0], rows[-1]["seq"])
@@ -165,11 +166,12 @@ def _walk(
             where, values = (">" if strict else ">="), (low,)
             upper = "" if end is None else " AND key < ?"
             rows = _rows(
-                db, bucket, f"key {where} ?{upper}", values if end is None else (*values, end), min(limit + 1, _CHUNK)
+                db, bucket, f"key {where} ?{upper}", values if end is None else (*values, end), min(limit + 1, chunk)
             )
             if not rows:
                 return
             inside = (rows[-1]["key"], rows[-1]["seq"])
+        chunk = min(_CHUNK, 2 * chunk)
         for row in rows:
             if found.count == limit:
                 found.truncated = True
@@ -182,6 +184,7 @@ def _walk(
                 if behind is None:
                     return
                 low, strict, inside = behind, False, None
+                chunk = _CHUNK_MIN  # Why: one prefix follows another, mostly, and what is read behind it is for nothing
                 break
             found.rows.append((row, row["key"] != last))
             last = found.key = row["key"]
