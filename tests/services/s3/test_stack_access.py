@@ -19,7 +19,13 @@ def test_a_website_with_acl_cors_and_log(chamber, s3):
         "AccessControl": "PublicRead",
         "CorsConfiguration": {
             "CorsRules": [
-                {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"], "ExposedHeaders": ["ETag"], "Id": "x", "MaxAge": 60}
+                {
+                    "AllowedMethods": ["GET"],
+                    "AllowedOrigins": ["*"],
+                    "ExposedHeaders": ["ETag"],
+                    "Id": "x",
+                    "MaxAge": 60,
+                }
             ]
         },
         "WebsiteConfiguration": {

@@ -191,5 +191,4 @@ def _plain(text: str) -> str:
 
 def _time(at: float) -> str:
 
-
     return datetime.fromtimestamp(at, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")

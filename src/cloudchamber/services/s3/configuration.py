@@ -142,7 +142,8 @@ async def put_bucket_encryption(call: Call, request: Request) -> dict[str, Any]:
             )
         kept["KMSMasterKeyID"] = default["KMSMasterKeyID"]
     made = {"ApplyServerSideEncryptionByDefault": kept, "BucketKeyEnabled": bool(rule.get("BucketKeyEnabled", False))}
-    blocked = (rule.get("BlockedEncryptionTypes") or {}).get("EncryptionType") or []
+    given: Request = rule.get("BlockedEncryptionTypes") or {}
+    blocked: list[str] = given.get("EncryptionType") or []
     if any(kind not in ("NONE", "SSE-C") for kind in blocked):
         raise MalformedXML()
     if blocked:

@@ -54,9 +54,7 @@ def _check(call: Call, bucket: tables.Bucket, wanted: Request) -> None:
     if target.region != bucket.region:
         if bucket.region == "us-east-1":
             raise CrossLocationLoggingProhibited(TargetBucketLocation=target.region)
-        raise CrossLocationLoggingProhibited(
-            SourceBucketLocation=bucket.region, TargetBucketLocation=target.region
-        )
+        raise CrossLocationLoggingProhibited(SourceBucketLocation=bucket.region, TargetBucketLocation=target.region)
     grants = wanted.get("TargetGrants")
     if grants:
         asked = {"AccessControlPolicy": {"Owner": {"ID": canonical_id(bucket.account)}, "Grants": grants}}
