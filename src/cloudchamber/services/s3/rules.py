@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MalformedXML, Unimplemented
+from cloudchamber.wire.scalars import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -220,7 +220,7 @@ def expiration(text: str | None, key: str, size: int, tags: Mapping[str, str], m
     if not dated:
         return None
     at, name = min(dated)
-    return f'expiry-date="{format_datetime(at, usegmt=True)}", rule-id="{quote(name, safe="")}"'
+    return f'expiry-date="{http_date(at)}", rule-id="{quote(name, safe="")}"'
 
 
 def abortion(text: str | None, key: str, initiated: float) -> tuple[datetime, str] | None:
