@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudchamber.sandbox import trees
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -169,10 +171,13 @@ def step_into(folder: int, name: str, owner: Owner | None = None) -> int:
 
 
 def change_owner(folder: Path, new: Callable[[int, int], Owner]) -> None:
-    """Give everything below `folder`, and itself, the owner that `new(uid, gid)` says; links are not followed."""
-    for _, names, files, handle in os.fwalk(folder, follow_symlinks=False):
-        for name in (".", *files, *names):
-            seen = os.stat(name, dir_fd=handle, follow_symlinks=False)
+    """Give everything below `folder`, and itself, the owner that `new(uid, gid)` says; links are not followed.
+
+    Raises:
+        OSError: `folder` is a link, is not there, or goes deeper than `trees.DEPTH_MAX`.
+    """
+    for handle, entries in trees.walk(folder):
+        for name, seen in ((".", os.fstat(handle)), *entries):
             owner = new(seen.st_uid, seen.st_gid)
             if owner != (seen.st_uid, seen.st_gid):
                 os.chown(name, *owner, dir_fd=handle, follow_symlinks=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.sandbox import etc, init, landlock, linux, messages, netlink, rootfs, seccomp
+from cloudchamber.sandbox import etc, init, landlock, linux, messages, netlink, rootfs, seccomp, trees
 from cloudchamber.sandbox.namespaces import (
     LaunchError,
     begin_connect,
@@ -147,7 +146,8 @@ class SharedHost:
             if not left:
                 break
             time.sleep(_END_PAUSE_S)
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            trees.remove(self._tmp)
 
     # --- the child ---------------------------------------------------------------------------------------------
 

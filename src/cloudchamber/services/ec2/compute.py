@@ -12,12 +12,22 @@ import inspect
 import logging
 import os
 import platform
-import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.sandbox.spec import Exit, Listener
-from cloudchamber.services.ec2 import boot, catalog, errors, host, lifecycle, nets, tables, truststore, user_data
+from cloudchamber.services.ec2 import (
+    boot,
+    catalog,
+    errors,
+    folders,
+    host,
+    lifecycle,
+    nets,
+    tables,
+    truststore,
+    user_data,
+)
 from cloudchamber.services.ec2.entrance import Entrance
 from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.health import Checks
@@ -278,9 +288,7 @@ class Compute:
             elif row.state == "shutting-down":
                 await self._end(row, grace_s=2.0)
                 await self.storage.release(row.id)
-                await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
-                if (self._folder / row.id).exists():
-                    _log.error("%s could not be deleted whole: remove it by hand", self._folder / row.id)
+                await self._remove(self._folder / row.id)
                 await self._happened(row.id, "gone", of="shutting-down", ended_at=self._now())
                 self._imds.forget(row.id)
                 await self.rules_changed()
@@ -295,6 +303,13 @@ class Compute:
                 asyncio.get_running_loop().call_later(_AGAIN_S, self.wake, instance_id)
                 return
             await self._happened(instance_id, "failed", code="Server.InternalError", reason="Internal error on launch")
+
+    @staticmethod
+    async def _remove(folder: Path) -> None:
+        try:
+            await asyncio.to_thread(folders.remove, folder)
+        except OSError as error:
+            _log.error("%s: remove it by hand", error)
 
     async def _happened(
         self,

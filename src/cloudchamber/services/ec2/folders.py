@@ -13,8 +13,9 @@ import errno
 import fcntl
 import os
 import stat
-import subprocess
 from typing import TYPE_CHECKING
+
+from cloudchamber.sandbox import trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,18 +25,18 @@ _CLONE = 0x40049409
 """FICLONE of <linux/fs.h>."""
 _PART_OCTETS = 8 << 20
 _ENTRIES_MAX = 2_000_000
-_DEPTH_MAX = 400
+remove = trees.remove
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def size(folder: Path) -> int:
-    """Octets of the files of a folder, as far as they take place on the disk."""
-    total = 0
-    for _, _, files, handle in os.fwalk(folder, follow_symlinks=False):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(name, dir_fd=handle, follow_symlinks=False).st_blocks * 512
-    return total
+    """Octets of the files of a folder, as far as they take place on the disk.
+
+    Raises:
+        OSError: there is no such folder, or it is too deep for a copy.
+    """
+    found = (seen for _, entries in trees.walk(folder) for _, seen in entries)
+    return sum(seen.st_blocks * 512 for seen in found if not stat.S_ISDIR(seen.st_mode))
 
 
 class Copy:
@@ -76,8 +77,8 @@ class Copy:
         return self._done
 
     def _folder(self, source: int, target: int, path: str, depth: int = 0) -> None:
-        if depth > _DEPTH_MAX:
-            raise OSError(errno.ELOOP, f"a volume with folders more than {_DEPTH_MAX} deep cannot be copied")
+        if depth > trees.DEPTH_MAX:
+            raise OSError(errno.ELOOP, f"a volume with folders more than {trees.DEPTH_MAX} deep cannot be copied")
         for name in os.listdir(source):
             self._entries += 1
             if self._entries > _ENTRIES_MAX:
@@ -218,22 +219,3 @@ def is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.lstat().st_mode)
     except FileNotFoundError:
         return False
-
-
-def remove(path: Path) -> None:
-    """Remove a folder with all that is in it, also what its owner may not enter; nothing to remove is well.
-
-    Raises:
-        OSError: something of it is left.
-    """
-    # Why programs: an instance may have nested its folders deeper than Python's own way of removing them goes.
-    if not os.path.lexists(path):
-        return
-    if _run("rm", "-rf", "--", str(path)) != 0:
-        _run("chmod", "-R", "u+rwx", "--", str(path))
-        if _run("rm", "-rf", "--", str(path)) != 0:
-            raise OSError(errno.ENOTEMPTY, "could not be removed whole", str(path))
-
-
-def _run(*command: str) -> int:
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode

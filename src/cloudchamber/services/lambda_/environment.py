@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import re
-import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
+from cloudchamber.sandbox import trees
 from cloudchamber.sandbox.spec import Exit
 from cloudchamber.services.lambda_ import debugging, launching, outcome, runtimes
 from cloudchamber.services.lambda_.archive import foreign_parts
@@ -271,7 +271,8 @@ class Environment:
             self._server.close()
         if self._console is not None:
             self._console.close()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(trees.remove, self._folder)
 
     def usable(self, now: datetime, generation: int) -> bool:
         """Whether it may take another event: alive, of the current code and settings, credentials not ending soon."""

@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
+from cloudchamber.sandbox import trees
 from cloudchamber.services.lambda_ import lineage, tables
 from cloudchamber.services.lambda_.archive import Archives, names_of
 from cloudchamber.services.lambda_.asynchronous import EventQueue
@@ -62,7 +62,7 @@ class LambdaPart:
 
     async def start(self) -> None:
         """Finish what a crash interrupted, then take accepted events."""
-        await asyncio.to_thread(shutil.rmtree, self._environments, ignore_errors=True)
+        await asyncio.to_thread(trees.remove, self._environments)
         self._environments.mkdir(parents=True, mode=0o700)
         functions = await self._doors.database.query(tables.every)
         if functions:
