@@ -10,6 +10,7 @@ from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
     InvalidBucketOwnerAWSAccountID,
+    InvalidStorageClass,
     NoSuchKey,
     NoSuchVersion,
     Unimplemented,
@@ -34,6 +35,12 @@ _REFUSED = {
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
     "MFA": "x-amz-mfa",
 }
+
+
+_STORAGE = frozenset(
+    ("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE",
+     "GLACIER_IR")
+)  # fmt: skip
 
 
 def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
@@ -80,6 +87,8 @@ def refuse(request: Mapping[str, Any]) -> None:
         if member in request:
             raise Unimplemented(f"{header} is not implemented by this chamber yet", Header=header)
     storage = request.get("StorageClass", "STANDARD")
+    if storage not in _STORAGE:
+        raise InvalidStorageClass(StorageClassRequested=storage)
     if storage != "STANDARD":
         raise Unimplemented(
             f"Storage class {storage} is not implemented by this chamber yet", Header="x-amz-storage-class"

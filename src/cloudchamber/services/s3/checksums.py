@@ -181,8 +181,10 @@ def check_md5(request: Mapping[str, Any], md5: bytes) -> None:
         BadDigest: the body has another MD5.
     """
     if "ContentMD5" in request and decoded(request["ContentMD5"]) != md5:
-        # Why: S3 writes the one in hexadecimal digits and the other in base64
-        raise BadDigest(ExpectedDigest=decoded(request["ContentMD5"]).hex(), CalculatedDigest=text(md5))
+        # Why: so S3 writes them: of an object what was expected in hexadecimal digits, of a part in base64
+        given = request["ContentMD5"]
+        expected = given if "PartNumber" in request else decoded(given).hex()
+        raise BadDigest(ExpectedDigest=expected, CalculatedDigest=text(md5))
 
 
 def check_md5_form(request: Mapping[str, Any]) -> None:

@@ -539,3 +539,11 @@ class TooManyConfigurations(S3Error):
     code = "TooManyConfigurations"
     status = 400
     text = "You are attempting to create a new configuration but have already reached the 1,000-configuration limit."
+
+
+class InvalidStorageClass(S3Error):
+    """There is no such storage class."""
+
+    code = "InvalidStorageClass"
+    status = 400
+    text = "The storage class you specified is not valid"

@@ -168,7 +168,7 @@ def _select(found: Object, request: Request, response: dict[str, Any]) -> tuple[
     else:
         chosen = conditions.byte_range(request.get("Range"), found.size)
     if chosen is None:
-        if request.get("ChecksumMode") == "ENABLED":
+        if request.get("ChecksumMode", "").upper() == "ENABLED":
             response.update(checksums.members(found.checksum))
         return 0, found.size
     offset, length = chosen
@@ -183,14 +183,14 @@ def _part(found: Object, request: Request, response: dict[str, Any]) -> tuple[in
     if parts is None:
         if number != 1:
             raise InvalidPartNumber(ActualPartCount="1", PartNumberRequested=str(number))
-        if request.get("ChecksumMode") == "ENABLED":
+        if request.get("ChecksumMode", "").upper() == "ENABLED":
             response |= checksums.members(found.checksum)
         return 0, found.size
     if not 1 <= number <= len(parts):
         raise InvalidPartNumber(ActualPartCount=str(len(parts)), PartNumberRequested=str(number))
     response["PartsCount"] = len(parts)
     checksum = parts[number - 1][1]
-    if checksum and request.get("ChecksumMode") == "ENABLED":
+    if checksum and request.get("ChecksumMode", "").upper() == "ENABLED":
         response |= {**checksums.members(checksum), "ChecksumType": checksums.kind(found.checksum)}
     sizes = [size for size, _ in parts]
     return sum(sizes[: number - 1]), sizes[number - 1]

@@ -96,15 +96,14 @@ async def wanted(call: Call, bucket: Bucket, request: Request, size: int | None)
         InvalidArgument, InvalidRequest: what is asked for makes no sense. KmsRefusal: KMS said no.
     """
     algorithm = request.get("ServerSideEncryption")
+    if algorithm is not None and any(name in request for name in CUSTOMER):
+        raise InvalidArgument(
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+            ArgumentName=_ARGUMENT,
+            ArgumentValue=algorithm,
+        )
     key = customer_key(request, CUSTOMER)
     if key is not None:
-        if algorithm is not None:
-            raise InvalidArgument(
-                "Server Side Encryption with Customer provided key is incompatible with the encryption method "
-                "specified",
-                ArgumentName=_ARGUMENT,
-                ArgumentValue=algorithm,
-            )
         if bucket.encryption is not None and '"SSE-C"' in bucket.encryption:
             raise AccessForbidden("Server-side encryption with customer-provided keys is blocked for this bucket.")
         return Encryption(True, key, {"c": _md5(key)})
@@ -157,19 +156,13 @@ def customer_key(request: Request, members: tuple[str, str, str]) -> bytes | Non
         )
     if algorithm != "AES256":
         raise InvalidEncryptionAlgorithm(ArgumentName=_ARGUMENT, ArgumentValue=str(algorithm))
-    if md5 is None:
-        raise InvalidArgument(
-            "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated "
-            "MD5 of the secret key.",
-            ArgumentName=_ARGUMENT,
-        )
     try:
         octets = base64.b64decode(str(key), validate=True)
     except ValueError:
         octets = b""
     if len(octets) != _KEY_OCTETS:
         raise InvalidArgument("The secret key was invalid for the specified algorithm.", ArgumentName=_ARGUMENT)
-    if not hmac.compare_digest(_md5(octets), str(md5)):
+    if md5 is not None and not hmac.compare_digest(_md5(octets), str(md5)):
         raise InvalidArgument(
             "The calculated MD5 hash of the key did not match the hash that was provided.", ArgumentName=_ARGUMENT
         )
