@@ -92,7 +92,7 @@ async def put_bucket_acl(call: Call, request: Request) -> dict[str, Any]:
     bucket = checks.bucket(call, request)
     made = acl.put(request, bucket.account, bucket.account, owning.people(call.doors))
     if bucket.ownership == acl.ENFORCED:
-        if not made.private or made.grants != acl.private(bucket.account).grants:
+        if "ACL" in request or made.grants != acl.private(bucket.account).grants:
             raise AccessControlListNotSupported()
         return {}
     owning.check_public(call, bucket, made, "s3:PutBucketAcl", bucket.name)
@@ -116,7 +116,8 @@ async def put_object_acl(call: Call, request: Request) -> dict[str, Any]:
     owner = owning.of_object(bucket, found).owner
     made = acl.put(request, owner, bucket.account, owning.people(call.doors))
     if bucket.ownership == acl.ENFORCED:
-        if request.get("ACL") != "bucket-owner-full-control" and made.grants != acl.private(bucket.account).grants:
+        said = request.get("ACL", "bucket-owner-full-control") != "bucket-owner-full-control"
+        if said or made.grants != acl.private(bucket.account).grants:
             raise AccessControlListNotSupported()
         return {}
     owning.check_public(call, bucket, made, "s3:PutObjectAcl", f"{bucket.name}/{found.key}")
