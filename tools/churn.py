@@ -146,7 +146,7 @@ class Churn:
 
     def _work(self, what: Callable[[], None], rounds: int, ends: float | None) -> None:
         count = 0
-        while (count < rounds) if ends is None else (time.monotonic() < ends):
+        while not self._ending.is_set() and ((count < rounds) if ends is None else (time.monotonic() < ends)):
             self._up.wait()
             count += 1
             try:
@@ -164,8 +164,13 @@ class Churn:
             self._chamber.kill()
             self.tally.kills += 1
             print(f"killed after {json.dumps(self.tally.done)}", file=sys.stderr, flush=True)
-            self._chamber.start()
-            self._up.set()
+            try:
+                self._chamber.start()
+            except BaseException:
+                self._ending.set()
+                raise
+            finally:
+                self._up.set()
 
     def _instance(self) -> None:
         ec2 = self._client("ec2")
