@@ -67,6 +67,8 @@ _ERRORS: Mapping[str, type[AccessDenied]] = {
     "ssm": AccessDeniedJson,
     "secretsmanager": AccessDeniedJson,
     "kms": AccessDeniedJson,
+    "ec2-instance-connect": AccessDeniedJson,
+    "events": AccessDeniedJson,
 }
 _TYPES = {
     "root": "Account",
