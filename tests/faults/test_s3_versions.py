@@ -148,17 +148,20 @@ def expire(s3, made):
     s3.get_waiter("object_not_exists").wait(Bucket=BUCKET, Key="k", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
 
 
-def prepared(s3) -> dict:
-    """One old version of the key, a source to copy from, and an upload in two parts."""
+def prepared(s3, change: Callable) -> dict:
+    """One old version of the key; a source to copy from, or an upload in two parts, where they are needed."""
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=BUCKET):
         for one in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
             s3.delete_object(Bucket=BUCKET, Key=one["Key"], VersionId=one["VersionId"])
-    s3.put_object(Bucket=BUCKET, Key="source", Body=NEW)
+    version = s3.put_object(Bucket=BUCKET, Key="k", Body=OLD)["VersionId"]
+    if change is copy:
+        s3.put_object(Bucket=BUCKET, Key="source", Body=NEW)
+    if change is not complete:
+        return {"version": version}
     upload = s3.create_multipart_upload(Bucket=BUCKET, Key="k")["UploadId"]
     named = {"Bucket": BUCKET, "Key": "k", "UploadId": upload}
     parts = [s3.upload_part(**named, PartNumber=n, Body=body) for n, body in ((1, PART), (2, b"end"))]
     tags = [{"PartNumber": n, "ETag": part["ETag"]} for n, part in enumerate(parts, 1)]
-    version = s3.put_object(Bucket=BUCKET, Key="k", Body=OLD)["VersionId"]
     return {"version": version, "upload": upload, "parts": {"Parts": tags}}
 
 
@@ -185,7 +188,7 @@ def test_killed_between_any_two_steps(own_chamber, change: Callable, event: str,
         if came_through:
             return
         s3.delete_bucket_lifecycle(Bucket=BUCKET)
-        made = prepared(s3)
+        made = prepared(s3, change)
         before = state(s3)
         (own_chamber.state / "armed").touch()
         try:
