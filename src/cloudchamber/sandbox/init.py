@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import importlib
+import json
 import os
 import selectors
 import signal
@@ -20,7 +21,8 @@ import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cloudchamber.sandbox import linux, messages
+from cloudchamber.sandbox import etc, linux, messages
+from cloudchamber.sandbox.spec import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +35,10 @@ _DEFAULT = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal
 class Init:
     """The parent of everything inside."""
 
-    def __init__(self, shim: socket.socket, spec: SandboxSpec) -> None:
+    def __init__(self, shim: socket.socket, spec: SandboxSpec, orders: socket.socket | None = None) -> None:
         self._shim = shim
         self._spec = spec
+        self._orders = orders
         self._main = 0
         self._runs: dict[int, int] = {}
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
@@ -47,7 +50,10 @@ class Init:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
-            self._main = self._start(stdio, self._spec.program, self._spec.env, warm=self._spec.warm)
+            if self._orders is not None:
+                self._main = self._start_waiting(stdio, self._orders)
+            else:
+                self._main = self._start(stdio, self._spec.program, self._spec.env, warm=self._spec.warm)
         except OSError as error:
             messages.send(self._shim, {"failed": f"{self._spec.program[0]}: {error.strerror}", "errno": error.errno})
             os._exit(127)
@@ -96,6 +102,19 @@ class Init:
             os.waitpid(child, 0)
             number = int(failed)
             raise OSError(number, os.strerror(number))
+        return child
+
+    def _start_waiting(self, stdio: Sequence[int], orders: socket.socket) -> int:
+        """A child that has loaded its program, and hears from `orders` with which surroundings it is to run."""
+        child = os.fork()
+        if child == 0:
+            try:
+                _become(stdio, orders.fileno(), tty=False)
+                orders.detach()
+                _wait_then_run(self._spec.program[0])
+            finally:
+                os._exit(127)
+        orders.close()
         return child
 
     def _answer(self) -> None:
@@ -160,6 +179,26 @@ def _become(stdio: Sequence[int], tell: int, *, tty: bool) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+def _wait_then_run(module: str) -> NoReturn:
+    """Load what will be needed, hear what this process is to be, and be that.
+
+    What it hears lies in a file without a name, which nobody but the shim and the chamber has ever had.
+    """
+    importlib.import_module(module)
+    importlib.import_module("random")
+    with socket.socket(fileno=3) as orders:
+        got = messages.receive(orders)
+    if got is None or not got[1]:
+        os._exit(0)  # nobody wanted it
+    message, (written,) = got
+    with open(written, "rb") as text:
+        spec = from_json(json.load(text))
+    places = {mount.target: mount.target for mount in spec.mounts}
+    spec = placed(spec, with_defaults(spec.env), message["addresses"], places)
+    os.chdir(spec.workdir)
+    _run_warm(spec.program, spec.env)
+
+
 def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Call `main()` of a module in this very process."""
     import random  # noqa: TID251 - only to seed it anew: a fork shares its parent's state
@@ -184,6 +223,15 @@ def _run_warm(program: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(code)
+
+
+def with_defaults(env: Any) -> dict[str, str]:
+    """PATH with this interpreter in front, HOME and LANG where the spec says nothing."""
+    path = etc.path_variable(sys.prefix)
+    given = env.get("PATH")
+    if given:
+        path = given if f"{sys.prefix}/bin" in given.split(":") else f"{sys.prefix}/bin:{given}"
+    return {"HOME": "/root", "LANG": "C.UTF-8", **env, "PATH": path}
 
 
 def placed(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's calls that Python 3.11 does not offer: namespaces, mounts, capabilities.
 
-Sources: unshare(2), setns(2), mount(2), pivot_root(2), mount_setattr(2), prctl(2), capabilities(7).
+Sources: unshare(2), setns(2), mount(2), pivot_root(2), mount_setattr(2), open_tree(2), move_mount(2), prctl(2),
+capabilities(7).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 
 _MACHINE = os.uname().machine
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-_MOUNT_SETATTR = 442
-_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
+_OPEN_TREE_CLONE, _FROM_DESCRIPTOR = 1, 4
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18})
@@ -87,6 +89,25 @@ def inside_network(there: int, back: int) -> Generator[None]:
         setns(back, NEWNET)
 
 
+@contextlib.contextmanager
+def inside_mounts(there: int) -> Generator[None]:
+    """Paths in this block are those of the mount namespace `there`; only for a process of one thread."""
+    held = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in ("/proc/self/ns/mnt", "/", ".")]
+    back, root, here = held
+    try:
+        setns(there, NEWNS)
+        try:
+            yield
+        finally:
+            setns(back, NEWNS)  # which makes the top of that namespace our root: perhaps not what it was
+            os.fchdir(root)
+            os.chroot(".")
+            os.fchdir(here)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
 def watch_file(path: str) -> int:
     """A descriptor of inotify that can be read, without waiting, when a file was written.
 
@@ -129,6 +150,30 @@ def pivot_root_here() -> None:
     check(libc().syscall(_PIVOT_ROOT[_MACHINE], b".", b"."), "pivot_root")
     unmount(".")
     os.chdir("/")
+
+
+def detached_tree(source: str, *, read_only: bool) -> int:
+    """A copy of what is mounted at a path, itself mounted nowhere yet: `nosuid`, private, perhaps read-only.
+
+    Raises:
+        OSError: the path is not there, or the kernel is older than 5.12.
+    """
+    flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC
+    made = check(libc().syscall(_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags), f"open_tree {source}")
+    attributes = struct.pack("=QQQQ", _ATTR_NOSUID | (_ATTR_RDONLY if read_only else 0), 0, PRIVATE, 0)
+    how = _AT_EMPTY_PATH | _AT_RECURSIVE
+    try:
+        check(libc().syscall(_MOUNT_SETATTR, made, b"", how, attributes, len(attributes)), "mount_setattr")
+    except OSError:
+        os.close(made)
+        raise
+    return made
+
+
+def attach_tree(tree: int, target: str) -> None:
+    """Mount what `detached_tree` made."""
+    where = os.fsencode(target)
+    check(libc().syscall(_MOVE_MOUNT, tree, b"", _AT_FDCWD, where, _FROM_DESCRIPTOR), f"move_mount {target}")
 
 
 _KEPT_FLAGS = ((os.ST_NOSUID, NOSUID), (os.ST_NODEV, NODEV), (os.ST_NOEXEC, NOEXEC), (os.ST_RDONLY, RDONLY))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
 import resource
 import signal
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.sandbox import etc, init, linux, messages, netlink, nft, rootfs, seccomp, uids, volume
-from cloudchamber.sandbox.spec import Limits, Listener, Mount, from_json, to_json
+from cloudchamber.sandbox.spec import Limits, Listener, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +52,32 @@ class Namespaces:
         self._inside = -1
         self._others = 0
         self._place = spec.folder / "root"
-        self._spare: Spare | None = None
+        self._mounts = -1
+        self._orders: socket.socket | None = None
         self.addresses: dict[str, tuple[str, int]] = {}
 
-    def use(self, spare: Spare) -> None:
-        """Take a process that waits to become PID 1, instead of making one."""
-        self._spare = spare
+    def wait_for(self, orders: socket.socket) -> None:
+        """Start the program only up to where it must know what it is to be: it hears that from this socket."""
+        self._orders = orders
+
+    def become(self, spec: SandboxSpec) -> None:
+        """Put the files of a program that was waited for where it sees them, and give its /tmp the right size.
+
+        Nothing of a user's has run in there yet, so that no path can lead elsewhere.
+        """
+        flags = linux.REMOUNT | linux.NOSUID | linux.NODEV
+        trees: list[int] = []
+        try:
+            for mount in spec.mounts:
+                trees.append(linux.detached_tree(os.path.realpath(mount.source), read_only=not mount.writable))
+            with linux.inside_mounts(self._mounts):
+                for mount, tree in zip(spec.mounts, trees, strict=True):
+                    os.makedirs(mount.target, exist_ok=True)
+                    linux.attach_tree(tree, mount.target)
+                linux.mount(None, "/tmp", None, flags, f"size={spec.limits.tmp_bytes or '50%'}")
+        finally:
+            for tree in trees:
+                os.close(tree)
 
     def prepare(self) -> None:
         """Ids, volume, /etc; then leave the host's network if there is a router."""
@@ -114,25 +133,23 @@ class Namespaces:
 
     def start(self, stdio: tuple[int, int, int]) -> tuple[int, socket.socket]:
         """PID 1, made and walled in but not started, and the socket to it: `begin` lets it run."""
-        if self._spare is not None:
-            child, ours = self._spare.pid, self._spare.socket
-            self._spare.become(self._spec, self._binds, self._first, stdio)
-        else:
-            ours, theirs = messages.pair()
-            linux.unshare(linux.NEWPID)
-            child = os.fork()
-            if child == 0:
-                ours.close()
-                self.child(theirs, stdio)
-            theirs.close()
+        ours, theirs = messages.pair()
+        linux.unshare(linux.NEWPID)
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            self._child(theirs, stdio)
+        theirs.close()
         self._pid = child
         try:
-            if self._spare is None:
-                self._group.add(child)  # the kernel takes some 15 ms for it: meanwhile the child builds its root
+            self._group.add(child)  # the kernel takes some 15 ms for it: meanwhile the child builds its root
             messages.send(ours, {"go": True})
             self._expect(ours, "unshared")
             self._map_ids(child)
             self._inside = os.open(f"/proc/{child}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            if self._orders is not None:
+                self._orders.close()
+                self._mounts = os.open(f"/proc/{child}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             self._wire(child)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
@@ -229,14 +246,11 @@ class Namespaces:
 
     # --- the child ---------------------------------------------------------------------------------------------
 
-    def become(self, binds: tuple[Mount, ...], first: int) -> None:
-        """What `prepare` found out, for a child that was there before it."""
-        self._binds, self._first = binds, first
-
-    def child(self, shim: socket.socket, stdio: tuple[int, int, int]) -> None:
+    def _child(self, shim: socket.socket, stdio: tuple[int, int, int]) -> None:
         try:
             os.setsid()
-            close_all_but({0, 1, 2, shim.fileno(), *stdio})
+            orders = {self._orders.fileno()} if self._orders is not None else set[int]()
+            close_all_but({0, 1, 2, shim.fileno(), *stdio, *orders})
             linux.unshare(linux.NEWNS)
             owner = (self._first, self._first)
             hidden = (self._shared.parent,)
@@ -247,8 +261,8 @@ class Namespaces:
             told = self._wait_for(shim)
             self._harden()
             places = {mount.target: mount.target for mount in self._spec.mounts}
-            spec = init.placed(self._spec, with_defaults(self._spec.env), told["addresses"], places)
-            init.Init(shim, spec).serve(stdio)
+            spec = init.placed(self._spec, init.with_defaults(self._spec.env), told["addresses"], places)
+            init.Init(shim, spec, self._orders).serve(stdio)
         except BaseException as error:  # noqa: BLE001 - the edge of a process: the shim is told, then it ends
             traceback.print_exc()
             with contextlib.suppress(OSError):
@@ -281,64 +295,6 @@ class Namespaces:
         seccomp.install(ptrace=self._spec.ptrace)
 
 
-class Spare:
-    """A process that waits to become PID 1 of a sandbox that nobody has asked for yet, in its control groups already.
-
-    Why: to fork it and to move it there takes longer than all the rest, and needs to know nothing of the sandbox.
-    """
-
-    def __init__(self, mode: Mode, group: Group, shared: Path) -> None:
-        self.socket, theirs = messages.pair()
-        linux.unshare(linux.NEWPID)
-        self.pid = os.fork()
-        if self.pid == 0:
-            self.socket.close()
-            _wait_to_become(theirs, mode, group, shared)
-        theirs.close()
-        group.add(self.pid)
-
-    def become(self, spec: SandboxSpec, binds: Sequence[Mount], first: int, stdio: tuple[int, int, int]) -> None:
-        """Say what it is to be, in a file without a name that it alone reads."""
-        told = {
-            "spec": to_json(spec),
-            "binds": [[str(bind.source), bind.target, bind.writable] for bind in binds],
-            "first": first,
-        }
-        written = os.memfd_create("spare")
-        try:
-            os.write(written, json.dumps(told).encode())
-            os.lseek(written, 0, os.SEEK_SET)
-            messages.send(self.socket, {"become": True}, (written, *stdio))
-        finally:
-            os.close(written)
-
-    def end(self) -> None:
-        """Nobody wants it any more."""
-        self.socket.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-
-
-def _wait_to_become(shim: socket.socket, mode: Mode, group: Group, shared: Path) -> None:
-    """The spare's own life: wait, then go on as the child of `Namespaces.start` does."""
-    try:
-        os.umask(0o022)  # as in every shim: what is made from here on is for the sandbox's eyes
-        close_all_but({0, 1, 2, shim.fileno()})
-        got = messages.receive(shim)
-        if got is None or "become" not in got[0]:
-            os._exit(0)
-        written, *stdio = got[1]
-        with open(written, encoding="utf-8") as text:
-            told = json.load(text)
-        made = Namespaces(from_json(told["spec"]), mode, group, by_rlimits=False, shared=shared)
-        made.become(tuple(Mount(Path(s), t, w) for s, t, w in told["binds"]), told["first"])
-        made.child(shim, (stdio[0], stdio[1], stdio[2]))
-    except BaseException:  # noqa: BLE001 - the edge of a process: the shim sees its end
-        traceback.print_exc()
-    os._exit(127)
-
-
 def close_all_but(kept: set[int]) -> None:
     """Close every other descriptor: what forks and never execs keeps whatever its parents had open."""
     first = 0
@@ -363,15 +319,6 @@ def begin_connect(address: str, port: int, source: str = "") -> socket.socket:
         made.close()
         raise
     return made
-
-
-def with_defaults(env: Any) -> dict[str, str]:
-    """PATH with this interpreter in front, HOME and LANG where the spec says nothing."""
-    path = etc.path_variable(sys.prefix)
-    given = env.get("PATH")
-    if given:
-        path = given if f"{sys.prefix}/bin" in given.split(":") else f"{sys.prefix}/bin:{given}"
-    return {"HOME": "/root", "LANG": "C.UTF-8", **env, "PATH": path}
 
 
 def tasks_of_user() -> int:

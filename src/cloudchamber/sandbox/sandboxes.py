@@ -121,8 +121,11 @@ class Sandboxes(Protocol):
         """Start the spawner. Must be called before any secret is in this process's environment."""
         ...
 
-    async def warm(self) -> None:
-        """Load the warm Python now rather than with the first warm sandbox."""
+    async def warm(self, kind: SandboxSpec | None = None) -> None:
+        """Load the warm Python now rather than with the first warm sandbox; with `kind`, also have some ready of these.
+
+        What differs between them (`id`, `folder`, `env`, `mounts`, `limits`) does not matter in it.
+        """
         ...
 
     async def launch(self, spec: SandboxSpec) -> Sandbox:

@@ -25,7 +25,6 @@ from cloudchamber.sandbox.namespaces import (
     close_all_but,
     set_rlimits,
     tasks_of_user,
-    with_defaults,
 )
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ class SharedHost:
         own = {"HOME": str(self._home), "TMPDIR": str(self._tmp)}
         bundle = str(self._bundle)
         trust = {"SSL_CERT_FILE": bundle, "AWS_CA_BUNDLE": bundle, "REQUESTS_CA_BUNDLE": bundle}
-        return with_defaults({**trust, **self._spec.env, **own})
+        return init.with_defaults({**trust, **self._spec.env, **own})
 
     def _inside(self, path: str) -> str:
         """Where a path of a mount is on this host."""

@@ -25,10 +25,10 @@ from cloudchamber.base import ids
 from cloudchamber.base.clock import SystemClock, iso
 from cloudchamber.sandbox import messages, nft
 from cloudchamber.sandbox.console_log import ConsoleLog
-from cloudchamber.sandbox.spec import Exit, Listener, Rule, SandboxSpec, to_json
+from cloudchamber.sandbox.spec import Exit, Listener, Rule, SandboxSpec, from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cloudchamber.sandbox.cgroups import Group
 
@@ -92,11 +92,56 @@ class Shim:
             self._not_launched(error)
             return
         self._write_state("running", started=iso(self._clock.now()), addresses=self._walls.addresses)
+        self._introduce(handed)
+        self._serve()
+        self._finish()
+
+    def wait(self, orders: socket.socket, become: Callable[[SandboxSpec], None]) -> None:
+        """Make all that can be made of a sandbox before anybody says whose it is to be; then be told, once, and be it.
+
+        Why: all of that takes many times as long as what is left. `orders` leads to the program, which waits too;
+        `become` puts a function's files into the walls.
+        """
+        try:
+            self._introduce(self._launch())
+        except Exception as error:  # noqa: BLE001 - as in `run`
+            self._not_launched(error)
+            return
+        told = messages.receive(self._owner)
+        if told is None or told[0].get("op") != "become":
+            self._unmake()
+            return
+        message, descriptors = told
+        try:
+            self._become(orders, become, descriptors)
+        except Exception as error:  # noqa: BLE001 - as in `run`: nothing has been started, another way can be tried
+            self._not_launched(error, message["id"])
+            return
+        self._tell(self._owner, {"id": message["id"]})
+        only_log_to(self._spec.folder / "shim.log")
+        self._write_state("running", started=iso(self._clock.now()), addresses=self._walls.addresses)
+        self._serve()
+        self._finish()
+
+    def _become(self, orders: socket.socket, become: Callable[[SandboxSpec], None], descriptors: list[int]) -> None:
+        """Limits, files, then the order to the program that waits: it reads what is secret itself."""
+        with os.fdopen(os.dup(descriptors[0]), "rb") as text:
+            spec = from_json(json.load(text))
+        spec.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._group.make(spec.limits)
+        become(spec)
+        os.lseek(descriptors[0], 0, os.SEEK_SET)
+        addresses = {name: list(address) for name, address in self._walls.addresses.items()}
+        messages.send(orders, {"addresses": addresses}, descriptors[:1])
+        orders.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._spec = spec
+
+    def _introduce(self, handed: list[int]) -> None:
         self._tell(self._owner, {"id": 0, **self._description()}, [*self._descriptors(), *handed])
         for descriptor in handed:
             os.close(descriptor)
-        self._serve()
-        self._finish()
 
     def _launch(self) -> list[int]:
         """Make it and let it run. Returns descriptors that only the chamber is to have."""
@@ -121,16 +166,19 @@ class Shim:
             os.set_blocking(read, False)
         return handed
 
-    def _not_launched(self, error: Exception) -> None:
-        traceback.print_exc()
+    def _unmake(self) -> None:
         if self._pid:
             self._reap()
         self._destroy()
+
+    def _not_launched(self, error: Exception, request: int = 0) -> None:
+        traceback.print_exc()
+        self._unmake()
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         why = f"{type(error).__name__}: {error}"
         self._write_state("exited", code=127, out_of_memory=False, detail=why, ended=iso(self._clock.now()))
         self._shut_door()
-        self._tell(self._owner, {"id": 0, "errno": number, "error": why})
+        self._tell(self._owner, {"id": request, "errno": number, "error": why})
 
     def _open_door(self) -> None:
         """Listen on `ctl.sock`, named through a descriptor because such names are limited to 107 octets."""
@@ -424,6 +472,16 @@ def _name_of(pid: int) -> str:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
         return "".join(one for one in file.read().strip() if one.isprintable())
     return "?"
+
+
+def only_log_to(path: Path) -> None:
+    """stdout and stderr of this process go to a file that starts anew; stdin is empty."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.close(log)
+    os.close(null)
 
 
 def short_path(folder: int, name: str) -> str:

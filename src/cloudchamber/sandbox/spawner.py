@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,7 +23,7 @@ from cloudchamber.sandbox.console_log import tail
 from cloudchamber.sandbox.link import Link
 from cloudchamber.sandbox.modes import not_blocked
 from cloudchamber.sandbox.shim import CONTROL, SPEC, STATE, short_path
-from cloudchamber.sandbox.spec import Exit, SandboxSpec, from_json, to_json
+from cloudchamber.sandbox.spec import Exit, Limits, SandboxSpec, from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent.parent)
 _LAUNCH_S = 30.0
 _END_S = 10.0
 SPARES = 2
-"""How many processes wait to become the next warm sandboxes."""
+"""How many sandboxes wait, ready but for whose they are to be, to become the next warm ones."""
 _FILL_AFTER_S = 0.1
 
 
@@ -185,6 +185,8 @@ class LocalSandboxes:
         self._interpreter = interpreter
         self._others: dict[str, LocalSandboxes] = {}
         self._spares: deque[Link] = deque()
+        self._kind: SandboxSpec | None = None
+        self._unable = False
         self._filling: asyncio.Task[None] | None = None
         self._spawner: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
@@ -263,13 +265,16 @@ class LocalSandboxes:
                     await asyncio.to_thread(self._spawner.wait)
                 await self.start()
 
-    async def warm(self) -> None:
-        """Load the warm Python now rather than with the first warm sandbox (about half a second, elsewhere)."""
+    async def warm(self, kind: SandboxSpec | None = None) -> None:
+        """Load the warm Python now rather than with the first warm sandbox (about half a second, elsewhere).
+
+        With `kind`, what all warm sandboxes will have in common, also have some ready.
+        """
         await self._spawner_runs()
         assert self._link is not None
         await self._link.tell({"op": "warm"})
-        if self._filling is None and self.mode == "ns-root":
-            self._filling = asyncio.get_running_loop().create_task(self._fill())
+        if kind is not None:
+            self._have_spares(_kind(kind))
 
     async def launch(self, spec: SandboxSpec) -> Sandbox:
         """Start a sandbox; returns once its program runs and its listeners listen.
@@ -283,9 +288,8 @@ class LocalSandboxes:
         if spec.interpreter != self._interpreter:
             return await (await self._of(spec.interpreter)).launch(spec)
         if (link := self._spare(spec)) is not None:
-            with _unnamed_file(json.dumps(to_json(spec)).encode()) as written, contextlib.suppress(ConnectionError):
-                await link.tell({"op": "launch"}, (written.fileno(),))
-                return await self._answered(spec, link)
+            with contextlib.suppress(OSError):  # then it is made from nothing, which says what is wrong
+                return await self._become(spec, link)
         await self._spawner_runs()
         assert self._link is not None
         ours, theirs = messages.pair()
@@ -312,24 +316,54 @@ class LocalSandboxes:
             raise
         return self._started(spec, link, hello, descriptors)
 
+    async def _become(self, spec: SandboxSpec, link: Link) -> Sandbox:
+        """Say to a spare what it is to be."""
+        descriptors: list[int] = []
+        try:
+            async with asyncio.timeout(_LAUNCH_S):
+                hello, descriptors = await link.first()
+                if "error" in hello:
+                    self._unable = True  # who cannot make one will not make the next
+                    raise SandboxError(hello["errno"], hello["error"])
+                with _unnamed_file(json.dumps(to_json(spec)).encode()) as written:
+                    await link.ask({"op": "become"}, (written.fileno(),))
+        except BaseException:
+            link.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        return self._started(spec, link, hello, descriptors)
+
     def _spare(self, spec: SandboxSpec) -> Link | None:
         """What waits to become a sandbox of this kind, if something does; another one is made behind it."""
-        if self.mode != "ns-root" or not spec.warm or spec.private_ip or spec.volume or spec.detached:
+        own = spec.private_ip or spec.volume or spec.disks or spec.detached or spec.console != "pipe"
+        if not spec.warm or own or any(str(m.source) == m.target or not m.source.is_dir() for m in spec.mounts):
             return None
-        if self._filling is None or self._filling.done():
-            self._filling = asyncio.get_running_loop().create_task(self._fill())
+        self._have_spares(_kind(spec))
         while self._spares:
             if not (link := self._spares.popleft()).closed:
                 return link
         return None
 
+    def _have_spares(self, kind: SandboxSpec) -> None:
+        """Have spares of this kind in a moment, and none of another."""
+        if self.mode != "ns-root" or self._unable:
+            return
+        if kind != self._kind:
+            self._kind = kind
+            while self._spares:
+                self._spares.popleft().close()
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.get_running_loop().create_task(self._fill())
+
     async def _fill(self) -> None:
         """Have spares again, a moment later: who was just launched has the processors first."""
         await asyncio.sleep(_FILL_AFTER_S)
         with contextlib.suppress(ConnectionError):
-            while len(self._spares) < SPARES and self._link is not None and not self._link.closed:
+            while len(self._spares) < SPARES and self._kind and self._link is not None and not self._link.closed:
                 ours, theirs = messages.pair()
-                await self._link.tell({"op": "spare"}, (theirs.fileno(),))
+                with _unnamed_file(json.dumps(to_json(self._kind)).encode()) as written:
+                    await self._link.tell({"op": "spare"}, (theirs.fileno(), written.fileno()))
                 theirs.close()
                 self._spares.append(Link(ours))
 
@@ -376,8 +410,7 @@ class LocalSandboxes:
         """End the spawner and every sandbox that is not detached."""
         if self._filling is not None:
             self._filling.cancel()
-        for spare in self._spares:
-            spare.close()
+        await asyncio.gather(*(_ended(spare) for spare in self._spares))
         await asyncio.gather(*(other.stop() for other in self._others.values()), return_exceptions=True)
         running = list(self._running.values())
         for sandbox in running:
@@ -390,6 +423,23 @@ class LocalSandboxes:
             self._link.close()
         if self._spawner:
             await asyncio.to_thread(self._spawner.wait)
+
+
+async def _ended(spare: Link) -> None:
+    """Let a spare go, and wait until nothing of it is left."""
+    gone = asyncio.Event()
+    spare.on_end(gone.set)
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(_END_S):
+            await spare.tell({"op": "end"})
+            await gone.wait()
+    spare.close()
+
+
+def _kind(spec: SandboxSpec) -> SandboxSpec:
+    """What a sandbox has in common with others before anybody knows whose it is: nothing of a function is in it."""
+    limits = Limits(pids=0, open_files=spec.limits.open_files)
+    return replace(spec, id="spare", folder=Path("/"), env={}, mounts=(), workdir="/", limits=limits)
 
 
 def _knock(folder: Path) -> socket.socket:

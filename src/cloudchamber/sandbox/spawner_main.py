@@ -19,11 +19,12 @@ import signal
 import socket
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.sandbox import cgroups, landlock, linux, messages, nft
-from cloudchamber.sandbox.shim import Shim, Walls
+from cloudchamber.sandbox.shim import Shim, Walls, only_log_to
 from cloudchamber.sandbox.spec import Limits, SandboxSpec, from_json
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 _WARM = (
     "awslambdaric", "awslambdaric.bootstrap", "awslambdaric.lambda_runtime_client", "boto3", "botocore.client",
     "botocore.regions", "botocore.endpoint", "botocore.signers", "botocore.retries.standard", "s3transfer",
-    "http.client", "ssl", "json", "logging",
+    "http.client", "ssl", "json", "logging", "cloudchamber.sandbox.namespaces", "cloudchamber.sandbox.warm_lambda",
 )  # fmt: skip
+SPARE_FOLDERS = "spares"
 _LADDER: tuple[Mode, ...] = ("ns-root", "ns-user", "landlock", "plain")
 
 
@@ -52,6 +54,7 @@ class Spawner:
         if sys.platform == "linux":
             self._hierarchy = cgroups.find()
             cgroups.sweep(self._hierarchy)
+        shutil.rmtree(self._folder / SPARE_FOLDERS, ignore_errors=True)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._mode, refused = self._find_mode(wanted)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -122,44 +125,43 @@ class Spawner:
         chamber.close()
         os.close(written)
 
-    def _fork_spare(self, end: int) -> None:
-        """Fork a shim that has everything of a sandbox that can be made before anybody says which it is to be."""
+    def _fork_spare(self, end: int, written: int) -> None:
+        """Fork a shim that makes all that can be made of a sandbox before anybody says whose it is to be."""
         chamber = socket.socket(fileno=end)
-        able = self._mode == "ns-root" and self._hierarchy.by != "rlimits"
         child = -1
-        if able:
+        if self._mode == "ns-root" and self._hierarchy.by != "rlimits":
+            self._preload()
             with contextlib.suppress(OSError):  # then there is no spare: whoever wants one hears the socket close
                 child = os.fork()
         if child == 0:
             self._chamber.close()
             try:
-                self._wait_as_spare(chamber)
+                with open(written, encoding="utf-8") as text:
+                    kind = from_json(json.load(text))
+                self._wait_as_spare(kind, chamber)
             except BaseException:  # noqa: BLE001 - the edge of a process
                 traceback.print_exc()
             os._exit(0)
         chamber.close()
+        os.close(written)
 
-    def _wait_as_spare(self, chamber: socket.socket) -> None:
-        from cloudchamber.sandbox.namespaces import Namespaces, Spare
+    def _wait_as_spare(self, kind: SandboxSpec, chamber: socket.socket) -> None:
+        from cloudchamber.sandbox.namespaces import Namespaces
 
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        group = cgroups.Group(self._hierarchy, f"spare-{os.getpid()}-{os.urandom(4).hex()}")
-        group.make(Limits(pids=0))
-        spare = Spare(self._mode, group, self._folder)
-        got = messages.receive(chamber)
-        if got is None or not got[1]:
-            spare.end()
-            group.remove()
-            return
-        with open(got[1][0], encoding="utf-8") as text:
-            spec = from_json(json.load(text))
-        spec.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _only_log_to(spec.folder / "shim.log")
-        os.umask(0o022)
-        walls = Namespaces(spec, self._mode, group, by_rlimits=False, shared=self._folder)
-        walls.use(spare)
-        Shim(spec, chamber, walls, group).run()
+        os.umask(0o022)  # as in every shim
+        name = f"{os.getpid()}-{os.urandom(4).hex()}"
+        folder = self._folder / SPARE_FOLDERS / name
+        folder.mkdir(mode=0o700, parents=True)
+        group = cgroups.Group(self._hierarchy, f"spare-{name}")
+        walls = Namespaces(replace(kind, folder=folder), self._mode, group, by_rlimits=False, shared=self._folder)
+        ours, theirs = messages.pair()
+        walls.wait_for(theirs)
+        try:
+            Shim(replace(kind, folder=folder), chamber, walls, group).wait(ours, walls.become)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _shim(self, spec: SandboxSpec, mode: Mode, chamber: socket.socket) -> None:
         """In the fork: become the shim of this sandbox. Never returns with an exception."""
@@ -167,7 +169,7 @@ class Spawner:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             spec.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _only_log_to(spec.folder / "shim.log")
+            only_log_to(spec.folder / "shim.log")
             os.umask(0o022)  # what is made from here on is for the sandbox's eyes; our own files name their mode
             group = cgroups.Group(self._hierarchy, _group_name(spec))
             Shim(spec, chamber, self._walls(spec, mode, group), group).run()
@@ -227,16 +229,6 @@ def _group_name(spec: SandboxSpec) -> str:
     return f"{spec.id[:40]}-{hashlib.sha256(os.fsencode(spec.folder)).hexdigest()[:12]}".replace("/", "_")
 
 
-def _only_log_to(path: Path) -> None:
-    """stdout and stderr of this process go to a file that starts anew; stdin is empty."""
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    os.close(log)
-    os.close(null)
-
-
 def main() -> None:
     """Entry of the process: descriptor of the chamber's socket, folder, wanted mode or empty."""
     descriptor, folder, wanted = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -244,7 +236,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     os.set_inheritable(descriptor, False)
-    _only_log_to(folder / "spawner.log")
+    only_log_to(folder / "spawner.log")
     Spawner(socket.socket(fileno=descriptor), folder).serve(wanted or None)  # type: ignore[arg-type]
 
 

@@ -256,3 +256,47 @@ def test_the_older_asynchronous_invocation(chamber: Any) -> None:
     client = function(chamber, "older", "def handler(event, context):\n    print('OLDER', event['n'])\n")
     assert client.invoke_async(FunctionName="older", InvokeArgs=b'{"n": 5}')["Status"] == 202
     assert "OLDER 5" in until(lambda: messages(chamber, "older", "OLDER"))[0]
+
+
+READY = """
+import os
+def handler(event, context):
+    before = [name for name in os.listdir('/tmp') if name == 'left']
+    open('/tmp/left', 'w').close()
+    table = [line.split() for line in open('/proc/self/mountinfo')]
+    task = next(fields for fields in table if fields[4] == '/var/task')
+    try:
+        open('/var/task/new', 'w')
+        before.append('/var/task can be written')
+    except OSError:
+        pass
+    held = []
+    for name in os.listdir('/proc/self/fd'):
+        try:
+            held.append(os.readlink('/proc/self/fd/' + name))
+        except OSError:
+            pass
+    size = os.statvfs('/tmp')
+    status = dict(line.split(':', 1) for line in open('/proc/self/status'))
+    return {
+        'before': before, 'size': size.f_blocks * size.f_frsize >> 20, 'options': task[5].split(','),
+        'optional': task[6:task.index('-')], 'files': os.listdir('/var/task'), 'cwd': os.getcwd(),
+        'word': os.environ['WORD'], 'held': [name for name in held if 'memfd' in name],
+        'walls': [status[name].strip() for name in ('NoNewPrivs', 'Seccomp')], 'may': int(status['CapBnd'], 16),
+    }
+"""
+
+
+def test_what_was_made_before_it_was_asked_for_is_as_each_function_wants_it(chamber: Any) -> None:
+    for word, size in (("a", 512), ("b", 1024)):
+        client = function(
+            chamber, f"ready-{word}", READY, EphemeralStorage={"Size": size}, Environment={"Variables": {"WORD": word}}
+        )
+        value, _ = call(client, f"ready-{word}")
+        may = value.pop("may")
+        assert {"ro", "nosuid"} <= set(value.pop("options"))
+        assert value == {
+            "before": [], "size": size, "optional": [], "files": ["index.py"], "cwd": "/var/task", "word": word,
+            "held": [], "walls": ["1", "2"],
+        }  # fmt: skip
+        assert not may & 1 << 21  # CAP_SYS_ADMIN

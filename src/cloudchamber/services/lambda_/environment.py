@@ -157,7 +157,8 @@ class Environment:
             OSError, ChamberError: the sandbox could not be made.
         """
         began = self._doors.clock.monotonic()
-        self._runtime = await asyncio.to_thread(runtimes.find, self.function.configuration["Runtime"])
+        named = self.function.configuration["Runtime"]
+        self._runtime = runtimes.known(named) or await asyncio.to_thread(runtimes.find, named)
         self._session = await assume(self._doors, self.function, trace)
         now = self._doors.clock.now()
         self._stream = Stream(

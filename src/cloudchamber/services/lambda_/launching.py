@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -82,9 +82,24 @@ def _check_bootstrap(path: Path, shown: str) -> None:
         )
 
 
+def kind(doors: Doors) -> SandboxSpec:
+    """What the sandboxes of all functions on the chamber's own Python have in common."""
+    endpoint = urlsplit(doors.endpoint)
+    return SandboxSpec(
+        id="lambda",
+        folder=Path("/"),
+        program=(WARM,),
+        warm=True,
+        console="pipe",
+        hostname="localhost",
+        listeners=(Listener("api", "127.0.0.1", 9001), Listener("endpoint", "127.0.0.1", endpoint.port or 80)),
+        limits=Limits(open_files=1024),
+        ca_pem=doors.authority.certificate_pem,
+    )
+
+
 def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given: Given) -> SandboxSpec:
     """The sandbox of one environment; raises as `program`."""
-    endpoint = urlsplit(doors.endpoint)
     storage = int(function.configuration["EphemeralStorage"]["Size"])
     argv, warm = program(runtime, files)
     mounts = [Mount(files.code, "/var/task"), *(Mount(path, str(path)) for path in runtime.mounts)]
@@ -93,16 +108,14 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
     if runtime.kind == "python" and runtime.program and not warm:
         places = {Path(os.path.realpath(runtime.program)).parent.parent, Path(runtime.program).parent.parent}
         mounts += [Mount(path, str(path)) for path in places if path != Path("/usr")]
-    return SandboxSpec(
+    return replace(
+        kind(doors),
         id=f"lambda-{given.id}",
         folder=given.folder,
         program=argv,
         env=variables(function, runtime, files, given),
         warm=warm,
         interpreter=runtime.program if warm else "",
-        console="pipe",
-        hostname="localhost",
-        listeners=(Listener("api", "127.0.0.1", 9001), Listener("endpoint", "127.0.0.1", endpoint.port or 80)),
         mounts=tuple(mounts),
         workdir="/var/task",
         limits=Limits(
@@ -112,7 +125,6 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
             tmp_bytes=storage << 20,
             open_files=1024,
         ),
-        ca_pem=doors.authority.certificate_pem,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.sandbox import trees
-from cloudchamber.services.lambda_ import lineage, tables
+from cloudchamber.services.lambda_ import launching, lineage, tables
 from cloudchamber.services.lambda_.archive import Archives, names_of
 from cloudchamber.services.lambda_.asynchronous import EventQueue
 from cloudchamber.services.lambda_.debugging import join
@@ -144,7 +144,7 @@ class LambdaPart:
         """Have the runtime's libraries loaded before the first event, in the spawner; once."""
         if not self._warmed:
             self._warmed = True
-            await self._doors.sandboxes.warm()
+            await self._doors.sandboxes.warm(launching.kind(self._doors))
 
     async def forget(self, arn: str, version: str = "") -> None:
         """A function, or one version of it, was deleted."""

@@ -29,6 +29,7 @@ _FORKED_MINOR = 11
 _OTHERS = re.compile(r"(java|dotnet|dotnetcore|ruby|go|nodejs|python|provided)[a-z0-9.]*")
 _CLIENT = Path(__file__).resolve().parents[2] / "sandbox" / "node_client.cjs"
 _ASK_S = 10.0
+_found: dict[str, Runtime] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,18 @@ def check(runtime: str) -> None:
     find(runtime)
 
 
+def known(runtime: str) -> Runtime | None:
+    """What `find` has found before: to look for it asks programs, which takes a while."""
+    return _found.get(runtime)
+
+
 def find(runtime: str) -> Runtime:
     """What runs a runtime's functions here; see `check`."""
+    made = _found[runtime] = _find(runtime)
+    return made
+
+
+def _find(runtime: str) -> Runtime:
     python, node = _PYTHON.fullmatch(runtime), _NODE.fullmatch(runtime)
     if python and int(python[1]) in _PYTHON_MINOR:
         return _python(int(python[1]))
