@@ -167,9 +167,10 @@ def _select(found: Object, request: Request, response: dict[str, Any]) -> tuple[
         chosen = _part(found, request, response)
     else:
         chosen = conditions.byte_range(request.get("Range"), found.size)
+    whole = chosen is None or ("Range" in request and chosen == (0, found.size))
+    if whole and request.get("ChecksumMode", "").upper() == "ENABLED":
+        response.update(checksums.members(found.checksum))
     if chosen is None:
-        if request.get("ChecksumMode", "").upper() == "ENABLED":
-            response.update(checksums.members(found.checksum))
         return 0, found.size
     offset, length = chosen
     response["ContentLength"] = length
