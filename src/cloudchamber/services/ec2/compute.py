@@ -113,6 +113,7 @@ class Compute:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._resolver.stop()
         await self.storage.stop()
         for opened in self._open.values():
             opened.close()

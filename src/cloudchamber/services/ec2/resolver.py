@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from cloudchamber.services.ec2 import names, nets, tables, truststore
@@ -29,6 +30,9 @@ _PUBLIC = re.compile(r"(i-[0-9a-f]{8,17})\.ec2\.localhost", re.ASCII)
 _OCTETS_MAX = 4096
 _UNDER_WAY_MAX = 64
 _WITHIN_S = 5.0
+_ASKED_MAX = 3
+"""Names of one instance that this machine's resolver is asked for at a time: its threads are few."""
+_THREADS = 12
 _TTL_S = 60
 _log = logging.getLogger(__name__)
 
@@ -38,10 +42,15 @@ class Resolver:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
+        self._outside = Outside()
 
     def serve(self, listener: socket.socket, instance_id: str) -> Answering:
         """Answer on the socket of one instance."""
         return Answering(listener, lambda query: self._answer(query, instance_id))
+
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        self._outside.stop()
 
     async def _answer(self, query: dns.message.Message, instance_id: str) -> dns.message.Message:
         import dns.message
@@ -64,8 +73,10 @@ class Resolver:
                 answer.set_rcode(dns.rcode.NXDOMAIN)
             return answer
         known = self._doors.database.read(lambda db: _own(db, row, name))
-        addresses = await _outside(name) if known is None else known
-        if not addresses:
+        addresses = await self._outside.ask(name, instance_id) if known is None else known
+        if addresses is None:
+            answer.set_rcode(dns.rcode.SERVFAIL)
+        elif not addresses:
             answer.set_rcode(dns.rcode.NXDOMAIN)
         elif asked.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
             answer.answer.append(dns.rrset.from_text(asked.name, _TTL_S, "IN", "A", *addresses))
@@ -106,14 +117,47 @@ def _reverse(db: Reader, row: tables.Instance, name: str) -> str:
     return names.private_dns(address, row.region) if vpc is not None and names.covers(vpc.cidr, address) else ""
 
 
-async def _outside(name: str) -> list[str]:
-    """What this machine's own resolver says, of addresses of the internet only."""
+class Outside:
+    """What this machine's own resolver says, of addresses of the internet only.
+
+    It has threads of its own, and no instance gets all of them: a name whose servers do not answer holds one for long.
+    """
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._asked: dict[str, int] = {}
+
+    async def ask(self, name: str, instance_id: str) -> list[str] | None:
+        """Addresses of a name; None while that cannot be said."""
+        if self._asked.get(instance_id, 0) >= _ASKED_MAX:
+            return None
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, "names")
+        self._asked[instance_id] = self._asked.get(instance_id, 0) + 1
+        asking = asyncio.get_running_loop().run_in_executor(self._threads, _looked_up, name)
+        asking.add_done_callback(lambda _: self._done(instance_id))
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                # Why shield: the thread goes on, and counts until it ends.
+                return await asyncio.shield(asking)
+        except TimeoutError:
+            return None
+
+    def _done(self, instance_id: str) -> None:
+        self._asked[instance_id] -= 1
+        if not self._asked[instance_id]:
+            del self._asked[instance_id]
+
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _looked_up(name: str) -> list[str]:
     try:
-        async with asyncio.timeout(_WITHIN_S):
-            found = await asyncio.get_running_loop().getaddrinfo(
-                name, None, family=socket.AF_INET, type=socket.SOCK_STREAM
-            )
-    except (OSError, TimeoutError, UnicodeError):
+        found = socket.getaddrinfo(name, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
         return []
     addresses = dict.fromkeys(str(one[4][0]) for one in found)
     return [one for one in addresses if ipaddress.IPv4Address(one).is_global]
