@@ -161,6 +161,7 @@ class Watched:
     logical_id: str
     function: str
     path: Path
+    python: str = ""
 
 
 def watched(client: Client, template: Path, stack: str) -> list[Watched]:
@@ -175,7 +176,7 @@ def watched(client: Client, template: Path, stack: str) -> list[Watched]:
         raise ChamberError(f"there is no stack {stack}: {error.message}", "'cloudchamber up' deploys it") from error
     physical = {row["LogicalResourceId"]: str(row.get("PhysicalResourceId", "")) for row in listed}
     found = [
-        Watched(ref.resource, physical[ref.resource], ref.path)
+        Watched(ref.resource, physical[ref.resource], ref.path, ref.python)
         for ref in packaging.references(template)
         if ref.kind in _FUNCTIONS and physical.get(ref.resource)
     ]
@@ -218,7 +219,7 @@ def bring(client: Client, each: Watched, tell: Callable[[str], None]) -> None:
         ChamberError: it cannot be built.
         Refused: Lambda's or S3's error.
     """
-    made = packaging.archive(each.path, client.state / "cache", tell)
+    made = packaging.archive(each.path, client.state / "cache", tell, each.python)
     bucket = f"cloudchamber-assets-{client.about['account']}-{client.about['region']}"
     key = f"code/{made.name}"
     client.put_object(bucket, key, made)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cloudchamber.base.errors import ChamberError, ServiceError
+from cloudchamber.sandbox import interpreters
 from cloudchamber.services.cloudformation.kinds import is_map
 from cloudchamber.services.cloudformation.reading import read
 
@@ -76,6 +78,8 @@ class Reference:
     kind: str = ""
     bucket_parameter: str = ""
     key_parameter: str = ""
+    python: str = ""
+    """The interpreter that will run it, for which its packages are installed; empty for this process's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,8 @@ def references(template: Path) -> list[Reference]:
         value = properties.get(_PATHS[kind])
         value = value if value is not None else _from_globals(body, kind, properties)
         if isinstance(value, str) and not value.startswith("s3://"):
-            found.append(Reference(name, _inside(template, name, value), name, kind))
+            python = _python(body, kind, properties)
+            found.append(Reference(name, _inside(template, name, value), name, kind, python=python))
     metadata: dict[str, Any] = body.get("Metadata") or {}
     assets: Any = metadata.get("Assets") or {}
     if not is_map(assets):
@@ -173,6 +178,17 @@ def _from_globals(body: Mapping[str, Any], kind: str, properties: Mapping[str, A
     return functions.get("CodeUri")
 
 
+def _python(body: Mapping[str, Any], kind: str, properties: Mapping[str, Any]) -> str:
+    """What the chamber will run a function on."""
+    everything: dict[str, Any] = body.get("Globals") or {}
+    everywhere: dict[str, Any] = everything.get("Function") or {}
+    runtime: Any = properties.get("Runtime") or (
+        everywhere.get("Runtime") if kind.startswith("AWS::Serverless") else None
+    )
+    named = re.fullmatch(r"python3\.(\d{1,2})", runtime) if isinstance(runtime, str) else None
+    return interpreters.python(int(named[1]))[0] if named else ""
+
+
 def _body(template: Path) -> dict[str, Any]:
     try:
         return read(template.read_text(encoding="utf-8"))
@@ -201,19 +217,20 @@ def package(template: Path, cache: Path, tell: Tell = lambda line: None) -> Pack
     """
     archives: dict[str, Path] = {}
     keys: dict[Reference, str] = {}
-    built: dict[Path, str] = {}
+    built: dict[tuple[Path, str], str] = {}
     for reference in references(template):
-        if reference.path not in built:
+        one = reference.path, reference.python
+        if one not in built:
             tell(f"building {reference.name} from {reference.path.name}")
-            made = archive(reference.path, cache, tell)
-            built[reference.path] = f"code/{made.name}"
-            archives[built[reference.path]] = made
-        keys[reference] = built[reference.path]
+            made = archive(reference.path, cache, tell, reference.python)
+            built[one] = f"code/{made.name}"
+            archives[built[one]] = made
+        keys[reference] = built[one]
     return Package(_body(template), archives, keys)
 
 
-def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> Path:
-    """A folder (or one file) as a zip in the cache, with the packages of its ``requirements.txt``.
+def archive(path: Path, cache: Path, tell: Tell = lambda line: None, python: str = "") -> Path:
+    """A folder (or one file) as a zip in the cache, with the packages of its ``requirements.txt`` for a Python.
 
     Its name is a digest of what is in it; what is in the cache already is not built again.
 
@@ -222,7 +239,7 @@ def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> Path:
     """
     kept = cache / "archives"
     kept.mkdir(parents=True, exist_ok=True)
-    files = _collect(path, cache / "packages", tell)
+    files = _collect(path, cache / "packages", tell, python)
     made = kept / f"{_manifest(files)}.zip"
     if not made.exists():
         partial = made.with_suffix(f".{os.getpid()}")
@@ -234,14 +251,14 @@ def archive(path: Path, cache: Path, tell: Tell = lambda line: None) -> Path:
     return made
 
 
-def _collect(path: Path, packages: Path, tell: Tell) -> dict[str, Path]:
+def _collect(path: Path, packages: Path, tell: Tell, python: str) -> dict[str, Path]:
     """The files of an archive by their names in it."""
     if path.is_file():
         return {path.name: path}
     files: dict[str, Path] = {}
     requirements = path / "requirements.txt"
     if requirements.is_file():
-        files.update(_files(_installed(requirements, packages, tell), frozenset({"__pycache__", "bin"})))
+        files.update(_files(_installed(requirements, packages, tell, python), frozenset({"__pycache__", "bin"})))
     # Why after the packages: a module of the folder's own wins over an installed one of the same name.
     files.update(_files(path, EXCLUDED))
     size = sum(file.stat().st_size for file in files.values())
@@ -286,9 +303,9 @@ def _zip(files: Mapping[str, Path], path: Path) -> None:
             target.writestr(entry, files[name].read_bytes())
 
 
-def _installed(requirements: Path, cache: Path, tell: Tell) -> Path:
+def _installed(requirements: Path, cache: Path, tell: Tell, python: str) -> Path:
     """A folder with the packages of a requirements file; made once for each content and interpreter."""
-    version = f"{sys.implementation.cache_tag}-{sys.platform}-{os.uname().machine}"
+    version = f"{python or sys.implementation.cache_tag}-{sys.platform}-{os.uname().machine}"
     digest = hashlib.sha256(requirements.read_bytes() + b"\0" + version.encode()).hexdigest()[:32]
     ready = cache / digest
     if ready.is_dir():
@@ -297,7 +314,7 @@ def _installed(requirements: Path, cache: Path, tell: Tell) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=cache))
     try:
-        _install(requirements, made, tell)
+        _install(requirements, made, tell, python)
         try:
             made.rename(ready)
         except OSError:
@@ -309,8 +326,17 @@ def _installed(requirements: Path, cache: Path, tell: Tell) -> Path:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _install(requirements: Path, target: Path, tell: Tell) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-compile"]
+def _install(requirements: Path, target: Path, tell: Tell, python: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        *(("--python", python) if python else ()),
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-compile",
+    ]
     command += ["--no-warn-script-location", "--target", str(target), "-r", requirements.name]
     with subprocess.Popen(
         command, cwd=requirements.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

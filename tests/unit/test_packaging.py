@@ -78,3 +78,17 @@ def test_an_example_is_copied_to_new_folders_only(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("mine")
     with pytest.raises(ChamberError):
         packaging.copy_example(tmp_path)
+
+
+def test_packages_are_for_the_python_that_the_function_runs_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(packaging.interpreters, "python", lambda minor: (f"/opt/python3.{minor}", f"3.{minor}.1"))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "template.yaml").write_text(
+        "Globals: {Function: {Runtime: python3.13}}\n"
+        "Resources:\n"
+        "  A: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: code}}\n"
+        "  B: {Type: 'AWS::Lambda::Function', Properties: {Code: code, Runtime: python3.12}}\n"
+        "  C: {Type: 'AWS::Lambda::Function', Properties: {Code: code, Runtime: nodejs22.x}}\n"
+    )
+    found = {one.name: one.python for one in packaging.references(tmp_path / "template.yaml")}
+    assert found == {"A": "/opt/python3.13", "B": "/opt/python3.12", "C": ""}

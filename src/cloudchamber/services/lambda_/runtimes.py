@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from cloudchamber.sandbox import interpreters
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException
 
 _PYTHON = re.compile(r"python3\.(\d{1,2})")
@@ -24,11 +23,8 @@ _NODE = re.compile(r"nodejs(\d{1,2})\.x")
 _PYTHON_MINOR = range(9, 16)
 _NODE_MAJOR = range(18, 27, 2)
 _PROVIDED = ("provided.al2", "provided.al2023")
-_FORKED_MINOR = 11
-"""Sandboxes fork from a warm Python, which must be one that our own code runs on."""
 _OTHERS = re.compile(r"(java|dotnet|dotnetcore|ruby|go|nodejs|python|provided)[a-z0-9.]*")
 _CLIENT = Path(__file__).resolve().parents[2] / "sandbox" / "node_client.cjs"
-_ASK_S = 10.0
 _found: dict[str, Runtime] = {}
 
 
@@ -85,27 +81,22 @@ def _find(runtime: str) -> Runtime:
 
 @cache
 def _python(minor: int) -> Runtime:
-    here = sys.version_info.minor
-    own = ".".join(str(n) for n in sys.version_info[:3])
-    if minor == here:
-        return Runtime("python", "", own)
-    if minor >= _FORKED_MINOR and (found := _installed(f"python3.{minor}", (f"3.{minor}.",))):
-        version = _version(found, "import sys; print('.'.join(map(str, sys.version_info[:3])))", "-I", "-c")
-        if version.startswith(f"3.{minor}."):
-            return Runtime("python", found, version)
-    note = f"the function names python3.{minor}; this chamber runs it on its own interpreter, Python {own}"
-    return Runtime("python", "", own, note)
+    program, version = interpreters.python(minor)
+    if version.startswith(f"3.{minor}."):
+        return Runtime("python", program, version)
+    note = f"the function names python3.{minor}; this chamber runs it on its own interpreter, Python {version}"
+    return Runtime("python", "", version, note)
 
 
 @cache
 def _node(major: int) -> Runtime:
-    found = _installed("node", (f"v{major}.", f"{major}.")) or _installed("node", ())
+    found = interpreters.installed("node", (f"v{major}.", f"{major}.")) or interpreters.installed("node", ())
     if not found:
         raise InvalidParameterValueException(
             f"The runtime nodejs{major}.x needs Node.js on the chamber's machine, and none was found: install Node.js "
             f"{major} (https://nodejs.org), or put `node` into the PATH that the chamber is started with"
         )
-    version = _version(found, "process.stdout.write(process.version)", "-e").removeprefix("v")
+    version = interpreters.version(found, "process.stdout.write(process.version)", "-e").removeprefix("v")
     note = ""
     if version.partition(".")[0] != str(major):
         note = f"the function names nodejs{major}.x; this chamber runs it on the machine's Node.js {version}"
@@ -127,31 +118,3 @@ def script() -> tuple[str, ...]:
 def packages() -> tuple[str, ...]:
     """Folders with the packages that AWS's Python runtimes have."""
     return tuple(path for path in sys.path if path.endswith(("site-packages", "dist-packages")))
-
-
-def _installed(name: str, versions: tuple[str, ...]) -> str:
-    """An executable: of one of these versions in the folders of version managers, else by name in PATH."""
-    home = Path.home()
-    folders = (home / ".pyenv/versions", home / ".nvm/versions/node", home / ".local/share/uv/python", Path("/opt"))
-    for folder in folders if versions else ():
-        if not os.access(folder, os.R_OK | os.X_OK):
-            continue
-        for place in sorted(folder.iterdir(), reverse=True):
-            label = place.name.removeprefix("cpython-")
-            binary = place / "bin" / name
-            if label.startswith(versions) and os.access(binary, os.X_OK):
-                return str(binary)
-    for folder in ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin"):
-        if os.access(f"{folder}/{name}", os.X_OK):
-            return f"{folder}/{name}"
-    return shutil.which(name) or ""
-
-
-def _version(program: str, code: str, *options: str) -> str:
-    try:
-        done = subprocess.run(
-            [program, *options, code], capture_output=True, text=True, timeout=_ASK_S, check=True, env={}
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
