@@ -193,7 +193,7 @@ async def test_other_failures_answer_too(pipeline: Pipeline, kept: Kept) -> None
     for asked, body, status in (
         (request("GET", "/b/k"), b"", 500),
         (request("PATCH", "/b/k"), b"", 405),
-        (request("GET", "/b?inventory&id=x"), b"", 501),
+        (request("GET", "/b?metadataTable"), b"", 501),
         (request("PUT", "/b?policy"), b"x" * 9_000_000, 413),
         (request("POST", "/", {"content-type": "application/x-www-form-urlencoded"}), b"A" * 3_000_000, 413),
         (

@@ -7,6 +7,7 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ class World:
 
     def __init__(self) -> None:
         self.at = BEGAN
+        self.folder = Path("/nowhere")
         self.roles = ["arn:aws:iam::000000000000:role/first"]
         self.issued = 0
         self.row = Instance(

@@ -130,10 +130,10 @@ def test_pages_give_every_row_once(count: int, size: int) -> None:
 @pytest.fixture
 def units(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(GUEST))
-    import units  # pyright: ignore[reportMissingImports]
+    import unit_files  # pyright: ignore[reportMissingImports]
 
-    yield units
-    sys.modules.pop("units")
+    yield unit_files
+    sys.modules.pop("unit_files")
 
 
 def test_unit_files(units: Any, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_unit_files(units: Any, tmp_path: Path) -> None:
     command = unit.all("ExecStart")
     assert len(command) == 1
     env = {"PORT": "80", "FLAGS": "-v -x"}
-    assert units._argv(command[0], env) == ["/usr/bin/app", "--port", "80", "-v", "-x", "a b"]
+    assert units.argv(command[0], env) == ["/usr/bin/app", "--port", "80", "-v", "-x", "a b"]
     path.write_text("[Service]\nType=forking\nExecStart=/bin/true\n")
     with pytest.raises(units.UnitError):
         units.Unit("app.service", str(path)).check()
