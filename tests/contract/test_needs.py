@@ -612,7 +612,10 @@ def test_the_keys_that_are_filled_are_documented(call):
         prefix, keys = row.strip("| ").split(" | ", 1)
         documented |= {f"{prefix.strip('`')}{key}".lower(): row for key in re.findall(r"`([^`]+)`", keys)}
     filled = {
-        re.sub("(/|encryptioncontext:).*", r"\1...", key.lower()) for service in SERVICES for *_, keys in every(call, service) for key in keys
+        re.sub("(/|encryptioncontext:).*", r"\1...", key.lower())
+        for service in SERVICES
+        for *_, keys in every(call, service)
+        for key in keys
     }
     absent = {key for key in filled if not key.startswith("aws:")} - documented.keys()
     assert not absent, sorted(absent)
