@@ -183,8 +183,8 @@ def test_an_expired_policy(chamber: RunningChamber, s3: Any) -> None:
 
 
 def test_names_of_fields_have_no_case(chamber: RunningChamber, s3: Any) -> None:
-    conditions = [{"bUcKeT": BUCKET}, ["StArTs-WiTh", "$KeY", "cas"], {"AcL": "private"}]
-    fields = old({"expiration": soon(), "conditions": conditions}, kEy="cased", aCl="private")
+    conditions = [{"bUcKeT": BUCKET}, ["StArTs-WiTh", "$KeY", "cas"], {"AcL": "bucket-owner-full-control"}]
+    fields = old({"expiration": soon(), "conditions": conditions}, kEy="cased", aCl="bucket-owner-full-control")
     fields = [*((n.upper() if n == "policy" else n, (None, v)) for n, v in fields), ("x-ignore-me", "x")]
     assert post(f"{chamber.endpoint}/{BUCKET}", [*fields, ("file", "x")]).status == 204
 
