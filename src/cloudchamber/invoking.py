@@ -201,8 +201,12 @@ def stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def changes(found: list[Watched]) -> Iterator[Watched]:
-    """Functions whose code changed on disk, one after the other, for ever."""
-    known = {each: stamp(each.path) for each in found}
+    """Functions whose code changed on disk since this was called, one after the other, for ever."""
+    return _changed({each: stamp(each.path) for each in found})
+
+
+def _changed(known: dict[Watched, object]) -> Iterator[Watched]:
+    found = list(known)
     while True:
         time.sleep(_WATCH_S)
         for each in found:

@@ -133,12 +133,21 @@ def test_a_role_that_ceases_to_trust_lambda_starts_no_new_environment(chamber: A
         client.invoke(FunctionName=made, Payload=b"null")
 
 
+def refused_logs(chamber: Any) -> str:
+    """What tracks say of calls of Logs that IAM refused."""
+    tracks = json.loads(chamber.cli("tracks", "--all", "--json", "--limit", "100").stdout)
+    steps = [step for track in tracks for step in track["segments"]]
+    return json.dumps([step for step in steps if step["service"] == "logs" and step["error"]])
+
+
 def test_logs_are_missing_where_the_role_may_not_write_them(chamber: Any) -> None:
     """The function runs all the same; once the role may, its lines are there."""
     logs = chamber.client("logs")
     name = role(chamber, LAMBDA)
     made = function(chamber, "def handler(event, context):\n    print('line', event)\n    return event\n", name)
     assert invoke(chamber, made, 1) == 1
+    # what the first run wrote is refused some time after its answer
+    until(lambda: made in refused_logs(chamber))
     assert logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{made}")["logGroups"] == []
     group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{made}"
     # an environment that was refused is quiet for a while; a change of the configuration makes a new one

@@ -110,9 +110,11 @@ def watch(template: Path, name: str | None, state: str | None) -> None:
         template = template / "template.yaml"
     client = chamber(state)
     found = invoking.watched(client, template, name or deploy.stack_name(template))
+    # Why first: what is written once this says that it watches must not be missed.
+    changes = invoking.changes(found)
     for each in found:
         say(f"watching {each.path} for {each.function}")
-    for each in invoking.changes(found):
+    for each in changes:
         began = time.monotonic()
         try:
             invoking.bring(client, each, say)
