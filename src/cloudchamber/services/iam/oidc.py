@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.iam import needs, tables
 from cloudchamber.services.iam.errors import EntityAlreadyExists, InvalidInput, LimitExceeded, NoSuchEntity
-from cloudchamber.services.iam.names import page
 from cloudchamber.services.iam.providers import Provider, oidc_provider, oidc_providers
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 PROVIDERS_MAX = 100
 CLIENT_IDS_MAX = 100
 THUMBPRINTS_MAX = 5
-_MEMBER = "OpenIDConnectProviderArn"
+MEMBER = "OpenIDConnectProviderArn"
 
 
 def provider_arn(account: str, url: str) -> str:
@@ -85,17 +84,17 @@ async def create_open_id_connect_provider(call: Call, request: Mapping[str, Any]
         tx.execute("INSERT INTO iam_oidc VALUES (?, ?, ?, ?, ?, ?)", row)
         tables.put_tags(tx, arn, request.get("Tags", ()))
         own = tables.tags(tx, arn)
-        return {_MEMBER: arn} | ({"Tags": tables.tag_list(own)} if own else {})
+        return {MEMBER: arn} | ({"Tags": tables.tag_list(own)} if own else {})
 
     return await call.doors.database.write(change)
 
 
-@operation("GetOpenIDConnectProvider", needs=needs.on("GetOpenIDConnectProvider", _MEMBER))
+@operation("GetOpenIDConnectProvider", needs=needs.on("GetOpenIDConnectProvider", MEMBER))
 async def get_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A provider; its URL without the scheme. Source: IAM API Reference, GetOpenIDConnectProvider."""
 
     def look(db: Reader) -> dict[str, Any]:
-        found = _found(db, call, request)
+        found = find(db, call, request)
         return {
             "Url": found.name,
             "ClientIDList": list(found.client_ids),
@@ -114,12 +113,12 @@ async def list_open_id_connect_providers(call: Call, request: Mapping[str, Any])
     return {"OpenIDConnectProviderList": [{"Arn": one.arn} for one in found]}
 
 
-@operation("DeleteOpenIDConnectProvider", needs=needs.on("DeleteOpenIDConnectProvider", _MEMBER))
+@operation("DeleteOpenIDConnectProvider", needs=needs.on("DeleteOpenIDConnectProvider", MEMBER))
 async def delete_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Trust an issuer no longer; again is no error. Source: IAM API Reference, DeleteOpenIDConnectProvider."""
 
     def change(tx: Tx) -> None:
-        found = oidc_provider(tx, call.account, request[_MEMBER])
+        found = oidc_provider(tx, call.account, request[MEMBER])
         if found is not None:
             tx.execute("DELETE FROM iam_oidc WHERE arn = ?", (found.arn,))
             tx.execute("DELETE FROM iam_tags WHERE arn = ?", (found.arn,))
@@ -128,7 +127,7 @@ async def delete_open_id_connect_provider(call: Call, request: Mapping[str, Any]
     return {}
 
 
-@operation("AddClientIDToOpenIDConnectProvider", needs=needs.on("AddClientIDToOpenIDConnectProvider", _MEMBER))
+@operation("AddClientIDToOpenIDConnectProvider", needs=needs.on("AddClientIDToOpenIDConnectProvider", MEMBER))
 async def add_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take tokens of one more audience; again is no error.
 
@@ -136,7 +135,7 @@ async def add_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """
 
     def change(tx: Tx) -> None:
-        found = _found(tx, call, request)
+        found = find(tx, call, request)
         clients = list(dict.fromkeys([*found.client_ids, request["ClientID"]]))
         if len(clients) > CLIENT_IDS_MAX:
             raise _too_many_clients()
@@ -148,7 +147,7 @@ async def add_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any
 
 @operation(
     "RemoveClientIDFromOpenIDConnectProvider",
-    needs=needs.on("RemoveClientIDFromOpenIDConnectProvider", _MEMBER),
+    needs=needs.on("RemoveClientIDFromOpenIDConnectProvider", MEMBER),
 )
 async def remove_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take tokens of an audience no longer; again is no error.
@@ -157,7 +156,7 @@ async def remove_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, 
     """
 
     def change(tx: Tx) -> None:
-        found = _found(tx, call, request)
+        found = find(tx, call, request)
         clients = [one for one in found.client_ids if one != request["ClientID"]]
         tx.execute("UPDATE iam_oidc SET client_ids = ? WHERE arn = ?", (json.dumps(clients), found.arn))
 
@@ -167,53 +166,27 @@ async def remove_client_id(call: Call, request: Mapping[str, Any]) -> dict[str, 
 
 @operation(
     "UpdateOpenIDConnectProviderThumbprint",
-    needs=needs.on("UpdateOpenIDConnectProviderThumbprint", _MEMBER),
+    needs=needs.on("UpdateOpenIDConnectProviderThumbprint", MEMBER),
 )
 async def update_thumbprint(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Replace all thumbprints. Source: IAM API Reference, UpdateOpenIDConnectProviderThumbprint."""
     thumbprints = _thumbprints(request["ThumbprintList"])
 
     def change(tx: Tx) -> None:
-        found = _found(tx, call, request)
+        found = find(tx, call, request)
         tx.execute("UPDATE iam_oidc SET thumbprints = ? WHERE arn = ?", (json.dumps(thumbprints), found.arn))
 
     await call.doors.database.write(change)
     return {}
 
 
-@operation("TagOpenIDConnectProvider", needs=needs.on("TagOpenIDConnectProvider", _MEMBER))
-async def tag_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Add tags, replacing those of the same key. Source: IAM API Reference, TagOpenIDConnectProvider."""
-    await call.doors.database.write(lambda tx: tables.put_tags(tx, _found(tx, call, request).arn, request["Tags"]))
-    return {}
+def find(db: Reader, call: Call, request: Mapping[str, Any]) -> Provider:
+    """The provider that a request names.
 
-
-@operation("UntagOpenIDConnectProvider", needs=needs.on("UntagOpenIDConnectProvider", _MEMBER))
-async def untag_open_id_connect_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove tags by key. Source: IAM API Reference, UntagOpenIDConnectProvider."""
-
-    def change(tx: Tx) -> None:
-        arn = _found(tx, call, request).arn
-        tx.executemany("DELETE FROM iam_tags WHERE arn = ? AND key = ?", [(arn, key) for key in request["TagKeys"]])
-
-    await call.doors.database.write(change)
-    return {}
-
-
-@operation("ListOpenIDConnectProviderTags", needs=needs.on("ListOpenIDConnectProviderTags", _MEMBER))
-async def list_open_id_connect_provider_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Tags, by key. Source: IAM API Reference, ListOpenIDConnectProviderTags."""
-
-    def look(db: Reader) -> dict[str, Any]:
-        told = tables.tag_list(tables.tags(db, _found(db, call, request).arn))
-        some, more = page(request, sorted(told, key=lambda one: one["Key"]), lambda one: one["Key"])
-        return {"Tags": list(some)} | more
-
-    return call.doors.database.read(look)
-
-
-def _found(db: Reader, call: Call, request: Mapping[str, Any]) -> Provider:
-    arn: str = request[_MEMBER]
+    Raises:
+        InvalidInput: not an ARN. NoSuchEntity: there is none.
+    """
+    arn: str = request[MEMBER]
     if not arn.startswith("arn:"):
         raise InvalidInput(f"Invalid ARN: {arn}")
     found = oidc_provider(db, call.account, arn)

@@ -10,7 +10,6 @@ from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.iam import metadata, needs, tables
 from cloudchamber.services.iam.errors import EntityAlreadyExists, InvalidInput, LimitExceeded, NoSuchEntity
-from cloudchamber.services.iam.names import page
 from cloudchamber.services.iam.providers import PrivateKey, SamlProvider, saml_provider, saml_providers
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 PROVIDERS_MAX = 100
 PRIVATE_KEYS_MAX = 2
 _CENTURY_S = 100 * 365.25 * 86400
-_MEMBER = "SAMLProviderArn"
+MEMBER = "SAMLProviderArn"
 
 
 def _create_needs(call: Call, request: Mapping[str, Any]) -> Iterable[Need]:
@@ -61,17 +60,17 @@ async def create_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
         _write(tx, made)
         tables.put_tags(tx, arn, request.get("Tags", ()))
         own = tables.tags(tx, arn)
-        return {_MEMBER: arn} | ({"Tags": tables.tag_list(own)} if own else {})
+        return {MEMBER: arn} | ({"Tags": tables.tag_list(own)} if own else {})
 
     return await call.doors.database.write(change)
 
 
-@operation("GetSAMLProvider", needs=needs.on("GetSAMLProvider", _MEMBER))
+@operation("GetSAMLProvider", needs=needs.on("GetSAMLProvider", MEMBER))
 async def get_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """A provider with its metadata; of private keys only their ids. Source: IAM API Reference, GetSAMLProvider."""
 
     def look(db: Reader) -> dict[str, Any]:
-        found = _found(db, call, request)
+        found = find(db, call, request)
         told: dict[str, Any] = {
             "SAMLProviderUUID": found.id,
             "SAMLMetadataDocument": found.document,
@@ -102,7 +101,7 @@ async def list_saml_providers(call: Call, request: Mapping[str, Any]) -> dict[st
     }
 
 
-@operation("UpdateSAMLProvider", needs=needs.on("UpdateSAMLProvider", _MEMBER))
+@operation("UpdateSAMLProvider", needs=needs.on("UpdateSAMLProvider", MEMBER))
 async def update_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the metadata or the encryption mode, add or remove a private key.
 
@@ -119,7 +118,7 @@ async def update_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
     added = [_private_key(request["AddPrivateKey"], now)] if "AddPrivateKey" in request else []
 
     def change(tx: Tx) -> None:
-        found = _found(tx, call, request)
+        found = find(tx, call, request)
         removed: str = request.get("RemovePrivateKey", "")
         if removed and removed not in {key.id for key in found.private_keys}:
             raise InvalidInput(f"Private key {removed} cannot be found.")
@@ -135,15 +134,15 @@ async def update_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
         )  # fmt: skip
 
     await call.doors.database.write(change)
-    return {_MEMBER: request[_MEMBER]}
+    return {MEMBER: request[MEMBER]}
 
 
-@operation("DeleteSAMLProvider", needs=needs.on("DeleteSAMLProvider", _MEMBER))
+@operation("DeleteSAMLProvider", needs=needs.on("DeleteSAMLProvider", MEMBER))
 async def delete_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Forget a provider. Source: IAM API Reference, DeleteSAMLProvider."""
 
     def change(tx: Tx) -> None:
-        found = _found(tx, call, request)
+        found = find(tx, call, request)
         tx.execute("DELETE FROM iam_saml WHERE arn = ?", (found.arn,))
         tx.execute("DELETE FROM iam_tags WHERE arn = ?", (found.arn,))
 
@@ -151,39 +150,13 @@ async def delete_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[s
     return {}
 
 
-@operation("TagSAMLProvider", needs=needs.on("TagSAMLProvider", _MEMBER))
-async def tag_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Add tags, replacing those of the same key. Source: IAM API Reference, TagSAMLProvider."""
-    await call.doors.database.write(lambda tx: tables.put_tags(tx, _found(tx, call, request).arn, request["Tags"]))
-    return {}
+def find(db: Reader, call: Call, request: Mapping[str, Any]) -> SamlProvider:
+    """The provider that a request names.
 
-
-@operation("UntagSAMLProvider", needs=needs.on("UntagSAMLProvider", _MEMBER))
-async def untag_saml_provider(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove tags by key. Source: IAM API Reference, UntagSAMLProvider."""
-
-    def change(tx: Tx) -> None:
-        arn = _found(tx, call, request).arn
-        tx.executemany("DELETE FROM iam_tags WHERE arn = ? AND key = ?", [(arn, key) for key in request["TagKeys"]])
-
-    await call.doors.database.write(change)
-    return {}
-
-
-@operation("ListSAMLProviderTags", needs=needs.on("ListSAMLProviderTags", _MEMBER))
-async def list_saml_provider_tags(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Tags, by key. Source: IAM API Reference, ListSAMLProviderTags."""
-
-    def look(db: Reader) -> dict[str, Any]:
-        told = tables.tag_list(tables.tags(db, _found(db, call, request).arn))
-        some, more = page(request, sorted(told, key=lambda one: one["Key"]), lambda one: one["Key"])
-        return {"Tags": list(some)} | more
-
-    return call.doors.database.read(look)
-
-
-def _found(db: Reader, call: Call, request: Mapping[str, Any]) -> SamlProvider:
-    arn: str = request[_MEMBER]
+    Raises:
+        InvalidInput: not an ARN. NoSuchEntity: there is none.
+    """
+    arn: str = request[MEMBER]
     if not arn.startswith("arn:"):
         raise InvalidInput(f"Invalid ARN: {arn}")
     found = saml_provider(db, call.account, arn)

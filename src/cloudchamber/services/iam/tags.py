@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tags of users, roles, instance profiles, managed policies, MFA devices and server certificates; and permissions
-boundaries of users and roles."""
+"""Tags of users, roles, instance profiles, managed policies, MFA devices, server certificates and identity
+providers; and permissions boundaries of users and roles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from cloudchamber.services.iam import (
     linked,
     managed,
     needs,
+    oidc,
+    saml,
     server_certificates,
     tables,
 )
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     Run = Callable[[Call, Request], Awaitable[dict[str, Any]]]
 
 
-Carrier: TypeAlias = "Kind | Literal['policy', 'mfa', 'server-certificate']"
+Carrier: TypeAlias = "Kind | Literal['policy', 'mfa', 'server-certificate', 'oidc', 'saml']"
 
 
 def _arn(db: Reader, call: Call, kind: Carrier, request: Request) -> str:
@@ -41,6 +43,10 @@ def _arn(db: Reader, call: Call, kind: Carrier, request: Request) -> str:
         return devices.get(db, call.account, request["SerialNumber"]).serial
     if kind == "server-certificate":
         return server_certificates.get(db, call.account, request["ServerCertificateName"]).arn
+    if kind == "oidc":
+        return oidc.find(db, call, request).arn
+    if kind == "saml":
+        return saml.find(db, call, request).arn
     return tables.get(db, call.account, kind, request[f"{WORDS[kind].title}Name"]).arn
 
 
@@ -165,3 +171,17 @@ delete_user_permissions_boundary = operation(
 delete_role_permissions_boundary = operation(
     "DeleteRolePermissionsBoundary", needs=needs.entity("DeleteRolePermissionsBoundary", "role", keys=("boundary",))
 )(_delete_boundary("role"))
+tag_open_id_connect_provider = operation(
+    "TagOpenIDConnectProvider", needs=needs.on("TagOpenIDConnectProvider", oidc.MEMBER)
+)(_tag("oidc"))
+untag_open_id_connect_provider = operation(
+    "UntagOpenIDConnectProvider", needs=needs.on("UntagOpenIDConnectProvider", oidc.MEMBER)
+)(_untag("oidc"))
+list_open_id_connect_provider_tags = operation(
+    "ListOpenIDConnectProviderTags", needs=needs.on("ListOpenIDConnectProviderTags", oidc.MEMBER)
+)(_list("oidc"))
+tag_saml_provider = operation("TagSAMLProvider", needs=needs.on("TagSAMLProvider", saml.MEMBER))(_tag("saml"))
+untag_saml_provider = operation("UntagSAMLProvider", needs=needs.on("UntagSAMLProvider", saml.MEMBER))(_untag("saml"))
+list_saml_provider_tags = operation("ListSAMLProviderTags", needs=needs.on("ListSAMLProviderTags", saml.MEMBER))(
+    _list("saml")
+)
