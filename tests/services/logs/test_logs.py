@@ -115,8 +115,29 @@ def test_filters(chamber: Any) -> None:
     assert len(found(filterPattern="odd", logStreamNamePrefix="a-")) == 20
     assert found(filterPattern='"a-1 3" odd', logStreamNames=["a-1"]) == ["a-1 3 odd"]
     assert len(found(startTime=began + 5, endTime=began + 9)) == 15
-    with pytest.raises(ClientError, match="JSON"):
-        found(filterPattern="{ $.a = 1 }")
+    assert found(filterPattern="[stream = b-*, n > 17, ...]") == ["b-1 18 even", "b-1 19 odd"]
+    assert found(filterPattern=r"%^a-1\s1[13]%") == ["a-1 11 odd", "a-1 13 odd"]
+    logs.put_log_events(
+        logGroupName="/t/filter",
+        logStreamName="b-1",
+        logEvents=[{"timestamp": began + n, "message": f'{{"level": "ERROR", "n": {n}}}'} for n in range(5)],
+    )
+    assert found(filterPattern='{ $.level = "ERROR" && $.n > 3 && $.other NOT EXISTS }') == [
+        '{"level": "ERROR", "n": 4}'
+    ]
+    with pytest.raises(ClientError, match="must end with"):
+        found(filterPattern="{ $.a = 1")
+
+
+def test_a_pattern_can_be_tried(chamber: Any) -> None:
+    logs = chamber.client("logs")
+    messages = ['127.0.0.1 - frank [10/Oct/2000] "GET / HTTP/1.0" 200 1534', "something else"]
+    answer = logs.test_metric_filter(filterPattern="[ip, id, user, ..., size]", logEventMessages=messages)
+    values = {"$ip": "127.0.0.1", "$id": "-", "$user": "frank", "$size": "1534"}
+    values |= {"$4": "10/Oct/2000", "$5": "GET / HTTP/1.0", "$6": "200"}
+    assert answer["matches"] == [{"eventNumber": 0, "eventMessage": messages[0], "extractedValues": values}]
+    with pytest.raises(ClientError, match="Invalid character"):
+        logs.test_metric_filter(filterPattern="error:", logEventMessages=["x"])
 
 
 def test_a_reader_needs_the_permission(chamber: Any) -> None:

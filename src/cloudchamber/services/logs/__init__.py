@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from cloudchamber.contract.service import service
-from cloudchamber.services.logs import events, groups, streams, tail
+from cloudchamber.services.logs import events, filters, groups, streams, tail
 from cloudchamber.services.logs.facts import facts
 from cloudchamber.services.logs.part import LogsPart
 from cloudchamber.services.logs.resources import LOG_GROUP
 
-SERVICE = service("logs", groups, streams, events, tail, resources=(LOG_GROUP,), part=LogsPart, facts=facts)
+SERVICE = service("logs", groups, streams, events, tail, filters, resources=(LOG_GROUP,), part=LogsPart, facts=facts)

@@ -208,6 +208,12 @@ class LogStream(TypedDict):
     storedBytes: NotRequired[int]
 
 
+class MetricFilterMatchRecord(TypedDict):
+    eventNumber: NotRequired[int]
+    eventMessage: NotRequired[str]
+    extractedValues: NotRequired[dict[str, str]]
+
+
 class OutputLogEvent(TypedDict):
     timestamp: NotRequired[int]
     message: NotRequired[str]
@@ -275,6 +281,15 @@ class TagLogGroupRequest(TypedDict):
 class TagResourceRequest(TypedDict):
     resourceArn: str
     tags: dict[str, str]
+
+
+class TestMetricFilterRequest(TypedDict):
+    filterPattern: str
+    logEventMessages: list[str]
+
+
+class TestMetricFilterResponse(TypedDict):
+    matches: NotRequired[list[MetricFilterMatchRecord]]
 
 
 class UntagLogGroupRequest(TypedDict):

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import pages
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.logs import names, needs, pattern, tables
+from cloudchamber.services.logs import names, needs, tables
 from cloudchamber.services.logs.errors import InvalidParameterException
+from cloudchamber.services.logs.filters import wanted_pattern
 from cloudchamber.services.logs.groups import now_ms, read_group
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from cloudchamber.base.clock import Clock
     from cloudchamber.contract.call import Call
-    from cloudchamber.services.logs.pattern import Pattern
+    from cloudchamber.services.logs.patterns.scanner import Pattern
     from cloudchamber.services.logs.tables import Group, Stream
     from cloudchamber.store.database import Reader, Tx
 
@@ -28,6 +30,8 @@ _OVERHEAD = 26
 _PAGE = 10_000
 _PAGE_OCTETS = 1_048_576
 _SCAN = 20_000
+_LOOKS_S = 2.0
+"""How long one page is looked for; what is left comes with the next."""
 _HOUR_MS = 3_600_000
 _DAY_MS = 86_400_000
 _FOR_EVER_MS = 1 << 62
@@ -176,7 +180,7 @@ async def filter_log_events(call: Call, request: Mapping[str, Any]) -> dict[str,
     Source: CloudWatch Logs API Reference, FilterLogEvents.
     """
     group = read_group(call, request)
-    wanted = pattern.parse(str(request.get("filterPattern", "")))
+    wanted = wanted_pattern(request, "filterPattern")
     streams, prefix = request.get("logStreamNames"), str(request.get("logStreamNamePrefix", ""))
     if streams and prefix:
         raise InvalidParameterException("logStreamNames and logStreamNamePrefix are mutually exclusive")
@@ -187,33 +191,39 @@ async def filter_log_events(call: Call, request: Mapping[str, Any]) -> dict[str,
         _, at = _position({"nextToken": names.unseal(str(request["nextToken"]))})
     start, end = int(request.get("startTime", 0)), int(request.get("endTime", _FOR_EVER_MS))
 
-    def look(db: Reader) -> list[sqlite3.Row]:
+    def look(db: Reader) -> tuple[list[dict[str, Any]], sqlite3.Row | None, bool]:
         chosen = list(streams or ())
         some = f"AND s.name IN ({','.join('?' * len(chosen))})" if chosen else ""
-        return db.execute(
+        rows = db.execute(
             "SELECT e.id, e.timestamp, e.ingested, e.message, s.name AS stream FROM logs_events e "
             "JOIN logs_streams s ON s.id = e.stream_id WHERE e.group_id = ? AND e.timestamp >= ? AND e.timestamp <= ? "
             f"AND (e.timestamp, e.id) > (?, ?) AND substr(s.name, 1, ?) = ? {some} ORDER BY e.timestamp, e.id LIMIT ?",
             (group.id, start, end, *at, len(prefix), prefix, *chosen, _SCAN),
-        ).fetchall()
+        )
+        return _matching(rows, wanted, limit, call.doors.clock)
 
-    rows = await call.doors.database.query(look)
-    found, last = _matching(rows, wanted, limit)
+    found, last, more = await call.doors.database.query(look)
     answer: dict[str, Any] = {"events": found, "searchedLogStreams": []}
-    if last is not None and (len(rows) == _SCAN or last["id"] != rows[-1]["id"]):
+    if last is not None and more:
         answer["nextToken"] = pages.token(f"f/{last['timestamp']:032d}{last['id']:024d}")
     return answer
 
 
-def _matching(rows: list[sqlite3.Row], wanted: Pattern, limit: int) -> tuple[list[dict[str, Any]], sqlite3.Row | None]:
-    """Events that fit, at most `limit` and 1 MB, and the last row that was looked at."""
+def _matching(
+    rows: Iterable[sqlite3.Row], wanted: Pattern, limit: int, clock: Clock
+) -> tuple[list[dict[str, Any]], sqlite3.Row | None, bool]:
+    """Events that fit, as many as a page has; the last row that was looked at; whether there may be more."""
     found: list[dict[str, Any]] = []
-    octets, last = 0, None
+    octets, last, until = 0, None, clock.monotonic() + _LOOKS_S
+    count = 0
     for row in rows:
+        count += 1
+        if last is not None and clock.monotonic() > until:
+            return found, last, True
         if wanted.matches(row["message"]):
             octets += len(row["message"].encode()) + _OVERHEAD
             if len(found) >= limit or (found and octets > _PAGE_OCTETS):
-                break
+                return found, last, True
             found.append(
                 {
                     "logStreamName": row["stream"],
@@ -224,4 +234,4 @@ def _matching(rows: list[sqlite3.Row], wanted: Pattern, limit: int) -> tuple[lis
                 }
             )
         last = row
-    return found, last
+    return found, last, count == _SCAN

@@ -85,3 +85,12 @@ def live_tail(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
     """StartLiveTail on each group."""
     for arn in request.get("logGroupIdentifiers", ()):
         yield Need("logs:StartLiveTail", f"{_group(call, {'logGroupIdentifier': arn})}:*")
+
+
+def everything(action: str) -> Needs:
+    """The action, which has no resource."""
+
+    def needs(call: Call, request: Mapping[str, Any]) -> Iterator[Need]:
+        yield Need(f"logs:{action}", "*")
+
+    return needs

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.logs import names, needs, pattern, tables
+from cloudchamber.services.logs import names, needs, tables
 from cloudchamber.services.logs.errors import InvalidParameterException
+from cloudchamber.services.logs.filters import wanted_pattern
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncIterator, Mapping
 
     from cloudchamber.contract.call import Call, Doors
-    from cloudchamber.services.logs.pattern import Pattern
+    from cloudchamber.services.logs.patterns.scanner import Pattern
     from cloudchamber.store.database import Reader
 
 _GROUPS_MAX = 10
@@ -38,7 +39,7 @@ async def start_live_tail(call: Call, request: Mapping[str, Any]) -> dict[str, A
     given: list[str] = list(request["logGroupIdentifiers"])
     if not 1 <= len(given) <= _GROUPS_MAX or any(not arn.startswith("arn:") or arn.endswith(":*") for arn in given):
         raise InvalidParameterException("logGroupIdentifiers must be the ARNs of one to ten log groups, without :*")
-    wanted = pattern.parse(str(request.get("logEventFilterPattern", "")))
+    wanted = wanted_pattern(request, "logEventFilterPattern")
     streams, prefixes = list(request.get("logStreamNames", ())), list(request.get("logStreamNamePrefixes", ()))
     if (streams or prefixes) and len(given) > 1:
         raise InvalidParameterException("Stream names can be given with one log group only")
@@ -106,5 +107,3 @@ def _named(stream: str, streams: tuple[str, ...], prefixes: tuple[str, ...]) -> 
     if streams:
         return stream in streams
     return not prefixes or stream.startswith(prefixes)
-
-
