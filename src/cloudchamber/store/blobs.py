@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
 
 from cloudchamber.base import ids
+from cloudchamber.base.body import FileSlice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
+
+    from cloudchamber.base.body import ReplyBody
 
 INLINE_MAX = 16 * 1024
 """Bodies up to this size stay in memory and are kept in a row."""
@@ -52,6 +55,18 @@ class BlobRef:
 
     id: str
     size: int
+
+
+class Octets(Protocol):
+    """What is read from the beginning to the end; no call waits for the event loop."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next octets, `count` at most; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """No more is read."""
+        ...
 
 
 class Cipher(Protocol):
@@ -205,6 +220,16 @@ class Blobs:
     def path(self, blob: str) -> Path:
         """Where a blob lies."""
         return self._folder / blob
+
+    def open(self, blob: str, offset: int) -> Octets:
+        """The octets of a blob from `offset` on, to read on a thread."""
+        file = self.path(blob).open("rb")
+        file.seek(offset)
+        return file
+
+    def reply(self, blob: str, offset: int, length: int) -> ReplyBody:
+        """Octets of a blob as the body of an answer."""
+        return FileSlice(self.path(blob), offset, length)
 
     async def link(self, blob: str) -> str:
         """A second name for a blob's octets, durable; its id. Deleting one leaves the other."""

@@ -44,15 +44,27 @@ IDLE_READERS_MAX = 4
 _log = logging.getLogger(__name__)
 
 
+class UnreachableError(ChamberError):
+    """The database does not answer: nothing that was asked of it has happened, for all that is known."""
+
+
 class Database:
     """The chamber's rows."""
+
+    shared = False
+    """Whether other chambers read and write the same rows."""
+    leads = True
+    """Whether this chamber does what one alone does: it delivers messages, and sweeps."""
+    inline_max_s = INLINE_MAX_S
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._make_file()
+        self._open()
+
+    def _open(self) -> None:
         self._writer = self._connect()
-        self._reader = self._connect()
-        self._reader.execute("PRAGMA query_only=ON")
+        self._reader = self._connect_reader()
         self._reader_thread = threading.get_ident()
         self._idle_readers: list[sqlite3.Connection] = []
         self._pending: deque[_Waiting] = deque()
@@ -155,12 +167,16 @@ class Database:
             raise ChamberError(f"cannot open {self.path}: {error}", "check the disk and the folder's owner") from error
         return tx
 
+    def _connect_reader(self) -> sqlite3.Connection:
+        reader = self._connect()
+        reader.execute("PRAGMA query_only=ON")
+        return reader
+
     def _look_apart(self, look: Callable[[Reader], T]) -> T:
         try:
             reader = self._idle_readers.pop()
         except IndexError:
-            reader = self._connect()
-            reader.execute("PRAGMA query_only=ON")
+            reader = self._connect_reader()
         try:
             reader.execute("BEGIN")
             try:
@@ -178,7 +194,7 @@ class Database:
         with self._wake:
             self._scheduled = False
             lone = len(self._pending) == 1 and not self._queue and not self._committing
-            if not lone or self._usual_s > INLINE_MAX_S:
+            if not lone or self._usual_s > self.inline_max_s:
                 self._queue.extend(self._pending)
                 self._pending.clear()
                 self._wake.notify()
@@ -288,6 +304,8 @@ class Database:
 
 
 def _is_io(error: BaseException) -> bool:
+    if isinstance(error, UnreachableError):
+        return True
     return isinstance(error, sqlite3.OperationalError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) == 10
 
 

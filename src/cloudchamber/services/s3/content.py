@@ -94,10 +94,9 @@ def send(call: Call, found: Object, offset: int, length: int, key: bytes | None 
         if nonce is not None:
             data = part.keeper.small(nonce, data, key)
         return data if length == len(data) else data[offset : offset + length]
-    path = part.blobs.path(found.blob)
     pieces: list[tuple[int, str]] = found.stored.get("nonces") or ([(found.size, nonce)] if nonce is not None else [])
     if not pieces:
-        return FileSlice(path, offset, length)
+        return part.blobs.reply(found.blob, offset, length)
     return _decrypted(call, found.blob, pieces, offset, length, key)
 
 
@@ -106,13 +105,12 @@ async def _decrypted(
 ) -> AsyncIterator[bytes]:
     """Octets of a file whose `pieces` (parts of an upload) were encrypted one by one."""
     part = live(call.doors)
-    file = await asyncio.to_thread(part.blobs.path(blob).open, "rb")
+    file = await asyncio.to_thread(part.blobs.open, blob, offset)
 
     def step(cipher: Any, count: int) -> bytes:
         return cipher.update(file.read(count))
 
     try:
-        await asyncio.to_thread(file.seek, offset)
         for size, nonce in pieces:
             if offset >= size:
                 offset -= size

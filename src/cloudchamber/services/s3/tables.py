@@ -22,7 +22,8 @@ _BUCKET = (
 )
 _OBJECT = (
     "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored, o.seq, o.version, o.lock, "
-    "o.replication, (SELECT (versioning <> '') + 2 * (lifecycle IS NOT NULL) FROM s3_buckets WHERE name = o.bucket)"
+    "o.replication, (SELECT CASE WHEN versioning = '' THEN 0 ELSE 1 END + "
+    "CASE WHEN lifecycle IS NULL THEN 0 ELSE 2 END FROM s3_buckets WHERE name = o.bucket)"
 )
 
 
