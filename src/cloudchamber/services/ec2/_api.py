@@ -34,6 +34,8 @@ AcceleratorType = Literal["gpu", "fpga", "inference", "media"]
 
 AccountAttributeName = Literal["supported-platforms", "default-vpc"]
 
+AddressAttributeName = Literal["domain-name"]
+
 AmdSevSnpSpecification = Literal["enabled", "disabled"]
 
 ArchitectureType = Literal["i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac"]
@@ -82,9 +84,13 @@ DefaultInstanceMetadataEndpointState = Literal["disabled", "enabled", "no-prefer
 
 DefaultInstanceMetadataTagsState = Literal["disabled", "enabled", "no-preference"]
 
+DestinationFileFormat = Literal["plain-text", "parquet"]
+
 DeviceType = Literal["ebs", "instance-store"]
 
 DiskType = Literal["hdd", "ssd"]
+
+DnsRecordIpType = Literal["ipv4", "dualstack", "ipv6", "service-defined"]
 
 DomainType = Literal["vpc", "standard"]
 
@@ -101,6 +107,8 @@ EphemeralNvmeSupport = Literal["unsupported", "supported", "required"]
 EventCode = Literal["instance-reboot", "system-reboot", "system-maintenance", "instance-retirement", "instance-stop"]
 
 FlexibleEnaQueuesSupport = Literal["unsupported", "supported"]
+
+GatewayType = Literal["ipsec.1"]
 
 HostnameType = Literal["ip-name", "resource-name"]
 
@@ -183,6 +191,8 @@ InstanceStorageEncryptionSupport = Literal["unsupported", "required"]
 
 InstanceTypeHypervisor = Literal["nitro", "xen"]
 
+IpAddressType = Literal["ipv4", "dualstack", "ipv6"]
+
 IpSource = Literal["amazon", "byoip", "none"]
 
 Ipv6AddressAttribute = Literal["public", "private"]
@@ -218,6 +228,8 @@ LocalStorageType = Literal["hdd", "ssd"]
 
 LocationType = Literal["region", "availability-zone", "availability-zone-id", "outpost"]
 
+LogDestinationType = Literal["cloud-watch-logs", "s3", "kinesis-data-firehose"]
+
 ManagedBy = Literal["account", "declarative-policy"]
 
 MarketType = Literal["spot", "capacity-block", "interruptible-capacity-reservation", "on-demand"]
@@ -225,6 +237,10 @@ MarketType = Literal["spot", "capacity-block", "interruptible-capacity-reservati
 MetadataDefaultHttpTokensState = Literal["optional", "required", "no-preference"]
 
 MonitoringState = Literal["disabled", "disabling", "enabled", "pending"]
+
+MultipathResilienceMode = Literal["always-on"]
+
+MultipathResilienceStatus = Literal["pending", "enabled", "disabled"]
 
 NatGatewayAddressStatus = Literal["assigning", "unassigning", "associating", "disassociating", "succeeded", "failed"]
 
@@ -239,6 +255,10 @@ NatGatewayState = Literal["pending", "failed", "available", "deleting", "deleted
 NestedVirtualizationSpecification = Literal["enabled", "disabled"]
 
 NetworkCardInterfaceType = Literal["interface", "efa", "efa-only", "secondary"]
+
+NetworkInterfaceAttribute = Literal[
+    "description", "groupSet", "sourceDestCheck", "attachment", "associatePublicIpAddress"
+]
 
 NetworkInterfaceStatus = Literal["available", "associated", "attaching", "in-use", "detaching"]
 
@@ -269,15 +289,40 @@ NitroTpmSupport = Literal["unsupported", "supported"]
 
 OperationType = Literal["add", "remove"]
 
+PayerResponsibilityScope = Literal["vpc-endpoint-charges", "resource-gateway-charges"]
+
+PayerResponsibilityType = Literal["vpc-endpoint-account", "resource-gateway-account", "vpc-endpoint-service-account"]
+
 PermissionGroup = Literal["all"]
 
 PhcSupport = Literal["unsupported", "supported"]
 
+PlacementGroupState = Literal["pending", "available", "deleting", "deleted"]
+
 PlacementGroupStrategy = Literal["cluster", "partition", "spread"]
+
+PlacementStrategy = Literal["cluster", "spread", "partition", "precision-time"]
 
 PlatformValues = Literal["Windows"]
 
+PrefixListState = Literal[
+    "create-in-progress",
+    "create-complete",
+    "create-failed",
+    "modify-in-progress",
+    "modify-complete",
+    "modify-failed",
+    "restore-in-progress",
+    "restore-complete",
+    "restore-failed",
+    "delete-in-progress",
+    "delete-complete",
+    "delete-failed",
+]
+
 ProductCodeValues = Literal["devpay", "marketplace"]
+
+RIProductDescription = Literal["Linux/UNIX", "Linux/UNIX (Amazon VPC)", "Windows", "Windows (Amazon VPC)"]
 
 RebootMigrationSupport = Literal["unsupported", "supported"]
 
@@ -307,13 +352,23 @@ ShutdownBehavior = Literal["stop", "terminate"]
 
 SnapshotAttributeName = Literal["productCodes", "createVolumePermission"]
 
+SnapshotBlockPublicAccessState = Literal["block-all-sharing", "block-new-sharing", "unblocked"]
+
 SnapshotLocationEnum = Literal["regional", "local"]
 
 SnapshotReturnCodes = Literal["success", "skipped", "missing-permissions", "internal-error", "client-error"]
 
 SnapshotState = Literal["pending", "completed", "error", "recoverable", "recovering"]
 
+SpotInstanceState = Literal["open", "active", "closed", "cancelled", "failed", "disabled"]
+
 SpotInstanceType = Literal["one-time", "persistent"]
+
+SpreadLevel = Literal["host", "rack"]
+
+State = Literal[
+    "PendingAcceptance", "Pending", "Available", "Deleting", "Deleted", "Rejected", "Failed", "Expired", "Partial"
+]
 
 StatusName = Literal["reachability"]
 
@@ -329,9 +384,13 @@ SummaryStatus = Literal["ok", "impaired", "insufficient-data", "not-applicable",
 
 SupportedAdditionalProcessorFeature = Literal["amd-sev-snp", "nested-virtualization"]
 
+TaggableResourceType = Literal["network-interface", "instance", "auto-scaling-group"]
+
 Tenancy = Literal["default", "dedicated", "host"]
 
 TpmSupportValues = Literal["v2.0"]
+
+TrafficType = Literal["ACCEPT", "REJECT", "ALL"]
 
 TransferType = Literal["time-based", "standard"]
 
@@ -375,7 +434,23 @@ VpcEncryptionControlState = Literal[
     "delete-failed",
 ]
 
+VpcEndpointType = Literal["Interface", "Gateway", "GatewayLoadBalancer", "Resource", "ServiceNetwork", "Tunnel"]
+
+VpcPeeringConnectionStateReasonCode = Literal[
+    "initiating-request",
+    "pending-acceptance",
+    "active",
+    "deleted",
+    "rejected",
+    "failed",
+    "expired",
+    "provisioning",
+    "deleting",
+]
+
 VpcState = Literal["pending", "available", "deleting"]
+
+VpnState = Literal["pending", "available", "deleting", "deleted"]
 
 
 class AcceleratorCount(TypedDict):
@@ -424,6 +499,13 @@ class Address(TypedDict):
     ServiceManaged: NotRequired[ServiceManaged]
     InstanceId: NotRequired[str]
     PublicIp: NotRequired[str]
+
+
+class AddressAttribute(TypedDict):
+    PublicIp: NotRequired[str]
+    AllocationId: NotRequired[str]
+    PtrRecord: NotRequired[str]
+    PtrRecordUpdate: NotRequired[PtrUpdateStatus]
 
 
 class AllocateAddressRequest(TypedDict):
@@ -643,6 +725,10 @@ class CapacityReservationTarget(TypedDict):
 class CapacityReservationTargetResponse(TypedDict):
     CapacityReservationId: NotRequired[str]
     CapacityReservationResourceGroupArn: NotRequired[str]
+
+
+class CidrBlock(TypedDict):
+    CidrBlock: NotRequired[str]
 
 
 class ConnectionTrackingConfiguration(TypedDict):
@@ -1122,6 +1208,19 @@ class DescribeAccountAttributesResult(TypedDict):
     AccountAttributes: NotRequired[list[AccountAttribute]]
 
 
+class DescribeAddressesAttributeRequest(TypedDict):
+    AllocationIds: NotRequired[list[str]]
+    Attribute: NotRequired[AddressAttributeName]
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+
+
+class DescribeAddressesAttributeResult(TypedDict):
+    Addresses: NotRequired[list[AddressAttribute]]
+    NextToken: NotRequired[str]
+
+
 class DescribeAddressesRequest(TypedDict):
     PublicIps: NotRequired[list[str]]
     DryRun: NotRequired[bool]
@@ -1156,6 +1255,32 @@ class DescribeDhcpOptionsRequest(TypedDict):
 class DescribeDhcpOptionsResult(TypedDict):
     NextToken: NotRequired[str]
     DhcpOptions: NotRequired[list[DhcpOptions]]
+
+
+class DescribeEgressOnlyInternetGatewaysRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    EgressOnlyInternetGatewayIds: NotRequired[list[str]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeEgressOnlyInternetGatewaysResult(TypedDict):
+    EgressOnlyInternetGateways: NotRequired[list[EgressOnlyInternetGateway]]
+    NextToken: NotRequired[str]
+
+
+class DescribeFlowLogsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    Filter: NotRequired[list[Filter]]
+    FlowLogIds: NotRequired[list[str]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+
+
+class DescribeFlowLogsResult(TypedDict):
+    FlowLogs: NotRequired[list[FlowLog]]
+    NextToken: NotRequired[str]
 
 
 class DescribeIamInstanceProfileAssociationsRequest(TypedDict):
@@ -1327,6 +1452,19 @@ class DescribeLaunchTemplatesResult(TypedDict):
     NextToken: NotRequired[str]
 
 
+class DescribeManagedPrefixListsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+    PrefixListIds: NotRequired[list[str]]
+
+
+class DescribeManagedPrefixListsResult(TypedDict):
+    NextToken: NotRequired[str]
+    PrefixLists: NotRequired[list[ManagedPrefixList]]
+
+
 class DescribeNatGatewaysRequest(TypedDict):
     DryRun: NotRequired[bool]
     Filter: NotRequired[list[Filter]]
@@ -1353,6 +1491,21 @@ class DescribeNetworkAclsResult(TypedDict):
     NextToken: NotRequired[str]
 
 
+class DescribeNetworkInterfaceAttributeRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    NetworkInterfaceId: str
+    Attribute: NotRequired[NetworkInterfaceAttribute]
+
+
+class DescribeNetworkInterfaceAttributeResult(TypedDict):
+    Attachment: NotRequired[NetworkInterfaceAttachment]
+    Description: NotRequired[AttributeValue]
+    Groups: NotRequired[list[GroupIdentifier]]
+    NetworkInterfaceId: NotRequired[str]
+    SourceDestCheck: NotRequired[AttributeBooleanValue]
+    AssociatePublicIpAddress: NotRequired[bool]
+
+
 class DescribeNetworkInterfacesRequest(TypedDict):
     NextToken: NotRequired[str]
     MaxResults: NotRequired[int]
@@ -1365,6 +1518,30 @@ class DescribeNetworkInterfacesRequest(TypedDict):
 class DescribeNetworkInterfacesResult(TypedDict):
     NetworkInterfaces: NotRequired[list[NetworkInterface]]
     NextToken: NotRequired[str]
+
+
+class DescribePlacementGroupsRequest(TypedDict):
+    GroupIds: NotRequired[list[str]]
+    DryRun: NotRequired[bool]
+    GroupNames: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribePlacementGroupsResult(TypedDict):
+    PlacementGroups: NotRequired[list[PlacementGroup]]
+
+
+class DescribePrefixListsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    Filters: NotRequired[list[Filter]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+    PrefixListIds: NotRequired[list[str]]
+
+
+class DescribePrefixListsResult(TypedDict):
+    NextToken: NotRequired[str]
+    PrefixLists: NotRequired[list[PrefixList]]
 
 
 class DescribeRegionsRequest(TypedDict):
@@ -1389,6 +1566,15 @@ class DescribeRouteTablesRequest(TypedDict):
 class DescribeRouteTablesResult(TypedDict):
     RouteTables: NotRequired[list[RouteTable]]
     NextToken: NotRequired[str]
+
+
+class DescribeSecurityGroupReferencesRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    GroupId: list[str]
+
+
+class DescribeSecurityGroupReferencesResult(TypedDict):
+    SecurityGroupReferenceSet: NotRequired[list[SecurityGroupReference]]
 
 
 class DescribeSecurityGroupRulesRequest(TypedDict):
@@ -1443,6 +1629,19 @@ class DescribeSnapshotsRequest(TypedDict):
 class DescribeSnapshotsResult(TypedDict):
     NextToken: NotRequired[str]
     Snapshots: NotRequired[list[Snapshot]]
+
+
+class DescribeSpotInstanceRequestsRequest(TypedDict):
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+    SpotInstanceRequestIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeSpotInstanceRequestsResult(TypedDict):
+    SpotInstanceRequests: NotRequired[list[SpotInstanceRequest]]
+    NextToken: NotRequired[str]
 
 
 class DescribeSubnetsRequest(TypedDict):
@@ -1537,6 +1736,32 @@ class DescribeVpcAttributeResult(TypedDict):
     VpcId: NotRequired[str]
 
 
+class DescribeVpcEndpointsRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    VpcEndpointIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+
+
+class DescribeVpcEndpointsResult(TypedDict):
+    VpcEndpoints: NotRequired[list[VpcEndpoint]]
+    NextToken: NotRequired[str]
+
+
+class DescribeVpcPeeringConnectionsRequest(TypedDict):
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    DryRun: NotRequired[bool]
+    VpcPeeringConnectionIds: NotRequired[list[str]]
+    Filters: NotRequired[list[Filter]]
+
+
+class DescribeVpcPeeringConnectionsResult(TypedDict):
+    VpcPeeringConnections: NotRequired[list[VpcPeeringConnection]]
+    NextToken: NotRequired[str]
+
+
 class DescribeVpcsRequest(TypedDict):
     Filters: NotRequired[list[Filter]]
     VpcIds: NotRequired[list[str]]
@@ -1548,6 +1773,22 @@ class DescribeVpcsRequest(TypedDict):
 class DescribeVpcsResult(TypedDict):
     NextToken: NotRequired[str]
     Vpcs: NotRequired[list[Vpc]]
+
+
+class DescribeVpnGatewaysRequest(TypedDict):
+    Filters: NotRequired[list[Filter]]
+    VpnGatewayIds: NotRequired[list[str]]
+    DryRun: NotRequired[bool]
+
+
+class DescribeVpnGatewaysResult(TypedDict):
+    VpnGateways: NotRequired[list[VpnGateway]]
+
+
+class DestinationOptionsResponse(TypedDict):
+    FileFormat: NotRequired[DestinationFileFormat]
+    HiveCompatiblePartitions: NotRequired[bool]
+    PerHourPartition: NotRequired[bool]
 
 
 class DetachInternetGatewayRequest(TypedDict):
@@ -1599,6 +1840,18 @@ class DiskInfo(TypedDict):
     SizeInGB: NotRequired[int]
     Count: NotRequired[int]
     Type: NotRequired[DiskType]
+
+
+class DnsEntry(TypedDict):
+    DnsName: NotRequired[str]
+    HostedZoneId: NotRequired[str]
+
+
+class DnsOptions(TypedDict):
+    DnsRecordIpType: NotRequired[DnsRecordIpType]
+    PrivateDnsOnlyForInboundResolverEndpoint: NotRequired[bool]
+    PrivateDnsPreference: NotRequired[str]
+    PrivateDnsSpecifiedDomains: NotRequired[list[str]]
 
 
 class EbsBlockDevice(TypedDict):
@@ -1678,6 +1931,12 @@ class EfaInfo(TypedDict):
     MaximumEfaInterfaces: NotRequired[int]
 
 
+class EgressOnlyInternetGateway(TypedDict):
+    Attachments: NotRequired[list[InternetGatewayAttachment]]
+    EgressOnlyInternetGatewayId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+
+
 class ElasticGpuAssociation(TypedDict):
     ElasticGpuId: NotRequired[str]
     ElasticGpuAssociationId: NotRequired[str]
@@ -1705,9 +1964,18 @@ class ElasticInferenceAcceleratorAssociation(TypedDict):
     ElasticInferenceAcceleratorAssociationTime: NotRequired[datetime]
 
 
+class EnaSrdSpecification(TypedDict):
+    EnaSrdEnabled: NotRequired[bool]
+    EnaSrdUdpSpecification: NotRequired[EnaSrdUdpSpecification]
+
+
 class EnaSrdSpecificationRequest(TypedDict):
     EnaSrdEnabled: NotRequired[bool]
     EnaSrdUdpSpecification: NotRequired[EnaSrdUdpSpecificationRequest]
+
+
+class EnaSrdUdpSpecification(TypedDict):
+    EnaSrdUdpEnabled: NotRequired[bool]
 
 
 class EnaSrdUdpSpecificationRequest(TypedDict):
@@ -1725,6 +1993,26 @@ class EnclaveOptionsRequest(TypedDict):
 class Filter(TypedDict):
     Name: NotRequired[str]
     Values: NotRequired[list[str]]
+
+
+class FlowLog(TypedDict):
+    CreationTime: NotRequired[datetime]
+    DeliverLogsErrorMessage: NotRequired[str]
+    DeliverLogsPermissionArn: NotRequired[str]
+    DeliverCrossAccountRole: NotRequired[str]
+    DeliverLogsStatus: NotRequired[str]
+    FlowLogId: NotRequired[str]
+    FlowLogStatus: NotRequired[str]
+    LogGroupName: NotRequired[str]
+    ResourceId: NotRequired[str]
+    TrafficType: NotRequired[TrafficType]
+    LogDestinationType: NotRequired[LogDestinationType]
+    LogDestination: NotRequired[str]
+    LogFormat: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    MaxAggregationInterval: NotRequired[int]
+    DestinationOptions: NotRequired[DestinationOptionsResponse]
+    TagFieldSpecifications: NotRequired[list[TagFieldSpecificationResponse]]
 
 
 class FpgaDeviceInfo(TypedDict):
@@ -1766,12 +2054,70 @@ class GetConsoleScreenshotResult(TypedDict):
     InstanceId: NotRequired[str]
 
 
+class GetEbsEncryptionByDefaultRequest(TypedDict):
+    DryRun: NotRequired[bool]
+
+
+class GetEbsEncryptionByDefaultResult(TypedDict):
+    EbsEncryptionByDefault: NotRequired[bool]
+    SseType: NotRequired[SSEType]
+
+
+class GetImageBlockPublicAccessStateRequest(TypedDict):
+    DryRun: NotRequired[bool]
+
+
+class GetImageBlockPublicAccessStateResult(TypedDict):
+    ImageBlockPublicAccessState: NotRequired[str]
+    ManagedBy: NotRequired[ManagedBy]
+
+
 class GetInstanceMetadataDefaultsRequest(TypedDict):
     DryRun: NotRequired[bool]
 
 
 class GetInstanceMetadataDefaultsResult(TypedDict):
     AccountLevel: NotRequired[InstanceMetadataDefaultsResponse]
+
+
+class GetLaunchTemplateDataRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    InstanceId: str
+
+
+class GetLaunchTemplateDataResult(TypedDict):
+    LaunchTemplateData: NotRequired[ResponseLaunchTemplateData]
+
+
+class GetSecurityGroupsForVpcRequest(TypedDict):
+    VpcId: str
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+    Filters: NotRequired[list[Filter]]
+    DryRun: NotRequired[bool]
+
+
+class GetSecurityGroupsForVpcResult(TypedDict):
+    NextToken: NotRequired[str]
+    SecurityGroupForVpcs: NotRequired[list[SecurityGroupForVpc]]
+
+
+class GetSerialConsoleAccessStatusRequest(TypedDict):
+    DryRun: NotRequired[bool]
+
+
+class GetSerialConsoleAccessStatusResult(TypedDict):
+    SerialConsoleAccessEnabled: NotRequired[bool]
+    ManagedBy: NotRequired[ManagedBy]
+
+
+class GetSnapshotBlockPublicAccessStateRequest(TypedDict):
+    DryRun: NotRequired[bool]
+
+
+class GetSnapshotBlockPublicAccessStateResult(TypedDict):
+    State: NotRequired[SnapshotBlockPublicAccessState]
+    ManagedBy: NotRequired[ManagedBy]
 
 
 class GpuDeviceInfo(TypedDict):
@@ -2100,6 +2446,11 @@ class InstanceMetadataOptionsResponse(TypedDict):
     HttpEndpoint: NotRequired[InstanceMetadataEndpointState]
     HttpProtocolIpv6: NotRequired[InstanceMetadataProtocolState]
     InstanceMetadataTags: NotRequired[InstanceMetadataTagsState]
+
+
+class InstanceMonitoring(TypedDict):
+    InstanceId: NotRequired[str]
+    Monitoring: NotRequired[Monitoring]
 
 
 class InstanceNetworkInterface(TypedDict):
@@ -2431,6 +2782,10 @@ class Ipv4PrefixSpecificationResponse(TypedDict):
     Ipv4Prefix: NotRequired[str]
 
 
+class Ipv6CidrBlock(TypedDict):
+    Ipv6CidrBlock: NotRequired[str]
+
+
 class Ipv6PrefixSpecification(TypedDict):
     Ipv6Prefix: NotRequired[str]
 
@@ -2466,6 +2821,11 @@ class KeyPairInfo(TypedDict):
     KeyFingerprint: NotRequired[str]
 
 
+class LastError(TypedDict):
+    Message: NotRequired[str]
+    Code: NotRequired[str]
+
+
 class LaunchPermission(TypedDict):
     OrganizationArn: NotRequired[str]
     OrganizationalUnitArn: NotRequired[str]
@@ -2476,6 +2836,24 @@ class LaunchPermission(TypedDict):
 class LaunchPermissionModifications(TypedDict):
     Add: NotRequired[list[LaunchPermission]]
     Remove: NotRequired[list[LaunchPermission]]
+
+
+class LaunchSpecification(TypedDict):
+    UserData: NotRequired[str]
+    AddressingType: NotRequired[str]
+    BlockDeviceMappings: NotRequired[list[BlockDeviceMapping]]
+    EbsOptimized: NotRequired[bool]
+    IamInstanceProfile: NotRequired[IamInstanceProfileSpecification]
+    ImageId: NotRequired[str]
+    InstanceType: NotRequired[str]
+    KernelId: NotRequired[str]
+    KeyName: NotRequired[str]
+    NetworkInterfaces: NotRequired[list[InstanceNetworkInterfaceSpecification]]
+    Placement: NotRequired[SpotPlacement]
+    RamdiskId: NotRequired[str]
+    SubnetId: NotRequired[str]
+    SecurityGroups: NotRequired[list[GroupIdentifier]]
+    Monitoring: NotRequired[RunInstancesMonitoringEnabled]
 
 
 class LaunchTemplate(TypedDict):
@@ -2821,6 +3199,21 @@ class LicenseConfigurationRequest(TypedDict):
     LicenseConfigurationArn: NotRequired[str]
 
 
+class ManagedPrefixList(TypedDict):
+    PrefixListId: NotRequired[str]
+    AddressFamily: NotRequired[str]
+    State: NotRequired[PrefixListState]
+    StateMessage: NotRequired[str]
+    PrefixListArn: NotRequired[str]
+    PrefixListName: NotRequired[str]
+    MaxEntries: NotRequired[int]
+    Version: NotRequired[int]
+    Tags: NotRequired[list[Tag]]
+    OwnerId: NotRequired[str]
+    IpamPrefixListResolverTargetId: NotRequired[str]
+    IpamPrefixListResolverSyncEnabled: NotRequired[bool]
+
+
 class MediaAcceleratorInfo(TypedDict):
     Accelerators: NotRequired[list[MediaDeviceInfo]]
     TotalMediaMemoryInMiB: NotRequired[int]
@@ -2949,6 +3342,30 @@ class ModifyLaunchTemplateRequest(TypedDict):
 
 class ModifyLaunchTemplateResult(TypedDict):
     LaunchTemplate: NotRequired[LaunchTemplate]
+
+
+class ModifyNetworkInterfaceAttributeRequest(TypedDict):
+    EnaSrdSpecification: NotRequired[EnaSrdSpecification]
+    EnablePrimaryIpv6: NotRequired[bool]
+    ConnectionTrackingSpecification: NotRequired[ConnectionTrackingSpecificationRequest]
+    AssociatePublicIpAddress: NotRequired[bool]
+    AssociatedSubnetIds: NotRequired[list[str]]
+    DryRun: NotRequired[bool]
+    NetworkInterfaceId: str
+    Description: NotRequired[AttributeValue]
+    SourceDestCheck: NotRequired[AttributeBooleanValue]
+    Groups: NotRequired[list[str]]
+    Attachment: NotRequired[NetworkInterfaceAttachmentChanges]
+
+
+class ModifySecurityGroupRulesRequest(TypedDict):
+    GroupId: str
+    SecurityGroupRules: list[SecurityGroupRuleUpdate]
+    DryRun: NotRequired[bool]
+
+
+class ModifySecurityGroupRulesResult(TypedDict):
+    Return: NotRequired[bool]
 
 
 class ModifySnapshotAttributeRequest(TypedDict):
@@ -3174,6 +3591,13 @@ class NetworkInterfaceAttachment(TypedDict):
     EnaQueueCount: NotRequired[int]
 
 
+class NetworkInterfaceAttachmentChanges(TypedDict):
+    DefaultEnaQueueCount: NotRequired[bool]
+    EnaQueueCount: NotRequired[int]
+    AttachmentId: NotRequired[str]
+    DeleteOnTermination: NotRequired[bool]
+
+
 class NetworkInterfaceCount(TypedDict):
     Min: NotRequired[int]
     Max: NotRequired[int]
@@ -3232,6 +3656,11 @@ class OperatorResponse(TypedDict):
     HiddenByDefault: NotRequired[bool]
 
 
+class PayerResponsibilityEntry(TypedDict):
+    Scope: NotRequired[PayerResponsibilityScope]
+    PayerResponsibilityType: NotRequired[PayerResponsibilityType]
+
+
 class PerformanceFactorReference(TypedDict):
     InstanceFamily: NotRequired[str]
 
@@ -3259,6 +3688,20 @@ class Placement(TypedDict):
     AvailabilityZone: NotRequired[str]
 
 
+class PlacementGroup(TypedDict):
+    GroupName: NotRequired[str]
+    State: NotRequired[PlacementGroupState]
+    Strategy: NotRequired[PlacementStrategy]
+    PartitionCount: NotRequired[int]
+    GroupId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    GroupArn: NotRequired[str]
+    SpreadLevel: NotRequired[SpreadLevel]
+    LinkedGroupId: NotRequired[str]
+    Operator: NotRequired[OperatorResponse]
+    ParentGroupId: NotRequired[str]
+
+
 class PlacementGroupInfo(TypedDict):
     SupportedStrategies: NotRequired[list[PlacementGroupStrategy]]
 
@@ -3266,6 +3709,12 @@ class PlacementGroupInfo(TypedDict):
 class PortRange(TypedDict):
     From: NotRequired[int]
     To: NotRequired[int]
+
+
+class PrefixList(TypedDict):
+    Cidrs: NotRequired[list[str]]
+    PrefixListId: NotRequired[str]
+    PrefixListName: NotRequired[str]
 
 
 class PrefixListId(TypedDict):
@@ -3318,6 +3767,12 @@ class ProvisionedBandwidth(TypedDict):
     RequestTime: NotRequired[datetime]
     Requested: NotRequired[str]
     Status: NotRequired[str]
+
+
+class PtrUpdateStatus(TypedDict):
+    Value: NotRequired[str]
+    Status: NotRequired[str]
+    Reason: NotRequired[str]
 
 
 class PublicIpDnsNameOptions(TypedDict):
@@ -3714,6 +4169,27 @@ class SecurityGroup(TypedDict):
     IpPermissions: NotRequired[list[IpPermission]]
 
 
+class SecurityGroupForVpc(TypedDict):
+    Description: NotRequired[str]
+    GroupName: NotRequired[str]
+    OwnerId: NotRequired[str]
+    GroupId: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    PrimaryVpcId: NotRequired[str]
+
+
+class SecurityGroupIdentifier(TypedDict):
+    GroupId: NotRequired[str]
+    GroupName: NotRequired[str]
+
+
+class SecurityGroupReference(TypedDict):
+    GroupId: NotRequired[str]
+    ReferencingVpcId: NotRequired[str]
+    VpcPeeringConnectionId: NotRequired[str]
+    TransitGatewayId: NotRequired[str]
+
+
 class SecurityGroupRule(TypedDict):
     SecurityGroupRuleId: NotRequired[str]
     GroupId: NotRequired[str]
@@ -3729,6 +4205,27 @@ class SecurityGroupRule(TypedDict):
     Description: NotRequired[str]
     Tags: NotRequired[list[Tag]]
     SecurityGroupRuleArn: NotRequired[str]
+
+
+class SecurityGroupRuleDescription(TypedDict):
+    SecurityGroupRuleId: NotRequired[str]
+    Description: NotRequired[str]
+
+
+class SecurityGroupRuleRequest(TypedDict):
+    IpProtocol: NotRequired[str]
+    FromPort: NotRequired[int]
+    ToPort: NotRequired[int]
+    CidrIpv4: NotRequired[str]
+    CidrIpv6: NotRequired[str]
+    PrefixListId: NotRequired[str]
+    ReferencedGroupId: NotRequired[str]
+    Description: NotRequired[str]
+
+
+class SecurityGroupRuleUpdate(TypedDict):
+    SecurityGroupRuleId: str
+    SecurityGroupRule: NotRequired[SecurityGroupRuleRequest]
 
 
 class Snapshot(TypedDict):
@@ -3774,12 +4271,53 @@ class SnapshotInfo(TypedDict):
     AvailabilityZone: NotRequired[str]
 
 
+class SpotInstanceRequest(TypedDict):
+    ActualBlockHourlyPrice: NotRequired[str]
+    AvailabilityZoneGroup: NotRequired[str]
+    BlockDurationMinutes: NotRequired[int]
+    CreateTime: NotRequired[datetime]
+    Fault: NotRequired[SpotInstanceStateFault]
+    InstanceId: NotRequired[str]
+    LaunchGroup: NotRequired[str]
+    LaunchSpecification: NotRequired[LaunchSpecification]
+    LaunchedAvailabilityZone: NotRequired[str]
+    LaunchedAvailabilityZoneId: NotRequired[str]
+    ProductDescription: NotRequired[RIProductDescription]
+    SpotInstanceRequestId: NotRequired[str]
+    SpotPrice: NotRequired[str]
+    State: NotRequired[SpotInstanceState]
+    Status: NotRequired[SpotInstanceStatus]
+    Tags: NotRequired[list[Tag]]
+    Type: NotRequired[SpotInstanceType]
+    ValidFrom: NotRequired[datetime]
+    ValidUntil: NotRequired[datetime]
+    InstanceInterruptionBehavior: NotRequired[InstanceInterruptionBehavior]
+
+
+class SpotInstanceStateFault(TypedDict):
+    Code: NotRequired[str]
+    Message: NotRequired[str]
+
+
+class SpotInstanceStatus(TypedDict):
+    Code: NotRequired[str]
+    Message: NotRequired[str]
+    UpdateTime: NotRequired[datetime]
+
+
 class SpotMarketOptions(TypedDict):
     MaxPrice: NotRequired[str]
     SpotInstanceType: NotRequired[SpotInstanceType]
     BlockDurationMinutes: NotRequired[int]
     ValidUntil: NotRequired[datetime]
     InstanceInterruptionBehavior: NotRequired[InstanceInterruptionBehavior]
+
+
+class SpotPlacement(TypedDict):
+    AvailabilityZone: NotRequired[str]
+    GroupName: NotRequired[str]
+    Tenancy: NotRequired[Tenancy]
+    AvailabilityZoneId: NotRequired[str]
 
 
 class StartInstancesRequest(TypedDict):
@@ -3840,6 +4378,11 @@ class SubnetCidrBlockState(TypedDict):
     StatusMessage: NotRequired[str]
 
 
+class SubnetIpPrefixes(TypedDict):
+    SubnetId: NotRequired[str]
+    IpPrefixes: NotRequired[list[str]]
+
+
 class SubnetIpv6CidrBlockAssociation(TypedDict):
     AssociationId: NotRequired[str]
     Ipv6CidrBlock: NotRequired[str]
@@ -3858,6 +4401,11 @@ class TagDescription(TypedDict):
     ResourceId: NotRequired[str]
     ResourceType: NotRequired[str]
     Value: NotRequired[str]
+
+
+class TagFieldSpecificationResponse(TypedDict):
+    ResourceType: NotRequired[TaggableResourceType]
+    TagKeys: NotRequired[list[str]]
 
 
 class TagSpecification(TypedDict):
@@ -3884,6 +4432,40 @@ class TotalLocalStorageGB(TypedDict):
 class TotalLocalStorageGBRequest(TypedDict):
     Min: NotRequired[float]
     Max: NotRequired[float]
+
+
+class UnmonitorInstancesRequest(TypedDict):
+    InstanceIds: list[str]
+    MetricCategoryIds: NotRequired[list[str]]
+    DryRun: NotRequired[bool]
+
+
+class UnmonitorInstancesResult(TypedDict):
+    InstanceMonitorings: NotRequired[list[InstanceMonitoring]]
+
+
+class UpdateSecurityGroupRuleDescriptionsEgressRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    GroupId: NotRequired[str]
+    GroupName: NotRequired[str]
+    IpPermissions: NotRequired[list[IpPermission]]
+    SecurityGroupRuleDescriptions: NotRequired[list[SecurityGroupRuleDescription]]
+
+
+class UpdateSecurityGroupRuleDescriptionsEgressResult(TypedDict):
+    Return: NotRequired[bool]
+
+
+class UpdateSecurityGroupRuleDescriptionsIngressRequest(TypedDict):
+    DryRun: NotRequired[bool]
+    GroupId: NotRequired[str]
+    GroupName: NotRequired[str]
+    IpPermissions: NotRequired[list[IpPermission]]
+    SecurityGroupRuleDescriptions: NotRequired[list[SecurityGroupRuleDescription]]
+
+
+class UpdateSecurityGroupRuleDescriptionsIngressResult(TypedDict):
+    Return: NotRequired[bool]
 
 
 class UserIdGroupPair(TypedDict):
@@ -4040,6 +4622,11 @@ class Vpc(TypedDict):
     DhcpOptionsId: NotRequired[str]
 
 
+class VpcAttachment(TypedDict):
+    VpcId: NotRequired[str]
+    State: NotRequired[AttachmentStatus]
+
+
 class VpcCidrBlockAssociation(TypedDict):
     AssociationId: NotRequired[str]
     CidrBlock: NotRequired[str]
@@ -4093,6 +4680,35 @@ class VpcEncryptionControlExclusions(TypedDict):
     ApiGatewayV2: NotRequired[VpcEncryptionControlExclusion]
 
 
+class VpcEndpoint(TypedDict):
+    VpcEndpointId: NotRequired[str]
+    VpcEndpointType: NotRequired[VpcEndpointType]
+    VpcId: NotRequired[str]
+    ServiceName: NotRequired[str]
+    State: NotRequired[State]
+    PolicyDocument: NotRequired[str]
+    RouteTableIds: NotRequired[list[str]]
+    SubnetIds: NotRequired[list[str]]
+    Groups: NotRequired[list[SecurityGroupIdentifier]]
+    IpAddressType: NotRequired[IpAddressType]
+    DnsOptions: NotRequired[DnsOptions]
+    PrivateDnsEnabled: NotRequired[bool]
+    RequesterManaged: NotRequired[bool]
+    NetworkInterfaceIds: NotRequired[list[str]]
+    DnsEntries: NotRequired[list[DnsEntry]]
+    CreationTimestamp: NotRequired[datetime]
+    Tags: NotRequired[list[Tag]]
+    OwnerId: NotRequired[str]
+    LastError: NotRequired[LastError]
+    Ipv4Prefixes: NotRequired[list[SubnetIpPrefixes]]
+    Ipv6Prefixes: NotRequired[list[SubnetIpPrefixes]]
+    FailureReason: NotRequired[str]
+    ServiceNetworkArn: NotRequired[str]
+    ResourceConfigurationArn: NotRequired[str]
+    ServiceRegion: NotRequired[str]
+    PayerResponsibilities: NotRequired[list[PayerResponsibilityEntry]]
+
+
 class VpcIpv6CidrBlockAssociation(TypedDict):
     AssociationId: NotRequired[str]
     Ipv6CidrBlock: NotRequired[str]
@@ -4101,3 +4717,46 @@ class VpcIpv6CidrBlockAssociation(TypedDict):
     Ipv6Pool: NotRequired[str]
     Ipv6AddressAttribute: NotRequired[Ipv6AddressAttribute]
     IpSource: NotRequired[IpSource]
+
+
+class VpcPeeringConnection(TypedDict):
+    AccepterVpcInfo: NotRequired[VpcPeeringConnectionVpcInfo]
+    ExpirationTime: NotRequired[datetime]
+    RequesterVpcInfo: NotRequired[VpcPeeringConnectionVpcInfo]
+    Status: NotRequired[VpcPeeringConnectionStateReason]
+    Tags: NotRequired[list[Tag]]
+    VpcPeeringConnectionId: NotRequired[str]
+    MultipathResilienceStatus: NotRequired[MultipathResilienceStatus]
+
+
+class VpcPeeringConnectionOptionsDescription(TypedDict):
+    AllowDnsResolutionFromRemoteVpc: NotRequired[bool]
+    AllowEgressFromLocalClassicLinkToRemoteVpc: NotRequired[bool]
+    AllowEgressFromLocalVpcToRemoteClassicLink: NotRequired[bool]
+    AllowMultipathResilience: NotRequired[bool]
+    MultipathResilienceMode: NotRequired[MultipathResilienceMode]
+
+
+class VpcPeeringConnectionStateReason(TypedDict):
+    Code: NotRequired[VpcPeeringConnectionStateReasonCode]
+    Message: NotRequired[str]
+
+
+class VpcPeeringConnectionVpcInfo(TypedDict):
+    CidrBlock: NotRequired[str]
+    Ipv6CidrBlockSet: NotRequired[list[Ipv6CidrBlock]]
+    CidrBlockSet: NotRequired[list[CidrBlock]]
+    OwnerId: NotRequired[str]
+    PeeringOptions: NotRequired[VpcPeeringConnectionOptionsDescription]
+    VpcId: NotRequired[str]
+    Region: NotRequired[str]
+
+
+class VpnGateway(TypedDict):
+    AmazonSideAsn: NotRequired[int]
+    Tags: NotRequired[list[Tag]]
+    VpnGatewayId: NotRequired[str]
+    State: NotRequired[VpnState]
+    Type: NotRequired[GatewayType]
+    AvailabilityZone: NotRequired[str]
+    VpcAttachments: NotRequired[list[VpcAttachment]]

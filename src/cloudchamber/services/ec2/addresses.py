@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, needs, nets, tables
-from cloudchamber.services.ec2.checks import many, named, same, select, specified_tags, tag_list, takes
+from cloudchamber.services.ec2.checks import (
+    many,
+    named,
+    page,
+    same,
+    select,
+    specified_tags,
+    tag_list,
+    takes,
+    with_token,
+)
 from cloudchamber.services.ec2.compute import Compute
 
 if TYPE_CHECKING:
@@ -229,3 +239,20 @@ async def describe_addresses(call: Call, request: Mapping[str, Any]) -> dict[str
         "public-ip": "PublicIp",
     }
     return {"Addresses": select(rows, request.get("Filters"), paths, same)}
+
+
+@operation("DescribeAddressesAttribute", needs=needs.look("DescribeAddressesAttribute"))
+@takes("AllocationIds", "Attribute", "NextToken", "MaxResults")
+async def describe_addresses_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Reverse names of addresses: those that have one, and none here has.
+
+    Source: Amazon EC2 API Reference, DescribeAddressesAttribute.
+    """
+    if request.get("Attribute") not in (None, "domain-name"):
+        raise errors.InvalidParameterValue(f"Value ({request['Attribute']}) for parameter attribute is invalid.")
+    known = call.doors.database.read(lambda db: nets.listed(db, nets.Address, call.account, call.region))
+    rows = [{"PublicIp": row.ip, "AllocationId": row.id} for row in known]
+    given = many(request, "AllocationIds")
+    rows = named(rows, "AllocationId", given, lambda one: nets.missing(nets.Address, one))
+    rows, token = page(rows if given else [], request, lambda row: row["AllocationId"])
+    return with_token({"Addresses": rows}, token)

@@ -549,3 +549,57 @@ class InvalidParameterDependency(Ec2Error):
     """A parameter that needs another one."""
 
     code = "InvalidParameterDependency"
+
+
+class InvalidVpnGatewayIDNotFound(Ec2Error):
+    """The virtual private gateway does not exist."""
+
+    code = "InvalidVpnGatewayID.NotFound"
+
+
+class InvalidVpcEndpointIdNotFound(Ec2Error):
+    """The VPC endpoint does not exist."""
+
+    code = "InvalidVpcEndpointId.NotFound"
+
+
+class InvalidVpcPeeringConnectionIDNotFound(Ec2Error):
+    """The VPC peering connection does not exist."""
+
+    code = "InvalidVpcPeeringConnectionID.NotFound"
+
+
+class InvalidPrefixListIdNotFound(Ec2Error):
+    """The prefix list does not exist (AWS services')."""
+
+    code = "InvalidPrefixListId.NotFound"
+
+
+class InvalidPrefixListIDNotFound(Ec2Error):
+    """The managed prefix list does not exist."""
+
+    code = "InvalidPrefixListID.NotFound"
+
+
+class InvalidPlacementGroupUnknown(Ec2Error):
+    """The placement group does not exist."""
+
+    code = "InvalidPlacementGroup.Unknown"
+
+
+class InvalidFlowLogIdNotFound(Ec2Error):
+    """The flow log does not exist."""
+
+    code = "InvalidFlowLogId.NotFound"
+
+
+class InvalidSpotInstanceRequestIDNotFound(Ec2Error):
+    """The Spot Instance request does not exist."""
+
+    code = "InvalidSpotInstanceRequestID.NotFound"
+
+
+class InvalidAttachmentIDNotFound(Ec2Error):
+    """The attachment of a network interface does not exist."""
+
+    code = "InvalidAttachmentID.NotFound"

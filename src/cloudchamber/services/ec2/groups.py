@@ -23,7 +23,7 @@ GROUPS_MAX = 2500
 _FLAT = ("CidrIp", "FromPort", "ToPort", "IpProtocol", "SourceSecurityGroupName")
 
 
-def _group(db: Reader, call: Call, request: Mapping[str, Any]) -> tables.Group:
+def find(db: Reader, call: Call, request: Mapping[str, Any]) -> tables.Group:
     """The group that a request names by id or name.
 
     Raises:
@@ -46,13 +46,15 @@ def _group(db: Reader, call: Call, request: Mapping[str, Any]) -> tables.Group:
     return row
 
 
-def _resolver(tx: Reader, call: Call, vpc_id: str) -> Callable[[Mapping[str, Any]], str]:
+def resolver(tx: Reader, call: Call, vpc_id: str) -> Callable[[Mapping[str, Any]], str]:
+    """Gives the id of the group that a `UserIdGroupPairs` entry names, in the same VPC."""
+
     def resolve(pair: Mapping[str, Any]) -> str:
         if pair.get("UserId") and pair["UserId"] != call.account:
             raise errors.UnsupportedOperation(
                 "Rules that refer to groups of another account are not supported by this EC2 endpoint."
             )
-        found = _group(tx, call, pair)
+        found = find(tx, call, pair)
         if found.vpc_id != vpc_id:
             raise errors.InvalidGroupNotFound(
                 f"You have specified two resources that belong to different networks: {found.id} is not in {vpc_id}."
@@ -130,11 +132,11 @@ async def delete_security_group(call: Call, request: Mapping[str, Any]) -> dict[
 
     Source: Amazon EC2 API Reference, DeleteSecurityGroup.
     """
-    row = call.doors.database.read(lambda db: _group(db, call, request))
+    row = call.doors.database.read(lambda db: find(db, call, request))
     in_use = call.doors.part("ec2", Compute).used_elsewhere(row.id)
 
     def change(tx: Tx) -> str:
-        row = _group(tx, call, request)
+        row = find(tx, call, request)
         if row.name == "default":
             raise errors.CannotDelete(f'the specified group: "{row.id}" name: "default" cannot be deleted by a user')
         users = [one.id for one in tables.all_instances(tx) if row.id in one.groups]
@@ -155,8 +157,8 @@ async def describe_security_groups(call: Call, request: Mapping[str, Any]) -> di
     """
 
     def look(db: Reader) -> list[dict[str, Any]]:
-        given = [_group(db, call, {"GroupId": one}) for one in many(request, "GroupIds")]
-        given += [_group(db, call, {"GroupName": one}) for one in many(request, "GroupNames")]
+        given = [find(db, call, {"GroupId": one}) for one in many(request, "GroupIds")]
+        given += [find(db, call, {"GroupName": one}) for one in many(request, "GroupNames")]
         return [_shown(db, row) for row in given or tables.groups(db, call.account, call.region)]
 
     paths = {
@@ -214,8 +216,8 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
     drafts = [ids.hex_id("sgr") for _ in range(RULES_MAX * 2)]
 
     def change(tx: Tx) -> list[tables.Rule]:
-        row = _group(tx, call, request)
-        asked = permissions.from_request(request, row.id, egress=egress, resolve=_resolver(tx, call, row.vpc_id))
+        row = find(tx, call, request)
+        asked = permissions.from_request(request, row.id, egress=egress, resolve=resolver(tx, call, row.vpc_id))
         rules = permissions.numbered(asked, drafts)
         have = [rule for rule in tables.rules(tx, row.id) if rule.egress == egress]
         if len(have) + len(rules) > RULES_MAX:
@@ -226,7 +228,7 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
             try:
                 tables.insert_rule(tx, rule)
             except sqlite3.IntegrityError:
-                raise errors.InvalidPermissionDuplicate(_duplicate(rule)) from None
+                raise errors.InvalidPermissionDuplicate(duplicate(rule)) from None
             tables.put_tags(tx, call.account, call.region, rule.id, tags)
         return rules
 
@@ -236,7 +238,8 @@ async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) ->
     return {"Return": True, "SecurityGroupRules": shown}
 
 
-def _duplicate(rule: tables.Rule) -> str:
+def duplicate(rule: tables.Rule) -> str:
+    """AWS's words for a rule that is there already."""
     ports = (
         "ALL"
         if rule.protocol == "-1"
@@ -249,7 +252,7 @@ async def _revoke(call: Call, request: Mapping[str, Any], *, egress: bool) -> di
     """Remove rules from a group, all or none."""
 
     def change(tx: Tx) -> list[tables.Rule]:
-        row = _group(tx, call, request)
+        row = find(tx, call, request)
         have = [rule for rule in tables.rules(tx, row.id) if rule.egress == egress]
         gone: list[tables.Rule] = []
         for one in many(request, "SecurityGroupRuleIds"):
@@ -259,7 +262,7 @@ async def _revoke(call: Call, request: Mapping[str, Any], *, egress: bool) -> di
             gone += found
         if not gone or request.get("IpPermissions"):
             for rule in permissions.from_request(
-                request, row.id, egress=egress, resolve=_resolver(tx, call, row.vpc_id)
+                request, row.id, egress=egress, resolve=resolver(tx, call, row.vpc_id)
             ):
                 found = [other for other in have if rule.same(other)]
                 if not found:

@@ -44,3 +44,14 @@ async def modify_instance_maintenance_options(call: Call, request: Mapping[str, 
     value = request.get("AutoRecovery") or row.auto_recovery
     await call.doors.database.write(lambda tx: tables.update_instance(tx, row.id, auto_recovery=value))
     return {"InstanceId": row.id, "AutoRecovery": value}
+
+
+@operation("UnmonitorInstances", needs=needs.on("UnmonitorInstances", "InstanceIds"))
+@takes("InstanceIds")
+async def unmonitor_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave off detailed monitoring, which no instance has here.
+
+    Source: Amazon EC2 API Reference, UnmonitorInstances.
+    """
+    rows = instances.wanted(instances.look(call), request["InstanceIds"])
+    return {"InstanceMonitorings": [{"InstanceId": row.id, "Monitoring": {"State": "disabled"}} for row in rows]}

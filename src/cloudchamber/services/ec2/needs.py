@@ -603,6 +603,15 @@ def group(action: str) -> Needs:
     return needs
 
 
+def modify_rules(call: Call, request: Request) -> Iterable[Need]:
+    """ModifySecurityGroupRules: on the group and on each of the rules."""
+    yield from group("ModifySecurityGroupRules")(call, request)
+    for one in many(request, "SecurityGroupRules"):
+        rule = one.get("SecurityGroupRuleId") or "*"
+        arn = names.arn("security-group-rule", rule, call.region, call.account)
+        yield Need("ec2:ModifySecurityGroupRules", arn, about(call, rule))
+
+
 def create_group(call: Call, request: Request) -> Iterable[Need]:
     """CreateSecurityGroup: on the new group and its VPC."""
     region, account = call.region, call.account

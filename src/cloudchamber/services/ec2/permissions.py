@@ -72,9 +72,14 @@ def _rules(
         refuse("UserIdGroupPairs.", one, {"GroupId", "GroupName", "UserId", "VpcId", "Description"})
         peers.append(("", resolve(one), one.get("Description") or ""))
     for block, peer_group, description in peers:
-        if len(description) > 255:
-            raise errors.InvalidParameterValue("Invalid rule description: longer than 255 characters.")
+        check_description(description)
         yield Rule("", group_id, egress, protocol, *ports, block, peer_group, description)
+
+
+def check_description(text: str) -> None:
+    """Refuse what AWS does not take as a rule's description."""
+    if len(text) > 255:
+        raise errors.InvalidParameterValue("Invalid rule description: longer than 255 characters.")
 
 
 def _ports(protocol: str, permission: Mapping[str, Any]) -> tuple[int, int]:

@@ -335,6 +335,15 @@ def insert_rule(tx: Tx, row: Rule) -> None:
     )
 
 
+def update_rule(tx: Tx, row: Rule) -> None:
+    """Write a rule that exists anew; sqlite3.IntegrityError when another one says the same."""
+    tx.execute(
+        "UPDATE ec2_security_group_rules SET protocol = ?, port_from = ?, port_to = ?, cidr = ?, peer_group = ?, "
+        "description = ? WHERE id = ?",
+        (row.protocol, row.port_from, row.port_to, row.cidr, row.peer_group, row.description, row.id),
+    )
+
+
 def delete_rule(tx: Tx, rule_id: str) -> None:
     """Remove a rule and its tags."""
     delete_tags(tx, rule_id)
