@@ -126,6 +126,10 @@ class Identities(Protocol):
         """The account of an access key; None if it is unknown."""
         ...
 
+    def root_key(self, account: str) -> str:
+        """The id of the access key that an account came with: its root user's."""
+        ...
+
     def mfa_shows(self, principal: Principal, serial: str, code: str, now: datetime) -> bool:
         """Whether an MFA device of the calling user shows this code, which has not been taken yet."""
         ...

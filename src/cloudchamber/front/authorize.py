@@ -317,7 +317,7 @@ def denial(call: Call, service: str, decision: Decision) -> AccessDenied:
     if who.kind == "anonymous" or (service == "s3" and not home):
         return kind("Access Denied")
     where = ""
-    if need.resource != "*":
+    if need.resource not in ("*", f"{_OF_S3}*"):
         where = f' on resource: "{need.resource}"' if service == "s3" else f" on resource: {need.resource}"
     text = f"User: {who.arn} is not authorized to perform: {need.action}{where}"
     if home:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from cloudchamber.contract.service import service
 from cloudchamber.services.iam import (
+    access_keys,
     account,
     details,
     devices,
@@ -35,6 +36,7 @@ from cloudchamber.services.iam.resources import RESOURCES
 SERVICE = service(
     "iam",
     users,
+    access_keys,
     groups,
     roles,
     profiles,

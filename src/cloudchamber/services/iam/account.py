@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import groups, inline, managed, needs, quotas, server_certificates, signing, users
+from cloudchamber.services.iam import access_keys, groups, inline, managed, needs, quotas, server_certificates, signing
 from cloudchamber.services.iam.documents import MANAGED_MAX, TRUST_MAX
 from cloudchamber.services.iam.errors import EntityAlreadyExists, NoSuchEntity
 from cloudchamber.services.iam.names import WORDS
@@ -102,7 +102,7 @@ def _quotas() -> dict[str, int]:
         "PolicyVersionsInUseQuota": 10000,
         "ServerCertificatesQuota": server_certificates.ACCOUNT_MAX,
         "SigningCertificatesPerUserQuota": signing.PER_USER_MAX,
-        "AccessKeysPerUserQuota": users.KEYS_MAX,
+        "AccessKeysPerUserQuota": access_keys.KEYS_MAX,
         "GroupsPerUserQuota": groups.GROUPS_MAX,
         "AttachedPoliciesPerUserQuota": inline.ATTACHED_MAX,
         "AttachedPoliciesPerGroupQuota": inline.ATTACHED_MAX,

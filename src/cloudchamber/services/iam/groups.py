@@ -35,7 +35,7 @@ async def get_group(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     def look(db: Reader) -> dict[str, Any]:
         group = tables.get(db, call.account, "group", request["GroupName"])
-        some, more = page(request, tables.members(db, group), lambda name: name)
+        some, more = page(request, tables.members(db, group), str.lower)
         users = [tables.get(db, call.account, "user", name) for name in some]
         return {"Group": tables.shape(db, group), "Users": [tables.shape(db, u, whole=False) for u in users]} | more
 
@@ -48,7 +48,7 @@ async def list_groups(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     def look(db: Reader) -> dict[str, Any]:
         found = tables.listed(db, call.account, "group", request.get("PathPrefix", "/"))
-        some, more = page(request, found, lambda group: group.name)
+        some, more = page(request, found, lambda group: group.name.lower())
         return {"Groups": [tables.shape(db, group) for group in some]} | more
 
     return call.doors.database.read(look)
@@ -60,7 +60,7 @@ async def list_groups_for_user(call: Call, request: Mapping[str, Any]) -> dict[s
 
     def look(db: Reader) -> dict[str, Any]:
         user = tables.get(db, call.account, "user", request["UserName"])
-        some, more = page(request, tables.collections(db, "group", user), lambda group: group.name)
+        some, more = page(request, tables.collections(db, "group", user), lambda group: group.name.lower())
         return {"Groups": [tables.shape(db, group) for group in some]} | more
 
     return call.doors.database.read(look)

@@ -189,6 +189,13 @@ class IamIdentities:
             return account if any(one.id == account for one in self.accounts.all()) else None
         return row[0] if row is not None else None
 
+    def root_key(self, account: str) -> str:
+        """The id of the access key that an account came with; see `Identities.root_key`."""
+        if account == self.root.principal.account:
+            return self.root.access_key_id
+        sql = "SELECT root_key FROM iam_accounts WHERE id = ?"
+        return self._database.read(lambda db: str(db.execute(sql, (account,)).fetchone()[0]))
+
     def mfa_shows(self, principal: Principal, serial: str, code: str, now: datetime) -> bool:
         """Whether the caller's device shows a code; see `Identities.mfa_shows`."""
         user = _user_of(principal)
@@ -256,6 +263,8 @@ class IamIdentities:
                 return _root_of(db, access_key_id)
             if row["status"] != "Active":
                 raise InvalidClientTokenId(_UNKNOWN)
+            if not row["user"]:  # Why: the root user has no name
+                return _root(row["account"], access_key_id, row["secret"])
             user = tables.get(db, row["account"], "user", row["user"])
             principal = Principal(
                 "user", user.account, user.arn, user.id, user.arn, access_key_id, tags=tables.tags(db, user.arn)

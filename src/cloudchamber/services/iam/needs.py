@@ -47,6 +47,18 @@ def entity(action: str, kind: Kind, *, keys: tuple[str, ...] = ()) -> Needs:
     return needs
 
 
+def keys(action: str) -> Needs:
+    """On the user whose access keys are meant; the root user's own are under its own ARN."""
+    of_user = entity(action, "user")
+
+    def needs(call: Call, request: Request) -> Iterable[Need]:
+        if "UserName" not in request and call.principal.kind == "root":
+            return (Need(f"iam:{action}", call.principal.arn),)
+        return of_user(call, request)
+
+    return needs
+
+
 def create(action: str, kind: Kind) -> Needs:
     """On the entity that is to be made."""
 

@@ -46,7 +46,7 @@ async def list_instance_profiles(call: Call, request: Mapping[str, Any]) -> dict
 
     def look(db: Reader) -> dict[str, Any]:
         found = tables.listed(db, call.account, "instance-profile", request.get("PathPrefix", "/"))
-        some, more = page(request, found, lambda profile: profile.name)
+        some, more = page(request, found, lambda profile: profile.name.lower())
         return {"InstanceProfiles": [tables.shape(db, one, whole=False) for one in some]} | more
 
     return call.doors.database.read(look)
@@ -58,7 +58,9 @@ async def list_instance_profiles_for_role(call: Call, request: Mapping[str, Any]
 
     def look(db: Reader) -> dict[str, Any]:
         role = tables.get(db, call.account, "role", request["RoleName"])
-        some, more = page(request, tables.collections(db, "instance-profile", role), lambda profile: profile.name)
+        some, more = page(
+            request, tables.collections(db, "instance-profile", role), lambda profile: profile.name.lower()
+        )
         return {"InstanceProfiles": [tables.shape(db, one, whole=False) for one in some]} | more
 
     return call.doors.database.read(look)

@@ -11,7 +11,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.iam import credentials, logins, mfa, needs, passwords, tables
+from cloudchamber.services.iam import access_keys, credentials, logins, mfa, needs, passwords, tables
 from cloudchamber.services.iam.errors import ReportExpired, ReportNotPresent
 
 if TYPE_CHECKING:
@@ -86,14 +86,15 @@ def _content(db: Reader, call: Call) -> str:
 
 
 def _root(db: Reader, call: Call) -> Sequence[str]:
-    """The root user, who has one access key and no password here."""
-    row = db.execute("SELECT created FROM iam_accounts WHERE id = ?", (call.account,)).fetchone()
-    born = row["created"] if row is not None else call.doors.folder.stat().st_ctime
+    """The root user, who has the access key that the account came with, perhaps a second one, and no password here."""
+    born = access_keys.born(db, call)
+    sql = "SELECT id, status, created FROM iam_keys WHERE account = ? AND user = ''"
+    second = next((_key(call, *row) for row in db.execute(sql, (call.account,))), _NO_KEY)
     arn = f"arn:aws:iam::{call.account}:root"
     unknown = "not_supported"
     return (
         "<root_account>", arn, _time(born), unknown, "no_information", unknown, unknown,
-        "false", *_key(call, arn, "Active", born), *_NO_KEY, *_NO_CERTIFICATE, *_NO_CERTIFICATE,
+        "false", *_key(call, arn, "Active", born), *second, *_NO_CERTIFICATE, *_NO_CERTIFICATE,
     )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ async def list_roles(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     def look(db: Reader) -> dict[str, Any]:
         found = tables.listed(db, call.account, "role", request.get("PathPrefix", "/"))
-        some, more = page(request, found, lambda role: role.name)
+        some, more = page(request, found, lambda role: role.name.lower())
         return {"Roles": [tables.shape(db, role, whole=False) for role in some]} | more
 
     return call.doors.database.read(look)

@@ -96,10 +96,9 @@ def by_arn(db: Reader, arn: str) -> Entity | None:
 
 
 def listed(db: Reader, account: str, kind: Kind, prefix: str) -> list[Entity]:
-    """Entities of a kind below a path prefix, by name."""
+    """Entities of a kind below a path prefix, by name, whatever the case of its letters."""
     rows = db.execute(
-        "SELECT * FROM iam_entities WHERE account = ? AND kind = ? AND substr(path, 1, ?) = ? "
-        "ORDER BY name COLLATE BINARY",
+        "SELECT * FROM iam_entities WHERE account = ? AND kind = ? AND substr(path, 1, ?) = ? ORDER BY name",
         (account, kind, len(prefix), prefix),
     )
     return [Entity(*row) for row in rows]
@@ -146,8 +145,7 @@ def attached(db: Reader, entity: Entity) -> list[str]:
 def members(db: Reader, collection: Entity) -> list[str]:
     """Names of a group's users or of an instance profile's role."""
     rows = db.execute(
-        "SELECT member FROM iam_members WHERE account = ? AND kind = ? AND collection = ? "
-        "ORDER BY member COLLATE BINARY",
+        "SELECT member FROM iam_members WHERE account = ? AND kind = ? AND collection = ? ORDER BY member",
         (collection.account, collection.kind, collection.name),
     )
     return [row[0] for row in rows]
@@ -158,7 +156,7 @@ def collections(db: Reader, kind: Kind, member: Entity) -> list[Entity]:
     rows = db.execute(
         "SELECT e.* FROM iam_members m JOIN iam_entities e "
         "ON e.account = m.account AND e.kind = m.kind AND e.name = m.collection "
-        "WHERE m.account = ? AND m.kind = ? AND m.member = ? ORDER BY e.name COLLATE BINARY",
+        "WHERE m.account = ? AND m.kind = ? AND m.member = ? ORDER BY e.name",
         (member.account, kind, member.name),
     )
     return [Entity(*row) for row in rows]

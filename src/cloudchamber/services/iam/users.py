@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Users and their access keys."""
+"""Users."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base import ids
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.iam import credentials, entities, needs, tables
-from cloudchamber.services.iam.errors import DeleteConflict, LimitExceeded, NoSuchEntity
+from cloudchamber.services.iam.errors import DeleteConflict
 from cloudchamber.services.iam.names import page, path_of
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Call
     from cloudchamber.store.database import Reader, Tx
-
-KEYS_MAX = 2
 
 
 def user_name(call: Call, request: Mapping[str, Any]) -> str:
@@ -59,7 +56,7 @@ async def list_users(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     def look(db: Reader) -> dict[str, Any]:
         found = tables.listed(db, call.account, "user", request.get("PathPrefix", "/"))
-        some, more = page(request, found, lambda user: user.name)
+        some, more = page(request, found, lambda user: user.name.lower())
         return {"Users": [tables.shape(db, user, whole=False) for user in some]} | more
 
     return call.doors.database.read(look)
@@ -91,78 +88,3 @@ async def delete_user(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
     await call.doors.database.write(change)
     return {}
-
-
-@operation("CreateAccessKey", needs=needs.entity("CreateAccessKey", "user"))
-async def create_access_key(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Make an access key; the only time its secret is told. Source: IAM API Reference, CreateAccessKey."""
-    name, key, secret = user_name(call, request), ids.access_key_id(), ids.secret_key()
-
-    def change(tx: Tx) -> str:
-        found = tables.get(tx, call.account, "user", name)
-        if len(_keys(tx, call.account, name)) >= KEYS_MAX:
-            raise LimitExceeded(f"Cannot exceed quota for AccessKeysPerUser: {KEYS_MAX}")
-        row = (key, call.account, found.name, secret, "Active", call.now.timestamp())
-        tx.execute("INSERT INTO iam_keys VALUES (?, ?, ?, ?, ?, ?)", row)
-        return found.name
-
-    told = {"UserName": await call.doors.database.write(change), "AccessKeyId": key, "Status": "Active"}
-    return {"AccessKey": told | {"SecretAccessKey": secret, "CreateDate": tables.moment(call.now.timestamp())}}
-
-
-@operation("ListAccessKeys", needs=needs.entity("ListAccessKeys", "user"))
-async def list_access_keys(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """A user's access keys, without their secrets. Source: IAM API Reference, ListAccessKeys."""
-    name = user_name(call, request)
-
-    def look(db: Reader) -> dict[str, Any]:
-        found = tables.get(db, call.account, "user", name)
-        some, more = page(request, _keys(db, call.account, found.name), lambda key: key["AccessKeyId"])
-        return {"AccessKeyMetadata": list(some)} | more
-
-    return call.doors.database.read(look)
-
-
-@operation("UpdateAccessKey", needs=needs.entity("UpdateAccessKey", "user"))
-async def update_access_key(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Switch an access key on or off. Source: IAM API Reference, UpdateAccessKey."""
-    name = user_name(call, request)
-
-    def change(tx: Tx) -> None:
-        _key(tx, call.account, name, request["AccessKeyId"])
-        tx.execute("UPDATE iam_keys SET status = ? WHERE id = ?", (request["Status"], request["AccessKeyId"]))
-
-    await call.doors.database.write(change)
-    return {}
-
-
-@operation("DeleteAccessKey", needs=needs.entity("DeleteAccessKey", "user"))
-async def delete_access_key(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove an access key; the next call with it fails. Source: IAM API Reference, DeleteAccessKey."""
-    name = user_name(call, request)
-
-    def change(tx: Tx) -> None:
-        _key(tx, call.account, name, request["AccessKeyId"])
-        tx.execute("DELETE FROM iam_keys WHERE id = ?", (request["AccessKeyId"],))
-
-    await call.doors.database.write(change)
-    return {}
-
-
-def _keys(db: Reader, account: str, user: str) -> list[dict[str, Any]]:
-    rows = db.execute("SELECT * FROM iam_keys WHERE account = ? AND user = ? ORDER BY id", (account, user))
-    return [
-        {
-            "UserName": row["user"],
-            "AccessKeyId": row["id"],
-            "Status": row["status"],
-            "CreateDate": tables.moment(row["created"]),
-        }
-        for row in rows
-    ]
-
-
-def _key(db: Reader, account: str, user: str, key: str) -> None:
-    tables.get(db, account, "user", user)
-    if key not in {own["AccessKeyId"] for own in _keys(db, account, user)}:
-        raise NoSuchEntity(f"The Access Key with id {key} cannot be found.")

@@ -287,8 +287,11 @@ def _facts_for(account: str, policy: str | None, arn: str, action: str, resource
 
 
 def list_buckets(call: Call, request: Request) -> Iterable[Need]:
-    """ListBuckets has no resource."""
-    return (_need(call, "s3:ListAllMyBuckets", ""),)
+    """ListBuckets is about all buckets: policies write ``*`` or ``arn:aws:s3:::*``.
+
+    Source: Amazon S3 User Guide, "Identity-based policy examples for Amazon S3", which write both.
+    """
+    return (replace(_need(call, "s3:ListAllMyBuckets", ""), resource=bucket_arn("*")),)
 
 
 def create_bucket(call: Call, request: Request) -> Iterable[Need]:
