@@ -34,6 +34,8 @@ class RunningChamber:
     about: dict[str, Any] = field(default_factory=dict)
     port: int = 0
     https_port: int = 0
+    more: dict[str, str] = field(default_factory=dict)
+    """Of its environment."""
 
     @property
     def endpoint(self) -> str:
@@ -46,7 +48,7 @@ class RunningChamber:
     def start(self) -> None:
         (self.state / "chamber.json").unlink(missing_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CLOUDCHAMBER_"))}
-        environment["CLOUDCHAMBER_ROOT_KEY"] = ROOT_KEY
+        environment |= {"CLOUDCHAMBER_ROOT_KEY": ROOT_KEY, **self.more}
         log = (self.state / "test.log").open("ab")
         self.process = subprocess.Popen(
             [
@@ -110,8 +112,8 @@ class RunningChamber:
         return done
 
 
-def new_chamber() -> RunningChamber:
-    return RunningChamber(Path(tempfile.mkdtemp(prefix="chamber-")))
+def new_chamber(folder: str | None = None) -> RunningChamber:
+    return RunningChamber(Path(tempfile.mkdtemp(prefix="chamber-", dir=folder)))
 
 
 def end_chamber(running: RunningChamber) -> None:

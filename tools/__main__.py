@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a tool: ``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench NAME``,
-``churn``, ``soak``, ``differential``."""
+``churn``, ``soak``, ``lying-disk``, ``differential``."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def main() -> int:
         return subprocess.run([sys.executable, "-m", "pytest", *rest], check=False).returncode
     if name == "bench" and rest and (Path(__file__).parent / f"bench_{rest[0]}.py").exists():
         return importlib.import_module(f"tools.bench_{rest[0]}").main()
-    if name in ("churn", "soak"):
-        return importlib.import_module(f"tools.{name}").main(rest)
+    if name in ("churn", "soak", "lying-disk"):
+        return importlib.import_module(f"tools.{name.replace('-', '_')}").main(rest)
     if name == "differential":
         return importlib.import_module("tools.differential").main(rest)
     print(__doc__, file=sys.stderr)
