@@ -244,5 +244,5 @@ def read_payload(text: str) -> bytes:
     except OSError as error:
         raise ChamberError(f"cannot read {text[1:]}: {error.strerror}") from error
     except ValueError as error:
-        raise ChamberError(f"the payload is not JSON: {error}", 'for example --payload \'{"a": 1}\'') from error
+        raise ChamberError(f"the payload is not JSON: {error}", "for example --payload '{\"a\": 1}'") from error
     return data or b"{}"

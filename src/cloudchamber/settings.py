@@ -68,9 +68,7 @@ def from_environment(**given: object) -> Settings:
             except ValueError as error:
                 raise ChamberError(f"{variable} is {os.environ[variable]!r}", f"give {kind.__name__}") from error
     if told.get("new_buckets", "current") not in ("current", "legacy"):
-        raise ChamberError(
-            f"CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS is {told['new_buckets']!r}", "give current or legacy"
-        )
+        raise ChamberError(f"CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS is {told['new_buckets']!r}", "give current or legacy")
     return Settings(**told)  # pyright: ignore[reportArgumentType] - names and kinds are those of the class
 
 

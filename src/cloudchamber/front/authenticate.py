@@ -33,13 +33,16 @@ _PAYLOADS = frozenset((sigv4.UNSIGNED, sigv4.EMPTY_SHA256, *chunked.KINDS))
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 QUERY_PARAMETERS = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders")
-UNSIGNED_ALLOWED = frozenset(("x-amz-content-sha256", "x-amz-user-agent"))
-"""x-amz headers that need no signature: they say nothing that S3 would act on."""
+UNSIGNED_ALLOWED = frozenset(("x-amz-content-sha256",))
+"""x-amz headers that need no signature: the body is compared with it anyway."""
 
+_GLOBAL = "aws-global"
+"""What SDKs call the place of endpoints without a region; no region, and S3 takes no signature for it."""
 _ONE_MECHANISM = (
     "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or "
     "the Authorization header should be specified"
 )
+_SCOPE_FORM = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
 _PARAMETERS_MISSING = (
     "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
     "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
@@ -135,6 +138,11 @@ def by_header(
         if words is S3:
             raise words.incomplete(f"The authorization header is malformed; {error}") from None
         raise words.incomplete(str(error)) from None
+    if words is S3 and claim.region == _GLOBAL:
+        raise errors.AuthorizationHeaderMalformed(
+            f"The authorization header is malformed; the region '{_GLOBAL}' is wrong; expecting 'us-east-1'",
+            Region="us-east-1",
+        )
     timestamp, signed = signing_time(request, words)
     if timestamp[:8] != claim.date:
         raise wrong_date(words, claim.date, timestamp)
@@ -166,7 +174,8 @@ def by_query(
     try:
         scope = sigv4.read_scope(query["X-Amz-Credential"])
     except sigv4.SignatureFormError as error:
-        raise malformed(f"Error parsing the X-Amz-Credential parameter; {error}") from None
+        told = _SCOPE_FORM if words is S3 and query["X-Amz-Credential"].count("/") < 4 else str(error)
+        raise malformed(f"Error parsing the X-Amz-Credential parameter; {told}") from None
     names = sigv4.header_names(query["X-Amz-SignedHeaders"])
     claim = sigv4.Claim("query", *scope, names, query["X-Amz-Signature"])
     signed = parse_stamp(query["X-Amz-Date"])
@@ -180,7 +189,7 @@ def by_query(
     check_expiry(query.get("X-Amz-Expires", str(say.SKEW_S)), signed, now, malformed, words)
     check_signed_headers(request, claim, words)
     payload = hashlib.sha256(body or b"").hexdigest() if words is not S3 else sigv4.UNSIGNED
-    if words is S3 and "x-amz-content-sha256" in claim.signed_headers:
+    if words is S3 and "x-amz-content-sha256" in claim.signed_headers and "x-amz-content-sha256" in request.headers:
         payload = payload_of(request, body, words)
     elif words is S3 and "X-Amz-Content-Sha256" in query:
         payload = query["X-Amz-Content-Sha256"]

@@ -45,6 +45,7 @@ ENDLESS = ("text/event-stream", "application/vnd.amazon.eventstream")
 """Kinds of replies that may last as long as the client stays."""
 
 _log = logging.getLogger(__name__)
+_CLOSE = ("Connection", "close")
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
@@ -334,7 +335,7 @@ class Connection(asyncio.Protocol):
             while self._waiting and not self._lost:
                 asked = self._waiting[0]
                 reply = await self._house.door.handle(asked.request, asked.body)
-                keep = asked.keep and not self._house.closing and _rest_is_small(asked.body)
+                keep = asked.keep and not self._house.closing and _rest_is_small(asked.body) and not _last(reply)
                 await self._write(asked, reply, keep=keep)
                 body = asked.body
                 if not keep or not ((body.finished and not body.size) or await _read_away(body)):
@@ -371,7 +372,9 @@ class Connection(asyncio.Protocol):
         try:
             if isinstance(body, bytes):
                 self._head_sent = True
-                self.send(head if bodyless else head + body)
+                self.send(
+                    head if bodyless else head + (b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body)
+                )
                 if self._lost or not self._can_write.is_set():
                     await self._room()
             elif isinstance(body, FileSlice):
@@ -523,17 +526,22 @@ def _head(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
     if reply.written:
         lines = reply.written + lines
     elif reply.status not in (204, 304) and "\r\ncontent-length: " not in f"\r\n{lines}".lower():
-        if isinstance(body, bytes):
+        if isinstance(body, bytes) and not (reply.chunked and body and not old):
             lines += f"Content-Length: {len(body)}\r\n"
         elif isinstance(body, FileSlice):
             lines += f"Content-Length: {body.length}\r\n"
         elif not old:
             chunked = True
             lines += "Transfer-Encoding: chunked\r\n"
-    if not keep:
+    if not keep and not _last(reply):
         lines += "Connection: close\r\n"
     status = _STATUS_LINES.get(reply.status) or f"HTTP/1.1 {reply.status} Status\r\n".encode()
     return status + lines.encode("utf-8", "surrogateescape") + b"\r\n", chunked
+
+
+def _last(reply: HttpReply) -> bool:
+    """Whether an error says itself that it ends the connection."""
+    return reply.status == HTTPStatus.BAD_REQUEST and _CLOSE in reply.headers
 
 
 def _clean(value: str) -> str:

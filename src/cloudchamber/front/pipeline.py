@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.base.body import Held, read_all
@@ -29,6 +31,7 @@ from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
 from cloudchamber.wire.model import load
 from cloudchamber.wire.route import Offered, Routed, bucket_of_host, host_of, is_form, pairs, route, scope_of
+from cloudchamber.wire.scalars import http_date
 from cloudchamber.wire.validate import check
 
 if TYPE_CHECKING:
@@ -138,7 +141,10 @@ class Pipeline:
             except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
                 _log.exception("%s %s failed, request %s", routed.service, routed.operation, step.segment.request_id)
                 reply = _refusal(step, routed, request, InternalFailure("We encountered an internal error."))
-        reply.headers.append((HEADER, f"Root={step.segment.track_id}"))
+        if routed.service == "s3":
+            reply.headers += _of_s3(int(step.segment.started))
+        else:
+            reply.headers.append((HEADER, f"Root={step.segment.track_id}"))
         if routed.bucket and request.headers.get("origin"):
             cross = doors.services[routed.service].cross_origin
             reply.headers += cross.headers(doors, request, routed.bucket) if cross is not None else ()
@@ -265,7 +271,14 @@ def _preflight(step: Step, routed: Routed, request: HttpRequest) -> HttpReply | 
     step.segment.name = "OptionsObject"
     told = service.cross_origin.preflight(step.doors, request, routed.bucket, routed.key)
     step.segment.status = 200
-    return HttpReply(200, [*request_id_headers(step.segment.request_id, s3=True), *told])
+    first = request_id_headers(step.segment.request_id, s3=True)
+    return HttpReply(200, [*first, *_of_s3(int(step.segment.started)), *told])
+
+
+@lru_cache(maxsize=8)
+def _of_s3(second: int) -> tuple[tuple[str, str], ...]:
+    """What S3 says with every answer. Its track is found by the request id: S3 sends no header of tracing."""
+    return ("Date", http_date(datetime.fromtimestamp(second, UTC))), ("Server", "AmazonS3")
 
 
 def _refusal(step: Step, routed: Routed, request: HttpRequest, error: ServiceError) -> HttpReply:

@@ -167,10 +167,11 @@ def body_payload(operation: OperationModel, payload: str) -> BodyReader:
 
         return stream
     convert = payload_reader(operation, shape, payload)
+    text = operation.service.name == "s3" and shape["type"] == "string"
 
     def read(out: dict[str, Any], body: bytes | Body) -> None:
         data = whole(body)
-        if data:
+        if data or text:
             out[payload] = convert(data)
 
     return read
@@ -187,6 +188,9 @@ def payload_reader(operation: OperationModel, shape: Shape, payload: str) -> Cal
         return lambda data: value(json.loads(data))
     node = xml.Readers(operation.service).node(shape)
     root = shape.get("locationName", "") if operation.service.name == "s3" else ""
+    absent = s3.ABSENT_LISTS.get(shape["name"]) if operation.service.name == "s3" else None
+    if absent is not None:
+        return lambda data: {absent: [], **read_xml(node, data, root)}
     return lambda data: read_xml(node, data, root)
 
 
@@ -294,6 +298,9 @@ def serialize_rest(operation: OperationModel) -> Serialize:
     is_s3 = operation.service.name == "s3"
     body_of = reply_payload(operation, payload) if payload else reply_members(operation, bindings.elsewhere)
     encode_keys = s3.url_encoder(operation) if is_s3 else None
+    fixed = s3.HEADERS.get(operation.name, ()) if is_s3 else ()
+    usual = s3.STATUS.get(operation.name, operation.status) if is_s3 else operation.status
+    tells_region = is_s3 and operation.name in s3.TELL_REGION
 
     def write(response: Mapping[str, Any], request_id: str) -> HttpReply:
         if encode_keys is not None:
@@ -303,10 +310,13 @@ def serialize_rest(operation: OperationModel) -> Serialize:
         if content_type and response.get(bindings.content_type) is None:
             headers.append(("Content-Type", content_type))
         headers += request_id_headers(request_id, s3=is_s3)
+        headers += fixed
+        if tells_region and "BucketRegion" in response:
+            headers.append(("x-amz-bucket-region", response["BucketRegion"]))
         status = response.get(bindings.status) if bindings.status else None
         if is_s3 and "ContentRange" in response:  # Why: the model does not say it; RFC 9110, section 15.3.7
             status = 206
-        return HttpReply(int(status or operation.status), headers, body)
+        return HttpReply(int(status or usual), headers, body)
 
     return write
 
@@ -380,7 +390,8 @@ def reply_members(operation: OperationModel, elsewhere: frozenset[str]) -> BodyW
         return lambda response: (b"", "")
     if service.name == "s3" and operation.name in s3.SPECIAL:
         return s3.SPECIAL[operation.name]
-    content = xml.Writers(service).structure(operation.output, skip=elsewhere)
+    output = s3.ordered(operation.output) if service.name == "s3" else operation.output
+    content = xml.Writers(service).structure(output, skip=elsewhere)
     tag = (
         s3.root(operation)
         if service.name == "s3"

@@ -32,7 +32,7 @@ def fault(error: ServiceError, routed: Routed | None, request: HttpRequest, requ
         reply = json_fault(error, routed, request_id)
     reply.headers += headers
     if request.method == "HEAD":
-        reply.body = b""
+        reply.body, reply.chunked = b"", False
     return reply
 
 
@@ -54,7 +54,7 @@ def s3_fault(error: ServiceError, request: HttpRequest, request_id: str) -> Http
     ids = {"RequestId": request_id, "HostId": host_id(request_id)}
     members = {"Code": xml_code(error), "Message": error.message, **error.members, **ids}
     body = f"{PROLOG}<Error>{elements(members)}</Error>"
-    return HttpReply(error.status, [*headers, ("Content-Type", "application/xml")], body.encode())
+    return HttpReply(error.status, [*headers, ("Content-Type", "application/xml")], body.encode(), chunked=True)
 
 
 def ec2_fault(error: ServiceError, request_id: str) -> HttpReply:

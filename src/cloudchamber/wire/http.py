@@ -79,3 +79,5 @@ class HttpReply:
     body: ReplyBody = b""
     written: str = ""
     """Further headers, before the others, as lines that end in CRLF: one is the length. See `wire.codec.Kept`."""
+    chunked: bool = False
+    """The body goes out as one chunk, without its length told, as S3 sends errors."""

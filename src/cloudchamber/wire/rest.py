@@ -29,6 +29,8 @@ NOT_HOISTED = (
     "x-amz-security-token", "x-amz-content-sha256", "x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-copy-source",
 )  # fmt: skip
 
+HOISTED = ("if-match", "if-none-match")
+"""Other headers that a presigned URL may carry: recorded on AWS."""
 Convert = Callable[[str], Any]
 
 
@@ -152,7 +154,7 @@ class Bindings:
             # does not: JavaScript's presigned PUT carries the checksum of an empty body.
             for name, text in query:
                 lowered = name.lower()
-                if lowered.startswith("x-amz-") and not lowered.startswith(NOT_HOISTED):
+                if (lowered.startswith("x-amz-") and not lowered.startswith(NOT_HOISTED)) or lowered in HOISTED:
                     self._read_header(lowered, text, out)
         return out
 

@@ -52,6 +52,15 @@ FORM_AUTH = (
     "x-amz-content-sha256", "x-amz-copy-source", "x-amz-decoded-", "x-amz-trailer", "x-amz-acl", "x-amz-tagging",
 )  # fmt: skip
 """Fields of a form that say nothing of its object."""
+HEADERS = {"HeadBucket": (("Content-Type", "application/xml"),)}
+"""Further headers of replies, which the model does not know."""
+STATUS = {"PutBucketTagging": 204}
+"""Statuses that the model does not know."""
+TELL_REGION = ("ListObjects", "ListObjectsV2")
+"""Operations that tell the bucket's region in a header which the model does not know."""
+_FIRST, _LAST = ("Owner",), ("Contents", "Versions", "DeleteMarkers", "Uploads", "CommonPrefixes")
+ABSENT_LISTS = {"Tagging": "TagSet", "ServerSideEncryptionConfiguration": "Rules"}
+"""Lists that the model wants and S3 takes for empty where they are absent, by the name of their document's shape."""
 PAYLOAD_TYPES = {"GetBucketPolicy": "application/json"}
 
 _ENCODED = {
@@ -72,6 +81,17 @@ _ENCODED_LISTS = {
 def root(operation: OperationModel) -> str:
     """Name of a reply's root element."""
     return ROOTS.get(operation.name) or operation.output.get("name", operation.name + "Result")
+
+
+def ordered(output: dict[str, Any]) -> dict[str, Any]:
+    """An output shape whose elements stand as S3 writes them: some clients read on from what they have met."""
+    members: dict[str, Any] = output.get("members", {})
+    if not any(name in members for name in (*_LAST, "Buckets")):
+        return output
+    first = [name for name in _FIRST if name in members]
+    last = [name for name in _LAST if name in members]
+    between = [name for name in members if name not in first and name not in last]
+    return {**output, "members": {name: members[name] for name in (*first, *between, *last)}}
 
 
 def without_chunks(values: dict[str, Any], length: int | None) -> None:
@@ -172,7 +192,8 @@ def url_encoder(operation: OperationModel) -> Callable[[Mapping[str, Any]], Mapp
 def location(response: Mapping[str, Any]) -> tuple[bytes, str]:
     """GetBucketLocation: the root itself holds the text, and is empty for us-east-1."""
     text = response.get("LocationConstraint") or ""
-    element = f'<LocationConstraint xmlns="{NAMESPACE}">{xml.escape(text)}</LocationConstraint>'
+    start = f'<LocationConstraint xmlns="{NAMESPACE}"'
+    element = f"{start}>{xml.escape(text)}</LocationConstraint>" if text else f"{start}/>"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{element}'.encode(), "application/xml"
 
 

@@ -154,9 +154,9 @@ def test_kill_in_the_middle(own_chamber: Any) -> None:
     own_chamber.start()
     cfn = own_chamber.client("cloudformation")
     ends = time.monotonic() + 120
-    while time.monotonic() < ends and (stack := cfn.describe_stacks(StackName="killed")["Stacks"][0])["StackStatus"].endswith(
-        "_IN_PROGRESS"
-    ):
+    while time.monotonic() < ends and (stack := cfn.describe_stacks(StackName="killed")["Stacks"][0])[
+        "StackStatus"
+    ].endswith("_IN_PROGRESS"):
         pass
     assert stack["StackStatus"] == "ROLLBACK_COMPLETE", cfn.describe_stack_events(StackName="killed")["StackEvents"]
     assert own_chamber.client("rds").describe_db_instances()["DBInstances"] == []

@@ -162,9 +162,10 @@ def test_version_1_only_when_asked_for(inside: Inside) -> None:
     lab.ec2.modify_instance_metadata_options(InstanceId=inside.id, HttpTokens="required")
     assert inside.eval(ask)[0] == 401
     lab.ec2.modify_instance_metadata_options(InstanceId=inside.id, HttpEndpoint="disabled")
-    assert inside.eval(
-        "[ask('GET', '/latest/meta-data/', {})[0], ask('PUT', '/latest/api/token', {TTL: '9'})[0]]"
-    ) == [403, 403]
+    assert inside.eval("[ask('GET', '/latest/meta-data/', {})[0], ask('PUT', '/latest/api/token', {TTL: '9'})[0]]") == [
+        403,
+        403,
+    ]
     lab.ec2.modify_instance_metadata_options(InstanceId=inside.id, HttpEndpoint="enabled", HttpTokens="required")
 
 

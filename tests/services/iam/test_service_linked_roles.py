@@ -56,9 +56,7 @@ def test_a_service_linked_role_has_its_services_name_trust_and_policy(iam, role,
     message = refused(
         "InvalidInput", iam.create_service_linked_role, AWSServiceName="autoscaling.amazonaws.com", CustomSuffix=suffix
     )
-    assert message == (
-        f"Service role name {name} has been taken in this account, please try a different suffix."
-    )
+    assert message == (f"Service role name {name} has been taken in this account, please try a different suffix.")
 
 
 def test_only_some_services_have_one_and_few_take_a_suffix(iam):
@@ -71,9 +69,7 @@ def test_only_some_services_have_one_and_few_take_a_suffix(iam):
 
 def test_nobody_but_its_service_changes_a_service_linked_role(iam, role):
     name = role["RoleName"]
-    expected = (
-        f"Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
-    )
+    expected = f"Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
     policy = "arn:aws:iam::aws:policy/ReadOnlyAccess"
     own = "arn:aws:iam::aws:policy/aws-service-role/AutoScalingServiceRolePolicy"
     document = json.dumps(

@@ -118,9 +118,7 @@ def test_a_layer_for_others(chamber: Any) -> None:
     user = chamber.client("lambda", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
     with pytest.raises(ClientError, match="lambda:GetLayerVersion"):
         user.get_layer_version(**asked)
-    made = client.add_layer_version_permission(
-        **asked, StatementId="s", Action="lambda:GetLayerVersion", Principal="*"
-    )
+    made = client.add_layer_version_permission(**asked, StatementId="s", Action="lambda:GetLayerVersion", Principal="*")
     assert json.loads(made["Statement"])["Resource"] == arn
     assert user.get_layer_version(**asked)["Version"] == 1
     client.remove_layer_version_permission(**asked, StatementId="s")

@@ -194,9 +194,7 @@ def test_logs_in_json(chamber: Any) -> None:
         "    logging.getLogger().warning('heard', extra={'k': 1})\n"
         "    if event.get('fail'): raise ValueError('no')\n"
     )
-    client = function(
-        chamber, "json-logs", source, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "WARN"}
-    )
+    client = function(chamber, "json-logs", source, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "WARN"})
     shown = client.get_function_configuration(FunctionName="json-logs")["LoggingConfig"]
     assert shown == {
         "LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "INFO",

@@ -157,12 +157,18 @@ def test_cors(chamber: Any) -> None:
     assert answer.getheader("Access-Control-Allow-Origin") == "https://app.example.com"
     assert answer.getheader("Access-Control-Allow-Methods") == "GET"
     assert answer.getheader("Access-Control-Max-Age") == "60"
-    assert ask(url, "OPTIONS", Origin="https://evil.test", **{"Access-Control-Request-Method": "GET"}).getheader(
-        "Access-Control-Allow-Origin"
-    ) is None
-    assert ask(url, "OPTIONS", **origin, **{"Access-Control-Request-Method": "PUT"}).getheader(
-        "Access-Control-Allow-Origin"
-    ) is None
+    assert (
+        ask(url, "OPTIONS", Origin="https://evil.test", **{"Access-Control-Request-Method": "GET"}).getheader(
+            "Access-Control-Allow-Origin"
+        )
+        is None
+    )
+    assert (
+        ask(url, "OPTIONS", **origin, **{"Access-Control-Request-Method": "PUT"}).getheader(
+            "Access-Control-Allow-Origin"
+        )
+        is None
+    )
     answer = ask(url, **origin)
     assert answer.getheader("Access-Control-Allow-Credentials") == "true"
     assert answer.getheader("Access-Control-Expose-Headers") == "x-mine"
@@ -225,9 +231,9 @@ def test_streams(chamber: Any) -> None:
     failed = list(client.invoke_with_response_stream(FunctionName="streaming", Payload=b'{"fail": 1}')["EventStream"])
     assert failed[-1]["InvokeComplete"]["ErrorCode"] == "Error"
     assert "early" in failed[-1]["InvokeComplete"]["ErrorDetails"]
-    url = client.create_function_url_config(
-        FunctionName="streaming", AuthType="NONE", InvokeMode="RESPONSE_STREAM"
-    )["FunctionUrl"]
+    url = client.create_function_url_config(FunctionName="streaming", AuthType="NONE", InvokeMode="RESPONSE_STREAM")[
+        "FunctionUrl"
+    ]
     anyone(client, "streaming")
     reply = ask(url)
     assert (reply.status, reply.data, reply.getheader("X-Streamed")) == (203, b"one two three", "yes")

@@ -20,12 +20,14 @@ from cloudchamber.services.s3.errors import (
     InvalidBucketAclWithBlockPublicAccess,
     InvalidBucketAclWithObjectOwnership,
     InvalidLocationConstraint,
+    InvalidTag,
     TooManyBuckets,
     Unimplemented,
 )
 from cloudchamber.services.s3.names import (
     BUCKET_TAGS_MAX,
     OWNERSHIPS,
+    REGIONS,
     bucket_arn,
     check_bucket_name,
     tags_of_set,
@@ -44,6 +46,8 @@ BUCKETS_MAX = 10_000
 ALL_BLOCKED = json.dumps(
     dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 )
+_EU = "EU"
+"""An older name of eu-west-1, which a bucket's location keeps."""
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
@@ -53,7 +57,7 @@ def _location(call: Call, request: Request) -> str:
     for member in ("Location", "Bucket"):
         if configuration.get(member):
             raise Unimplemented(f"{member}: directory buckets are not implemented by this chamber yet")
-    wanted: str | None = configuration.get("LocationConstraint")
+    wanted = _constraint(request)
     if wanted is None:
         if call.region != "us-east-1":
             raise IllegalLocationConstraint(
@@ -61,7 +65,7 @@ def _location(call: Call, request: Request) -> str:
                 "was sent to."
             )
         return call.region
-    region = "eu-west-1" if wanted == "EU" else wanted
+    region = "eu-west-1" if wanted == _EU else wanted
     known = _REGION.fullmatch(region) is not None
     if call.region == "us-east-1" and (wanted == "us-east-1" or not known):
         raise InvalidLocationConstraint(LocationConstraint=wanted)
@@ -71,6 +75,21 @@ def _location(call: Call, request: Request) -> str:
             "to."
         )
     return region
+
+
+def _tags(given: list[Request]) -> dict[str, str]:
+    """Tags of a new bucket; S3 has other words here for those that begin like AWS's own."""
+    for tag in given:
+        if str(tag.get("Key", "")).lower().startswith("aws:"):
+            raise InvalidTag(
+                'User-defined tag keys can\'t start with "aws:". This prefix is reserved for system tags. Remove '
+                '"aws:" from your tag keys and try again.'
+            )
+    return tags_of_set(given, BUCKET_TAGS_MAX)
+
+
+def _constraint(request: Request) -> str | None:
+    return request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
 
 
 @operation("CreateBucket", needs=needs.create_bucket)
@@ -97,7 +116,7 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
         raise Unimplemented(
             "Account regional namespaces are not implemented by this chamber yet", Header="x-amz-bucket-namespace"
         )
-    tags = tags_of_set(request.get("CreateBucketConfiguration", {}).get("Tags", []), BUCKET_TAGS_MAX)
+    tags = _tags(request.get("CreateBucketConfiguration", {}).get("Tags", []))
     created = float(int(call.now.timestamp()))
 
     def change(tx: Tx) -> None:
@@ -105,7 +124,7 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
         if old is not None:
             if old.account != call.account:
                 raise BucketAlreadyExists(BucketName=name)
-            if call.region == region == old.region == "us-east-1":
+            if call.region == region == old.region == "us-east-1" and not tags:
                 if _says_acl(request):  # Why: in us-east-1 creating a bucket again sets its ACL anew
                     settings.put(tx, name, "acl", None if granted is None else granted.kept())
                 return
@@ -119,6 +138,8 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             settings.put(tx, name, "acl", granted.kept())
         if tags:
             tables.configure_bucket(tx, name, "tags", json.dumps(tags))
+        if _constraint(request) == _EU:
+            settings.put(tx, name, "location", _EU)
         if request.get("ObjectLockEnabledForBucket"):
             tables.configure_bucket(tx, name, "versioning", versions.ENABLED)
             tables.configure_bucket(tx, name, "object_lock", object_lock.ENABLED)
@@ -191,6 +212,8 @@ async def list_buckets(call: Call, request: Request) -> dict[str, Any]:
     found = call.doors.database.read(lambda db: tables.buckets(db, call.account, after, prefix, BUCKETS_MAX))
     region = request.get("BucketRegion")
     if region:
+        if region not in REGIONS:
+            raise InvalidArgument(f"Argument value {region} is not a valid AWS Region", ArgumentName="bucket-region")
         found = [bucket for bucket in found if bucket.region == region]
     shown = found[:limit]
     response: dict[str, Any] = {"Owner": acl.owner_shown(call.account, owning.people(call.doors))}
@@ -225,4 +248,7 @@ def _name_of(token: str) -> str:
 async def get_bucket_location(call: Call, request: Request) -> dict[str, Any]:
     """Where the bucket is; nothing for us-east-1. Source: Amazon S3 API Reference, GetBucketLocation."""
     bucket = checks.bucket(call, request)
-    return {} if bucket.region == "us-east-1" else {"LocationConstraint": bucket.region}
+    if bucket.region == "us-east-1":
+        return {}
+    kept = settings.get(call, bucket.name, "location") if bucket.region == "eu-west-1" else None
+    return {"LocationConstraint": kept or bucket.region}

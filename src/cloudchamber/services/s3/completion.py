@@ -40,13 +40,18 @@ def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
     if any(b <= a for a, b in pairwise(numbers)):
         raise InvalidPartOrder(UploadId=upload.id)
     there = {part.number: part for part in call.doors.database.read(lambda db: tables.parts(db, upload.id))}
+    _check_complete(upload, wanted)
     chosen: list[Part] = []
+    wrong: tuple[int, str] | None = None
     for one, number in zip(wanted, numbers, strict=True):
         part = there.get(number)
         etag = str(one.get("ETag", "")).strip('"')
-        if part is None or etag != part.etag or not _same_checksum(part, one):
-            raise InvalidPart(UploadId=upload.id, PartNumber=str(number), ETag=etag)
-        chosen.append(part)
+        if part is None or etag != part.etag or not _same_checksum(upload, part, one):
+            wrong = number, etag
+        else:
+            chosen.append(part)
+    if wrong is not None:
+        raise InvalidPart(UploadId=upload.id, PartNumber=str(wrong[0]), ETag=wrong[1])
     for part in chosen[:-1]:
         if part.size < PART_MIN:
             raise EntityTooSmall(
@@ -66,7 +71,29 @@ def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
     return chosen
 
 
-def _same_checksum(part: Part, one: Request) -> bool:
+def _check_complete(upload: Upload, wanted: list[Request]) -> None:
+    """A checksum of checksums wants each of them said, and no others: recorded on AWS."""
+    if upload.checksum_type != "COMPOSITE":
+        return
+    member = f"Checksum{upload.checksum_algorithm}"
+    for one in wanted:
+        others = [name for name in checksums.WIDTHS if f"Checksum{name}" in one and name != upload.checksum_algorithm]
+        if others:
+            raise BadDigest(
+                f"The {others[0].lower()} you specified for part {one.get('PartNumber')} did not match what we "
+                "received."
+            )
+        if member not in one:
+            raise InvalidRequest(
+                f"The upload was created using a {upload.checksum_algorithm.lower()} checksum. The complete request "
+                f"must include the checksum for each part. It was missing for part {one.get('PartNumber')} in the "
+                "request."
+            )
+
+
+def _same_checksum(upload: Upload, part: Part, one: Request) -> bool:
+    if not upload.checksum_algorithm:  # Why: an upload that was begun without one knows none of its parts'
+        return not any(f"Checksum{name}" in one for name in checksums.WIDTHS)
     algorithm, _, value = part.checksum.partition(":")
     given = one.get(f"Checksum{algorithm}")
     return given is None or given == value
@@ -75,9 +102,10 @@ def _same_checksum(part: Part, one: Request) -> bool:
 def checksum(upload: Upload, chosen: list[Part], request: Request) -> str:
     """The object's checksum, compared with the client's."""
     algorithm = upload.checksum_algorithm or checksums.DEFAULT
-    if request.get("ChecksumType", upload.checksum_type) != upload.checksum_type:
+    mode = upload.checksum_type if upload.checksum_algorithm else "null"
+    if request.get("ChecksumType", mode) != mode:
         raise InvalidRequest(
-            f"The upload was created using the {upload.checksum_type} checksum mode. The complete request must use the "
+            f"The upload was created using the {mode} checksum mode. The complete request must use the "
             "same checksum mode."
         )
     values = [part.checksum.partition(":")[2] for part in chosen]
@@ -85,10 +113,19 @@ def checksum(upload: Upload, chosen: list[Part], request: Request) -> str:
         value = checksums.composite(algorithm, values)
     else:
         value = checksums.combined(algorithm, [(v, p.size) for v, p in zip(values, chosen, strict=True)])
-    expected = request.get(f"Checksum{algorithm}")
-    if expected is not None and expected not in (value, value.partition("-")[0]):
+    if not _as_said(upload, algorithm, value, request):
         raise BadDigest(f"The {algorithm.lower()} you specified did not match the calculated checksum.")
     return f"{algorithm}:{value}"
+
+
+def _as_said(upload: Upload, algorithm: str, value: str, request: Request) -> bool:
+    """Whether what the client says is the object's checksum; for one of the whole object it must say its type, too."""
+    said = {name: request[f"Checksum{name}"] for name in checksums.WIDTHS if f"Checksum{name}" in request}
+    if not upload.checksum_algorithm or not said:  # Why: S3 looks at nothing that is said of an upload without one
+        return True
+    if upload.checksum_type == "FULL_OBJECT":
+        return "ChecksumType" in request and said == {algorithm: value}
+    return algorithm not in said or said[algorithm] in (value, value.partition("-")[0])
 
 
 async def publish(

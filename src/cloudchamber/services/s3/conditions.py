@@ -10,14 +10,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.s3.errors import InvalidRange, NoSuchKey, NotModified, PreconditionFailed, Unimplemented
+from cloudchamber.services.s3.errors import (
+    ConditionalRequestConflict,
+    InvalidRange,
+    NoSuchKey,
+    NotModified,
+    PreconditionFailed,
+    Unimplemented,
+)
 from cloudchamber.services.s3.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from cloudchamber.services.s3.tables import Object
+    from cloudchamber.services.s3.tables import Object, Upload
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -36,7 +43,12 @@ def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def check_read(found: Object, request: Mapping[str, Any]) -> None:
+def _unchanged(found: Object, since: datetime, now: datetime) -> bool:
+    """Whether the object is not younger; a time that is still to come counts for nothing (RFC 9110, section 13.1.3)."""
+    return found.modified <= _seconds(since) <= now.timestamp()
+
+
+def check_read(found: Object, request: Mapping[str, Any], now: datetime) -> None:
     """If-Match, If-Unmodified-Since, If-None-Match, If-Modified-Since, in that order.
 
     Raises:
@@ -50,11 +62,11 @@ def check_read(found: Object, request: Mapping[str, Any]) -> None:
     if "IfNoneMatch" in request:
         if same(request["IfNoneMatch"], found.etag):
             raise NotModified(headers={"ETag": quoted(found.etag)})
-    elif "IfModifiedSince" in request and found.modified <= _seconds(request["IfModifiedSince"]):
+    elif "IfModifiedSince" in request and _unchanged(found, request["IfModifiedSince"], now):
         raise NotModified(headers={"ETag": quoted(found.etag)})
 
 
-def check_copy(found: Object, request: Mapping[str, Any]) -> None:
+def check_copy(found: Object, request: Mapping[str, Any], now: datetime) -> None:
     """The same four, of a copy's source; all failures are 412.
 
     Raises:
@@ -68,12 +80,17 @@ def check_copy(found: Object, request: Mapping[str, Any]) -> None:
     if "CopySourceIfNoneMatch" in request:
         if same(request["CopySourceIfNoneMatch"], found.etag):
             raise PreconditionFailed(Condition="x-amz-copy-source-If-None-Match")
-    elif "CopySourceIfModifiedSince" in request and found.modified <= _seconds(request["CopySourceIfModifiedSince"]):
+    elif "CopySourceIfModifiedSince" in request and _unchanged(found, request["CopySourceIfModifiedSince"], now):
         raise PreconditionFailed(Condition="x-amz-copy-source-If-Modified-Since")
 
 
 def check_write_form(request: Mapping[str, Any]) -> None:
     """On writes, If-None-Match takes ``*`` only and If-Match an ETag only."""
+    if "IfMatch" in request and "IfNoneMatch" in request:
+        raise Unimplemented(
+            Header="If-Match,If-None-Match",
+            additionalMessage="Multiple conditional request headers present in the request",
+        )
     if request.get("IfNoneMatch", "*").strip() != "*":
         raise Unimplemented(
             Header="If-None-Match",
@@ -82,11 +99,6 @@ def check_write_form(request: Mapping[str, Any]) -> None:
     if request.get("IfMatch", "").strip() == "*":
         raise Unimplemented(
             Header="If-Match", additionalMessage="We don't accept the provided value of If-Match header for this API"
-        )
-    if "IfMatch" in request and "IfNoneMatch" in request:
-        raise Unimplemented(
-            Header="If-Match,If-None-Match",
-            additionalMessage="Multiple conditional request headers present in the request",
         )
 
 
@@ -104,6 +116,19 @@ def check_write(old: Object | None, key: str, request: Mapping[str, Any]) -> Non
             raise NoSuchKey(Key=key)
         if not same(request["IfMatch"], old.etag):
             raise PreconditionFailed(Condition="If-Match")
+
+
+def check_conflict(old: Object | None, upload: Upload, request: Mapping[str, Any]) -> None:
+    """A completion on a condition fails if its key was written or deleted since the upload began: recorded on AWS.
+
+    Raises:
+        ConditionalRequestConflict: the whole upload has to be made anew.
+    """
+    later = old is not None and old.seq > int(upload.initiated * 1_000_000)
+    if later or upload.stored.get("crossed"):
+        for member, header in (("IfMatch", "If-Match"), ("IfNoneMatch", "If-None-Match")):
+            if member in request:
+                raise ConditionalRequestConflict(Condition=header, Key=upload.key)
 
 
 def byte_range(text: str | None, size: int) -> tuple[int, int] | None:

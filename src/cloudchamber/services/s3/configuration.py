@@ -184,9 +184,9 @@ async def put_bucket_tagging(call: Call, request: Request) -> dict[str, Any]:
 async def get_bucket_tagging(call: Call, request: Request) -> dict[str, Any]:
     """The bucket's tags. Source: Amazon S3 API Reference, GetBucketTagging."""
     bucket = checks.bucket(call, request)
-    if not bucket.tags:
+    if bucket.tags in (None, "", "{}"):
         raise NoSuchTagSet(BucketName=bucket.name)
-    return {"TagSet": tag_set(json.loads(bucket.tags))}
+    return {"TagSet": tag_set(json.loads(bucket.tags or "{}"))}
 
 
 @operation("DeleteBucketTagging", needs=needs.on_bucket("s3:PutBucketTagging"))

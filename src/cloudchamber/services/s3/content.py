@@ -196,10 +196,11 @@ async def publish(call: Call, made: Publication) -> Published:
 
     def change(tx: Tx) -> tuple[str, list[str], int]:
         bucket = tables.bucket(tx, made.bucket)
-        if made.upload:
-            tables.upload(tx, made.bucket, made.key, made.upload)
+        upload = tables.upload(tx, made.bucket, made.key, made.upload) if made.upload else None
         old = tables.find_object(tx, made.bucket, made.key)
         conditions.check_write(old, made.key, made.conditions)
+        if upload is not None:
+            conditions.check_conflict(old, upload, made.conditions)
         to = replication.targets(bucket, made.key, made.content.size, made.tags)
         version, gone = versions.put(
             tx,

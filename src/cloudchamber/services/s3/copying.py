@@ -14,14 +14,14 @@ from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, Met
 from cloudchamber.services.s3.names import copy_source, quoted, source_version, tags_of_header
 from cloudchamber.services.s3.objects import stored_of
 from cloudchamber.services.s3.part import live
-from cloudchamber.services.s3.tables import Content
+from cloudchamber.services.s3.tables import NULL, Content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.sse import Encryption
-    from cloudchamber.services.s3.tables import Object
+    from cloudchamber.services.s3.tables import Bucket, Object
 
     Request = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ async def source(call: Call, request: Request) -> tuple[str, Object]:
         raise InvalidRequest(
             "The source of a copy request may not specifically refer to a delete marker by version id."
         ) from None
-    conditions.check_copy(found, request)
+    conditions.check_copy(found, request, call.now)
     return bucket_name, found
 
 
@@ -73,7 +73,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
         raise InvalidRequest(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_MAX}"
         )
-    unchanged = metadata == "COPY" and not _CHANGES.intersection(request)
+    unchanged = metadata == "COPY" and not _CHANGES.intersection(request) and not _encrypts_anew(bucket, found)
     older = bool(source_version(request["CopySource"])) and bucket.versioning != ""
     if (source_bucket, found.key) == (bucket.name, key) and unchanged and not older:
         raise InvalidRequest(
@@ -98,13 +98,24 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
         "LastModified": datetime.fromtimestamp(done.modified, UTC),
         **checksums.members(made.checksum),
     }
-    response: dict[str, Any] = {"CopyObjectResult": result, **done.told}
-    if found.versioned:
-        response["CopySourceVersionId"] = found.version
+    response: dict[str, Any] = {"CopyObjectResult": result}
+    if done.version:
+        response["VersionId"] = done.version
+    response |= source_told(found)
     expiration = rules.expiration(bucket.lifecycle, key, made.content.size, tags, done.modified)
     if expiration is not None:
         response["Expiration"] = expiration
     return response | encryption.told
+
+
+def _encrypts_anew(bucket: Bucket, found: Object) -> bool:
+    """Whether a copy onto itself that asks for nothing changes the encryption: recorded on AWS."""
+    return bucket.encryption is not None or "sse" in found.stored
+
+
+def source_told(found: Object) -> dict[str, str]:
+    """`CopySourceVersionId`; S3 does not tell it of null versions."""
+    return {"CopySourceVersionId": found.version} if found.versioned and found.version != NULL else {}
 
 
 def _kept(found: Object, request: Request) -> dict[str, Any]:
@@ -149,6 +160,8 @@ def copied_range(request: Request, size: int) -> tuple[int, int]:
             ArgumentName="x-amz-copy-source-range",
             ArgumentValue=text,
         )
+    if int(first) >= size:
+        raise InvalidRequest("The specified copy range is invalid for the source object size")
     if int(last) >= size:
         raise InvalidArgument(
             f"Range specified is not valid for source object of size: {size}",

@@ -98,7 +98,7 @@ def preflight(doors: Doors, request: HttpRequest, bucket: str, key: str) -> list
     """
     origin = request.headers.get("origin")
     if not origin:
-        raise BadRequest("Insufficient information. Origin request header needed.")
+        raise BadRequest("Insufficient information. Origin request header needed.", headers={"Connection": "close"})
     method = request.headers.get("access-control-request-method")
     kind = "OBJECT" if key else "BUCKET"
     verb = method or "OPTIONS"

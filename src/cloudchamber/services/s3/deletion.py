@@ -50,6 +50,7 @@ def delete(
     if "IfMatch" in request:
         conditions.check_write(found, key, {"IfMatch": request["IfMatch"]})
     if version is None and bucket.versioning:
+        tables.cross_uploads(tx, bucket.name, key)
         seq, modified = sequencer.number(), int(call.now.timestamp())
         to = replication.targets(bucket, key, 0, {}, marker=True)
         state = replication.pending(to)
@@ -65,6 +66,7 @@ def delete(
         told["DeleteMarker"] = True
     object_lock.check_delete(found, call.now, bypass=bool(request.get("BypassGovernanceRetention")))
     gone = versions.remove(tx, bucket.name, found)
+    tables.cross_uploads(tx, bucket.name, key)
     named = {"versionId": found.version} if bucket.versioning else {}
     emitted = events.emit_matching(tx, call, sequencer, bucket, "ObjectRemoved:Delete", key, named)
     return Deleted(told, gone, emitted)

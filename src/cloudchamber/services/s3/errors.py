@@ -165,6 +165,14 @@ class InvalidRequest(S3Error):
     status = 400
 
 
+class ConditionalRequestConflict(S3Error):
+    """The key of a conditional completion was written or deleted while its upload was under way."""
+
+    code = "ConditionalRequestConflict"
+    status = 409
+    text = "The conditional request cannot succeed due to a conflicting operation against this resource."
+
+
 class InvalidTag(S3Error):
     """A tag is too long, comes twice, or is reserved."""
 

@@ -179,10 +179,12 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
         "Marker": marker,
         "MaxKeys": limit,
         "IsTruncated": found.truncated,
+        "BucketRegion": bucket.region,
     }
     if found.truncated and delimiter:
         response["NextMarker"] = found.last
-    return _fill(response, found, request, owner_shown(bucket.account, people(call.doors)))
+    known = call.principal.kind != "anonymous"  # Why: S3 tells nobody's callers no owner
+    return _fill(response, found, request, owner_shown(bucket.account, people(call.doors)) if known else None)
 
 
 @operation("ListObjectsV2", needs=needs.on_bucket("s3:ListBucket"))
@@ -202,12 +204,13 @@ async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, A
         "MaxKeys": limit,
         "KeyCount": len(found.objects) + len(found.prefixes),
         "IsTruncated": found.truncated,
+        "BucketRegion": bucket.region,
     }
     if token is not None:
         response["ContinuationToken"] = token
     if found.truncated:
         response["NextContinuationToken"] = _token(found.last)
-    if request.get("StartAfter"):
+    if request.get("StartAfter") and token is None:
         response["StartAfter"] = request["StartAfter"]
     owner = owner_shown(bucket.account, people(call.doors)) if request.get("FetchOwner") else None
     return _fill(response, found, request, owner)
@@ -224,6 +227,7 @@ def _token_read(token: str) -> str:
             raise ValueError(token)
         return text[1:].decode()
     except ValueError:
+        more = {"ArgumentValue": token} if token else {}
         raise InvalidArgument(
-            "The continuation token provided is incorrect", ArgumentName="continuation-token", ArgumentValue=token
+            "The continuation token provided is incorrect", ArgumentName="continuation-token", **more
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote_plus
 
 from cloudchamber.contract.accounts import canonical_id as canonical_id
 from cloudchamber.services.s3.errors import (
@@ -25,8 +25,22 @@ OBJECT_TAGS_MAX = 10
 BUCKET_TAGS_MAX = 50
 OWNERSHIPS = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 
+REGIONS = frozenset(
+    ("us-east-1", "us-east-2", "us-west-1", "us-west-2", "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1",
+     "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1", "ap-southeast-2",
+     "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "ca-central-1",
+     "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2",
+     "eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1")
+)  # fmt: skip
+"""Source: AWS General Reference, "Amazon Simple Storage Service endpoints and quotas"."""
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_URL = re.compile(r"https?://[^/]*/", re.IGNORECASE)
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_SYSTEM = {
+    OBJECT_TAGS_MAX: "Your TagKey cannot be prefixed with aws:",
+    BUCKET_TAGS_MAX: "System tags cannot be added/updated by requester",
+}
 _TAG = re.compile(r"[\w\s+\-=._:/@]*")
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
@@ -82,13 +96,14 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 
 
 def copy_source(text: str) -> tuple[str, str]:
-    """Bucket and key of `x-amz-copy-source`: ``/bucket/key``, ``bucket/key``, percent-encoded, or an ARN's form.
+    """Bucket and key of `x-amz-copy-source`: ``/bucket/key``, ``bucket/key``, percent-encoded (a plus is a blank), the URL of
+    an object with its bucket in the path, or an ARN's form.
 
     Raises:
         InvalidArgument: it names none, or an access point.
     """
-    path = text.partition("?")[0]
-    path = unquote(path).removeprefix("arn:aws:s3:::").removeprefix("/")
+    path = _URL.sub("/", text.partition("?")[0])
+    path = unquote_plus(path).removeprefix("arn:aws:s3:::").removeprefix("/")
     bucket, slash, key = path.partition("/")
     if not slash or not bucket or not key:
         raise InvalidArgument(
@@ -131,7 +146,9 @@ def checked_tags(pairs: list[tuple[str, str]], limit: int, hint: str) -> dict[st
     """Source: Amazon S3 User Guide, "Categorizing your objects using tags"."""
     tags: dict[str, str] = {}
     for key, value in pairs:
-        if not key or len(key) > 128 or key.lower().startswith("aws:") or not _TAG.fullmatch(key):
+        if key.lower().startswith("aws:"):
+            raise InvalidTag(_SYSTEM[limit], TagKey=key)
+        if not key or len(key) > 128 or not _TAG.fullmatch(key):
             raise InvalidTag(hint if not key else "", TagKey=key)
         if len(value) > 256 or not _TAG.fullmatch(value):
             raise InvalidTag("The TagValue you have provided is invalid", TagKey=key, TagValue=value)

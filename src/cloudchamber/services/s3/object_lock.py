@@ -265,8 +265,10 @@ async def get_object_retention(call: Call, request: Request) -> dict[str, Any]:
 @operation("PutObjectLegalHold", needs=needs.put_object_legal_hold)
 async def put_object_legal_hold(call: Call, request: Request) -> dict[str, Any]:
     """Put a legal hold on a version, or take it off. Source: Amazon S3 API Reference, PutObjectLegalHold."""
+    if not request.get("LegalHold"):
+        raise MalformedXML()
     bucket, _ = await _locked(call, request, "PUT")
-    status = request.get("LegalHold", {}).get("Status")
+    status = request["LegalHold"].get("Status")
     if status not in ("ON", "OFF"):
         raise MalformedXML()
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +156,21 @@ def _override(call: Call, response: dict[str, Any], request: Request) -> None:
     if given and call.principal.kind == "anonymous":
         raise InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
     for member in given:
+        if isinstance(request[member], str) and not _latin(request[member]):
+            raise InvalidArgument(
+                "Header value cannot be represented using ISO-8859-1.",
+                ArgumentName=re.sub("(?<!^)(?=[A-Z])", "-", member).lower(),
+                ArgumentValue=request[member],
+            )
         response[_OVERRIDES.get(member, "Expires")] = request[member]
+
+
+def _latin(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _select(found: Object, request: Request, response: dict[str, Any]) -> tuple[int, int]:
@@ -191,8 +206,9 @@ def _part(found: Object, request: Request, response: dict[str, Any]) -> tuple[in
         raise InvalidPartNumber(ActualPartCount=str(len(parts)), PartNumberRequested=str(number))
     response["PartsCount"] = len(parts)
     checksum = parts[number - 1][1]
-    if checksum and request.get("ChecksumMode", "").upper() == "ENABLED":
-        response |= {**checksums.members(checksum), "ChecksumType": checksums.kind(found.checksum)}
+    kind = checksums.kind(found.checksum)
+    if checksum and kind == "COMPOSITE" and request.get("ChecksumMode", "").upper() == "ENABLED":
+        response |= {**checksums.members(checksum), "ChecksumType": kind}
     sizes = [size for size, _ in parts]
     return sum(sizes[: number - 1]), sizes[number - 1]
 
@@ -212,7 +228,7 @@ def _readable(call: Call, request: Request, payers: frozenset[str]) -> None:
 async def _find(call: Call, request: Request, *, body: bool) -> Object:
     """The object of a GET or HEAD, its conditions checked."""
     found = await lookup.existing(call, request, body=body, method="GET" if body else "HEAD")
-    conditions.check_read(found, request)
+    conditions.check_read(found, request, call.now)
     return found
 
 
@@ -345,7 +361,8 @@ async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
     if "StorageClass" in wanted:
         response["StorageClass"] = "STANDARD"
     if "Checksum" in wanted and found.checksum:
-        response["Checksum"] = checksums.members(found.checksum)
+        told = checksums.members(found.checksum)
+        response["Checksum"] = {name: value.partition("-")[0] for name, value in told.items()}
     parts = found.stored.get("parts")
     if "ObjectParts" in wanted and parts is not None:
         composite = checksums.kind(found.checksum) == "COMPOSITE"

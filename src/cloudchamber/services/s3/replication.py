@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TOPIC = "s3.replication"
 RULES_MAX = 1000
 PENDING, COMPLETED, REPLICA, FAILED = "PENDING", "COMPLETED", "REPLICA", "FAILED"
-_NOT_BUILT = ("AccessControlTranslation", "EncryptionConfiguration", "ReplicationTime", "Metrics")
+_NOT_BUILT = ("AccessControlTranslation", "EncryptionConfiguration")
 
 
 @operation("PutBucketReplication", needs=needs.put_bucket_replication)

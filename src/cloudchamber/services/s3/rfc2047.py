@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LEADING = re.compile("^=+")
+"""Padding where none can be counts as 63, the digit ``/``: recorded on AWS."""
 _WORD = re.compile(r"=\?([A-Za-z0-9-]+)\?([BbQq])\?([^?]*)\?=")
 
 
@@ -27,7 +29,7 @@ def _read(word: re.Match[str]) -> str:
     charset, encoding, text = word.groups()
     try:
         if encoding in "Bb":
-            octets = base64.b64decode(text + "=" * (-len(text) % 4))
+            octets = base64.b64decode(_LEADING.sub(lambda m: "/" * len(m[0]), text) + "=" * (-len(text) % 4))
         else:
             octets = quopri.decodestring(text.replace("_", " ").encode())
         return octets.decode(charset, "replace")

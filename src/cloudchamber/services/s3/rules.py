@@ -219,7 +219,7 @@ def expiration(text: str | None, key: str, size: int, tags: Mapping[str, str], m
     dated = [(at, name) for at, name in found if at is not None]
     if not dated:
         return None
-    at, name = min(dated)
+    at, name = min(dated, key=lambda one: one[0])
     return f'expiry-date="{http_date(at)}", rule-id="{quote(name, safe="")}"'
 
 

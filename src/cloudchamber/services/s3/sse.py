@@ -46,6 +46,10 @@ _ARGUMENT = "x-amz-server-side-encryption"
 _KEY_OCTETS = 32
 
 
+class _WrongSize(InvalidArgument):
+    """A customer's key that is no AES-256 key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encryption:
     """How octets are encrypted: not at all, or with `key` (None: the chamber's)."""
@@ -109,10 +113,11 @@ async def wanted(call: Call, bucket: Bucket, request: Request, size: int | None)
         return Encryption(True, key, {"c": _md5(key)})
     key_id, bucket_key, context = request.get("SSEKMSKeyId"), request.get("BucketKeyEnabled"), None
     check(algorithm, key_id)
-    if algorithm is None and bucket.encryption is not None:
+    if algorithm != "AES256" and bucket.encryption is not None:
         rule = json.loads(bucket.encryption)["Rules"][0]
         default = rule["ApplyServerSideEncryptionByDefault"]
-        algorithm, key_id = default["SSEAlgorithm"], default.get("KMSMasterKeyID")
+        if algorithm is None:
+            algorithm, key_id = default["SSEAlgorithm"], default.get("KMSMasterKeyID")
         bucket_key = rule.get("BucketKeyEnabled") if bucket_key is None else bucket_key
     if algorithm in KMS:
         context = _context(request, bucket, bool(bucket_key))
@@ -161,7 +166,7 @@ def customer_key(request: Request, members: tuple[str, str, str]) -> bytes | Non
     except ValueError:
         octets = b""
     if len(octets) != _KEY_OCTETS:
-        raise InvalidArgument("The secret key was invalid for the specified algorithm.", ArgumentName=_ARGUMENT)
+        raise _WrongSize("The secret key was invalid for the specified algorithm.", ArgumentName=_ARGUMENT)
     if md5 is not None and not hmac.compare_digest(_md5(octets), str(md5)):
         raise InvalidArgument(
             "The calculated MD5 hash of the key did not match the hash that was provided.", ArgumentName=_ARGUMENT
@@ -234,7 +239,10 @@ async def key_of(
         AccessForbidden: the key is another. KmsRefusal, AccessDenied: KMS said no.
     """
     kept: Mapping[str, Any] | None = stored.get("sse")
-    given = customer_key(request, members)
+    try:
+        given = customer_key(request, members)
+    except _WrongSize:  # Why: told of writes only
+        given = b""
     if kept is not None and "c" in kept:
         if given is None:
             raise InvalidRequest(
@@ -280,8 +288,8 @@ async def of_part(call: Call, stored: Mapping[str, Any], request: Request) -> En
         return Encryption(True, given, kept)
     if given is not None:
         raise InvalidRequest(
-            "The multipart upload initiate did not request encryption. Please resubmit the request without including "
-            "encryption parameters."
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the "
+            "appropriate encryption parameters."
         )
     return OURS if kept is None else Encryption(True, await unwrapped(call, kept), kept)
 

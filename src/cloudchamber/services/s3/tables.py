@@ -348,6 +348,15 @@ def _upload(row: Any) -> Upload:
     return Upload(upload_id, bucket_name, key, initiated, initiator, algorithm, kind, tags, json.loads(stored))
 
 
+def cross_uploads(tx: Tx, bucket_name: str, key: str) -> None:
+    """Mark the uploads under way of a key: it was deleted meanwhile."""
+    for row in tx.execute(
+        "SELECT id, stored FROM s3_uploads WHERE bucket = ? AND key = ?", (bucket_name, key)
+    ).fetchall():
+        stored = json.dumps({**json.loads(row[1]), "crossed": True})
+        tx.execute("UPDATE s3_uploads SET stored = ? WHERE id = ?", (stored, row[0]))
+
+
 def remove_upload(tx: Tx, upload_id: str) -> list[str]:
     """Remove an upload and its parts; blobs to delete after the commit."""
     blobs = [row[0] for row in tx.execute("SELECT blob FROM s3_parts WHERE upload = ?", (upload_id,))]

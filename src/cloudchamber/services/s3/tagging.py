@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, lookup, needs, versions
+from cloudchamber.services.s3.errors import NoSuchKey
 from cloudchamber.services.s3.names import tag_set, tags_of_set
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ async def put_object_tagging(call: Call, request: Request) -> dict[str, Any]:
 async def get_object_tagging(call: Call, request: Request) -> dict[str, Any]:
     """An object's tags. Source: Amazon S3 API Reference, GetObjectTagging."""
     checks.bucket(call, request)
-    found = await lookup.existing(call, request, strict=True)
+    try:
+        found = await lookup.existing(call, request, strict=True)
+    except NoSuchKey:  # Why: so S3 names it here, and only here
+        raise NoSuchKey(Key=f"{request['Bucket']}/{request['Key']}") from None
     return {**told_version(found), "TagSet": tag_set(dict(sorted(found.tag_values.items())))}
 
 

@@ -27,7 +27,7 @@ from cloudchamber.services.s3 import (
 from cloudchamber.services.s3.acl import owner_shown
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import body_of, octets, receive
-from cloudchamber.services.s3.copying import copied_range, source
+from cloudchamber.services.s3.copying import copied_range, source, source_told
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest
 from cloudchamber.services.s3.listing import encoding
 from cloudchamber.services.s3.names import quoted, tags_of_header
@@ -210,10 +210,7 @@ async def upload_part_copy(call: Call, request: Request) -> dict[str, Any]:
         **checksums.members(told),
     }
     result.pop("ChecksumType", None)
-    response: dict[str, Any] = {"CopyPartResult": result}
-    if found.versioned:
-        response["CopySourceVersionId"] = found.version
-    return response | _encryption(upload.stored)
+    return {"CopyPartResult": result, **source_told(found), **_encryption(upload.stored)}
 
 
 @operation("CompleteMultipartUpload", needs=needs.on_object("s3:PutObject"))
@@ -363,12 +360,14 @@ async def list_multipart_uploads(call: Call, request: Request) -> dict[str, Any]
     key_marker, id_marker = request.get("KeyMarker", ""), request.get("UploadIdMarker", "")
     limit = _page_size(request, "MaxUploads")
     behind = id_marker if key_marker and id_marker else ("\U0010ffff" if key_marker else "")
+    if key_marker and id_marker:
+        _check_marker(call, bucket.name, key_marker, id_marker)
     found = call.doors.database.read(lambda db: _page(db, bucket.name, prefix, delimiter, (key_marker, behind), limit))
     uploads, prefixes, truncated, last = found
     response: dict[str, Any] = {
         "Bucket": bucket.name,
         "KeyMarker": key_marker,
-        "UploadIdMarker": id_marker,
+        "UploadIdMarker": id_marker if key_marker else "",
         "NextKeyMarker": last[0] if truncated or last[1] else "",
         "NextUploadIdMarker": last[1],
         "MaxUploads": limit,
@@ -390,6 +389,14 @@ async def list_multipart_uploads(call: Call, request: Request) -> dict[str, Any]
     return response
 
 
+def _check_marker(call: Call, bucket: str, key: str, upload_id: str) -> None:
+    """Refuse the id of an upload of another key."""
+    sql = "SELECT key FROM s3_uploads WHERE id = ? AND bucket = ?"
+    row = call.doors.database.read(lambda db: db.execute(sql, (upload_id, bucket)).fetchone())
+    if row is not None and row[0] != key:
+        raise InvalidArgument("Invalid uploadId marker", ArgumentName="upload-id-marker", ArgumentValue=upload_id)
+
+
 def _initiator(arn: str, owner: Mapping[str, str]) -> dict[str, str]:
     """Who began an upload: a root user by its canonical id, others by their ARN; here S3 still tells a name."""
     if arn.endswith(":root"):
@@ -401,7 +408,7 @@ def _told(upload: Upload, owner: Mapping[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "Key": upload.key,
         "UploadId": upload.id,
-        "Initiated": datetime.fromtimestamp(upload.initiated, UTC),
+        "Initiated": datetime.fromtimestamp(int(upload.initiated), UTC),
         "StorageClass": "STANDARD",
         "Owner": owner,
         "Initiator": _initiator(upload.initiator, owner),

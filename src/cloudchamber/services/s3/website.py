@@ -207,7 +207,7 @@ class Websites:
             sent = request.headers
             asked |= {member: sent.get(name) for name, member in _CONDITIONS.items() if name in sent}
         found = await self._doors.ask("s3", "GetObject", asked, principal=ANONYMOUS)
-        if status == 200 and found.get("WebsiteRedirectLocation"):
+        if found.get("WebsiteRedirectLocation"):
             return _moved(301, found["WebsiteRedirectLocation"])
         headers = [(name, str(found[member])) for member, name in _ANSWERED.items() if found.get(member)]
         headers.append(("Last-Modified", found["LastModified"].strftime("%a, %d %b %Y %H:%M:%S GMT")))
