@@ -35,6 +35,9 @@ class Need:
     own: Callable[[], Facts | None] | None = None
     """Facts of the resource itself, where those of what it lies in say that they are `apart`: an object's, with its
     ACL, beside its bucket's. None from it: the resource does not exist, and what it would lie in decides."""
+    instead: Callable[[], Need | None] | None = None
+    """A need that does as well where nothing allows this one, and nothing forbids it: who may list a bucket may know
+    that an object is not there. Found only then; None from it: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

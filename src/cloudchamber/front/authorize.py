@@ -200,12 +200,24 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
             continue
         decision = decide(call, need)
         decisions.append(decision.told)
-        if not decision.verdict.allowed:
+        if not decision.verdict.allowed and not _instead(call, decision):
             raise denial(call, service.name, decision)
     if memory is None and operation.needs not in _NEEDLESS:
         # Why: a request that maps to no action was decided by nobody; that must not count as a yes.
         kind = _ERRORS.get(service.name, AccessDenied)
         raise kind(f"User: {call.principal.arn} is not authorized to perform: {service.name}:{operation.name}")
+
+
+def _instead(call: Call, decision: Decision) -> bool:
+    """Whether a need that does as well as the one that nothing allows is allowed; told, if it was asked."""
+    if decision.need.instead is None or decision.verdict.explicit:
+        return False
+    other = decision.need.instead()
+    if other is None:
+        return False
+    found = decide(call, other)
+    call.segment.decisions.append(found.told)
+    return found.verdict.allowed
 
 
 def _known(call: Call, need: Need, memory: _Memory) -> dict[str, Any] | None:

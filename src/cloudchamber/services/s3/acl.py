@@ -68,8 +68,8 @@ _CANNED: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 _ON_BUCKET: Mapping[str, tuple[str, ...]] = {
     "READ": ("s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"),
-    # Why the ACL of a new object: its writer owns it, and says who else may read it
-    "WRITE": ("s3:PutObject", "s3:DeleteObject", "s3:PutObjectAcl"),
+    # Why ACL and tags of a new object: its writer owns it, and says who else may read it and what it is
+    "WRITE": ("s3:PutObject", "s3:DeleteObject", "s3:PutObjectAcl", "s3:PutObjectTagging"),
     "READ_ACP": ("s3:GetBucketAcl",),
     "WRITE_ACP": ("s3:PutBucketAcl",),
 }
@@ -250,8 +250,13 @@ def owner_shown(account: str, people: People) -> dict[str, str]:
 
 
 def shown(acl: Acl, people: People) -> dict[str, Any]:
-    """The answer of GetBucketAcl and GetObjectAcl."""
-    grants = [{"Grantee": _shown(grantee, people), "Permission": permission} for grantee, permission in acl.grants]
+    """The answer of GetBucketAcl and GetObjectAcl.
+
+    An ACL is a set; S3 tells the owner's grant first. Where names are told, groups come first: the suites that presume
+    the older defaults can read no other order.
+    """
+    told = sorted(acl.grants, key=lambda grant: not grant[0].startswith("group:")) if people.names else acl.grants
+    grants = [{"Grantee": _shown(grantee, people), "Permission": permission} for grantee, permission in told]
     return {"Owner": owner_shown(acl.owner, people), "Grants": grants}
 
 

@@ -109,13 +109,14 @@ def key(request: Mapping[str, Any]) -> str:
 
 
 async def missing(call: Call, bucket_name: str, key_name: str) -> ServiceError:
-    """The error for a key that is not there: who may not list the bucket may not know.
+    """The error for a key that is not there: who may not list the bucket by it may not know.
 
     Source: Amazon S3 API Reference, GetObject, "Permissions".
     """
-    if call.principal.kind != "root":
+    owner = call.doors.database.peek(lambda db: tables.bucket(db, bucket_name)).account
+    if call.principal.kind != "root" or call.account != owner:
         try:
-            await call.ask("s3", "HeadBucket", {"Bucket": bucket_name})
+            await call.ask("s3", "ListObjectsV2", {"Bucket": bucket_name, "Prefix": key_name, "MaxKeys": 0})
         except ServiceError:
             return AccessForbidden()
     return NoSuchKey(Key=key_name)

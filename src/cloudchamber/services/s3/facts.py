@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader
 
 _IGNORED, _RESTRICTED = '"IgnorePublicAcls": true', '"RestrictPublicBuckets": true'
+_TAGS = [f"s3:{verb}Object{version}Tagging" for verb in ("Get", "Put", "Delete") for version in ("", "Version")]
 _SELECT = (
     "SELECT account, policy, public_access_block, ownership, "
     "(SELECT value FROM s3_settings WHERE bucket = b.name AND name = 'acl') FROM s3_buckets b WHERE name = ?"
@@ -41,25 +42,25 @@ def facts(doors: Doors, arn: str) -> Facts | None:
     policy = _in_force(policy or "", block or "")
     if ownership == acl.ENFORCED:
         return Facts(account, policy, f"bucket policy of {bucket}" if policy else "")
-    text = _joined(policy, kept or "", account, of_object=False, ignore=_IGNORED in (block or ""), denies_only=False)
+    text = _joined(policy, kept or "", account, of_object=False, ignore=_IGNORED in (block or ""))
     return Facts(account, text, f"bucket policy and ACL of {bucket}", apart=True)
 
 
 def object_facts(doors: Doors, bucket: str, key: str, version: str = "") -> Facts | None:
     """Of an object in a bucket with ACLs; None if there is no such object.
 
-    The policy of a bucket grants nothing on objects of other owners, but what it denies, it denies on all of them.
+    The policy of a bucket grants nothing on objects of other owners, but what it denies, it denies on all of them; and
+    tags are the bucket owner's, too. Source: Amazon S3 API Reference, GetObjectTagging: "By default, the bucket owner
+    has this permission".
     """
 
     def look(db: Reader) -> tuple[Any, tables.Object | None]:
         return db.execute(_SELECT, (bucket,)).fetchone(), _find(db, bucket, key, version)
 
     row, found = doors.database.peek(look)
-    if row is None:
+    if row is None or found is None:
         return None
-    account, policy, block, _, of_bucket = row
-    if found is None:
-        return _of_absent(bucket, row) if of_bucket else None
+    account, policy, block, _, _ = row
     kept = found.stored.get("acl")
     owner = kept["owner"] if kept else account
     text = _joined(
@@ -68,23 +69,9 @@ def object_facts(doors: Doors, bucket: str, key: str, version: str = "") -> Fact
         owner,
         of_object=True,
         ignore=_IGNORED in (block or ""),
-        denies_only=owner != account,
+        host=account if owner != account else "",
     )
     return Facts(owner, text, f"bucket policy of {bucket} and ACL of the object")
-
-
-def _of_absent(bucket: str, row: Any) -> Facts:
-    """Of an object that is not there: who may list the bucket by its ACL may know that."""
-    account, policy, block, _, kept = row
-    ignore = _IGNORED in (block or "")
-    text = _joined(
-        _in_force(policy or "", block or ""), kept, account, of_object=False, ignore=ignore, denies_only=False
-    )
-    body: dict[str, Any] = json.loads(text) if text else {"Version": "2012-10-17", "Statement": []}
-    for statement in body["Statement"]:
-        if statement["Resource"] == "*" and "s3:ListBucket" in statement["Action"]:
-            statement["Action"] = [*statement["Action"], "s3:GetObject", "s3:GetObjectVersion"]
-    return Facts(account, json.dumps(body), f"bucket policy and ACL of {bucket}")
 
 
 def _find(db: Reader, bucket: str, key: str, version: str) -> tables.Object | None:
@@ -97,13 +84,15 @@ def _in_force(policy: str, block: str) -> str:
 
 
 @lru_cache(1024)
-def _joined(policy: str, kept: str, owner: str, *, of_object: bool, ignore: bool, denies_only: bool) -> str:
-    """The bucket policy and an ACL as one policy."""
+def _joined(policy: str, kept: str, owner: str, *, of_object: bool, ignore: bool, host: str = "") -> str:
+    """The bucket policy and an ACL as one policy. `host`: the bucket's owner, where the object is another's."""
     body: dict[str, Any] = json.loads(policy) if policy else {"Version": "2012-10-17", "Statement": []}
     written: Any = body.get("Statement", [])
     found: list[Any] = list(written) if isinstance(written, list) else [written]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
-    if denies_only:
+    if host:
         found = [one for one in found if one.get("Effect") == "Deny"]
+        who = {"AWS": f"arn:aws:iam::{host}:root"}
+        found.append({"Effect": "Allow", "Principal": who, "Action": _TAGS, "Resource": "*"})
     made = acl.kept(json.loads(kept) if kept else None, owner)
     found += acl.statements(made, of_object=of_object, ignore_public=ignore)
     return json.dumps({**body, "Statement": found}) if found else ""

@@ -17,6 +17,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.contract.accounts import canonical_id
 from cloudchamber.contract.operation import Facts, Need
 from cloudchamber.services.s3 import tables, versions
 from cloudchamber.services.s3.errors import BucketAlreadyExists, NoSuchBucket
@@ -116,6 +117,7 @@ _OF_OBJECT = frozenset(
     for kind in (name, f"Version{name}")
 )
 """Actions that the object's owner and ACL decide, where there are ACLs; of others, the bucket's decide."""
+_READS = ("s3:GetObject", "s3:GetObjectVersion")
 
 
 def context(action: str, request: Request) -> Mapping[str, ContextValue]:
@@ -157,8 +159,20 @@ def _need(
     where = "*" if not bucket else bucket_arn(bucket) if key is None else object_arn(bucket, key)
     if key is not None and action in _OF_OBJECT:
         version = str(said.get("s3:VersionId", ""))
-        return Need(action, where, said, ("s3:", look), lambda: object_facts(call.doors, bucket, key, version))
+        instead = partial(_listing, call, bucket, key) if action in _READS else None
+        return Need(action, where, said, ("s3:", look), lambda: object_facts(call.doors, bucket, key, version), instead)
     return Need(action, where, said, ("s3:", look))
+
+
+def _listing(call: Call, bucket: str, key: str) -> Need | None:
+    """To list the bucket, for a key that is not there.
+
+    Source: Amazon S3 API Reference, HeadObject, "Permissions". That `s3:prefix` is the key is what ceph/s3-tests and
+    kopia saw on S3.
+    """
+    if call.doors.database.peek(lambda db: tables.find_object(db, bucket, key)) is not None:
+        return None
+    return _need(call, "s3:ListBucket", bucket, None, {"s3:prefix": key})
 
 
 def _account_of(call: Call, bucket: str) -> str | None:
@@ -325,6 +339,19 @@ def _grants(request: Request) -> bool:
     return any(name in _GRANTS for name in request)
 
 
+def _to_owner(call: Call, request: Request) -> bool:
+    """Whether a request grants full control to the bucket's owner, and nothing to anybody else: PutObject is enough.
+
+    Source: Amazon S3 User Guide, "Policy examples for ACLs", "Granting s3:PutObject permission with a condition
+    requiring the bucket owner to get full control".
+    """
+    said = {name: value for name, value in request.items() if name in _GRANTS}
+    if said == {"ACL": "bucket-owner-full-control"}:
+        return True
+    owner = _account_of(call, request["Bucket"])
+    return owner is not None and said == {"GrantFullControl": f"id={canonical_id(owner)}"}
+
+
 def put_object(call: Call, request: Request) -> Iterable[Need]:
     """PutObject, and what it sets besides; also CreateMultipartUpload."""
     bucket, key = request["Bucket"], request["Key"]
@@ -335,7 +362,7 @@ def put_object(call: Call, request: Request) -> Iterable[Need]:
         return needs
     if tags:
         needs.append(_of_new(_need(call, "s3:PutObjectTagging", bucket, key, tags)))
-    if _grants(request):
+    if _grants(request) and not _to_owner(call, request):
         needs.append(_of_new(_need(call, "s3:PutObjectAcl", bucket, key, context("s3:PutObjectAcl", request))))
     if "ObjectLockMode" in request or "ObjectLockRetainUntilDate" in request:
         held = _need(call, "s3:PutObjectRetention", bucket, key, context("s3:PutObjectRetention", request))

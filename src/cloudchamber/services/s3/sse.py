@@ -167,7 +167,13 @@ def customer_key(request: Request, members: tuple[str, str, str]) -> bytes | Non
         octets = b""
     if len(octets) != _KEY_OCTETS:
         raise _WrongSize("The secret key was invalid for the specified algorithm.", ArgumentName=_ARGUMENT)
-    if md5 is not None and not hmac.compare_digest(_md5(octets), str(md5)):
+    if md5 is None:
+        raise InvalidArgument(
+            "Requests specifying Server Side Encryption with Customer provided keys must provide the client calculated "
+            "MD5 of the secret key.",
+            ArgumentName=_ARGUMENT,
+        )
+    if not hmac.compare_digest(_md5(octets), str(md5)):
         raise InvalidArgument(
             "The calculated MD5 hash of the key did not match the hash that was provided.", ArgumentName=_ARGUMENT
         )

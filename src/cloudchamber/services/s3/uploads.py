@@ -400,7 +400,7 @@ def _check_marker(call: Call, bucket: str, key: str, upload_id: str) -> None:
 def _initiator(arn: str, owner: Mapping[str, str]) -> dict[str, str]:
     """Who began an upload: a root user by its canonical id, others by their ARN; here S3 still tells a name."""
     if arn.endswith(":root"):
-        return {"ID": owner["ID"], "DisplayName": arn.split(":")[4]}
+        return {"DisplayName": arn.split(":")[4], **owner}
     return {"ID": arn, "DisplayName": arn.rsplit("/", 1)[-1]} if arn.startswith("arn:") else dict(owner)
 
 
