@@ -76,6 +76,10 @@ class Sandbox(Protocol):
 
     async def thaw(self) -> None: ...
 
+    async def peak_kb(self) -> int:
+        """The most memory that each of its processes has had, added up; 0 where the system does not tell."""
+        ...
+
     async def exited(self) -> Exit:
         """Wait for the program to end by itself."""
         ...

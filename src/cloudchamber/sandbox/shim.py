@@ -25,6 +25,7 @@ from cloudchamber.base import ids
 from cloudchamber.base.clock import SystemClock, iso
 from cloudchamber.sandbox import messages, nft
 from cloudchamber.sandbox.console_log import ConsoleLog
+from cloudchamber.sandbox.memory import peak_kb
 from cloudchamber.sandbox.spec import Exit, Listener, Rule, SandboxSpec, from_json, to_json
 
 if TYPE_CHECKING:
@@ -345,6 +346,8 @@ class Shim:
             self._rules = tuple(rules)
         elif operation == "signal":
             self._signal(int(message["number"]))
+        elif operation == "memory":
+            answer["peak_kb"] = peak_kb(self._pid) if self._pid else 0
         elif operation == "freeze":
             self._freeze(True)
         elif operation == "thaw":

@@ -154,6 +154,11 @@ class LocalSandbox:
         """Let them go on."""
         await self._link.ask({"op": "thaw"})
 
+    async def peak_kb(self) -> int:
+        """The most memory that each of its processes has had, added up; 0 where the system does not tell."""
+        answer, _ = await self._link.ask({"op": "memory"})
+        return int(answer["peak_kb"])
+
     async def exited(self) -> Exit:
         """Wait for the program to end by itself."""
         return await asyncio.shield(self._ended)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import shutil
 import sys
 import zipfile
@@ -169,6 +171,43 @@ def test_a_custom_runtime(chamber: Any) -> None:
     client = made(chamber, "custom", "provided.al2023", {"bootstrap": BOOTSTRAP}, Handler="any.thing")
     assert call(client, "custom", {"a": 1})[0] == [{"a": 1}, "any.thing", True]
     assert call(client, "custom", {"a": 2})[0][0] == {"a": 2}
+
+
+def _used_mb(response: dict[str, Any]) -> int:
+    """What the REPORT line says of memory."""
+    tail = base64.b64decode(response["LogResult"]).decode()
+    found = re.search(r"\tMemory Size: 192 MB\tMax Memory Used: (\d+) MB\t", tail)
+    assert found, tail
+    return int(found[1])
+
+
+def _eats(chamber: Any, name: str, runtime: str, files: dict[str, str | bytes]) -> None:
+    client = made(chamber, name, runtime, files, MemorySize=192)
+    before = _used_mb(call(client, name, {"eat": 0}, LogType="Tail")[1])
+    assert 3 < before < 100
+    assert before + 40 < _used_mb(call(client, name, {"eat": 60}, LogType="Tail")[1]) < 192
+    if chamber.about["limits_by"] == "rlimits":
+        return  # there a program is refused memory instead
+    value, response = call(client, name, {"eat": 1000}, LogType="Tail")
+    assert value["errorType"] == "Runtime.OutOfMemory"
+    assert "signal: killed" in value["errorMessage"]
+    assert _used_mb(response) == 192
+    assert 3 < _used_mb(call(client, name, {"eat": 0}, LogType="Tail")[1]) < 100
+
+
+def test_the_memory_of_a_custom_runtime_is_seen(chamber: Any) -> None:
+    eats = BOOTSTRAP.replace("    answer =", '    held = b"x" * (event["eat"] << 20)\n    answer =')
+    _eats(chamber, "custom-memory", "provided.al2023", {"bootstrap": eats})
+
+
+@needs_node
+def test_the_memory_of_nodejs_is_seen(chamber: Any) -> None:
+    source = (
+        "exports.handler = async (event) => {\n"
+        "  const held = []; for (let n = 0; n < event.eat; n++) held.push(Buffer.alloc(1 << 20, 1));\n"
+        "  return held.length; };\n"
+    )
+    _eats(chamber, "node-memory", "nodejs22.x", {"app.js": source})
 
 
 def test_custom_runtimes_that_cannot_start(chamber: Any) -> None:

@@ -48,6 +48,12 @@ INIT_S = 10.0
 _TAIL = 4096
 _EXPIRY_MARGIN = timedelta(minutes=15)
 _FREEZE_AFTER_S = 0.1
+_PRINT_MAX = 32 * 1024 * 1024
+"""How much a function may print in one run, counted as CloudWatch Logs does; what is more is dropped, and said."""
+_LINE_COSTS = 26
+_ASK_S = 1.0
+_ENDS_S = 1.0
+"""A runtime whose connection ended in the middle of an answer has ended, or is not believed any more."""
 _STREAM_MAX = 200 * 1024 * 1024
 """Source: Lambda quotas, response streaming."""
 _IMPORT_ERROR = re.compile(r"Unable to import module")
@@ -124,6 +130,9 @@ class Environment:
         self._folder = folder / self.id
         self._api = RuntimeApi()
         self._tail = bytearray()
+        self._may_print = _PRINT_MAX
+        self._dropped = (0, 0)
+        self._peak_mb = 0
         self._trace: Trace | None = None
         self._init_ms = 0.0
         self._frozen = False
@@ -212,7 +221,7 @@ class Environment:
         sockets = self._sandbox.listeners
         self._exited = asyncio.create_task(self._sandbox.exited())
         try:
-            self._console = Console(self._sandbox.output, self._printed)
+            self._console = Console(self._sandbox.output, self._said, self._drop)
             await self._api.serve(sockets["api"])
             front: _Front = self._doors.parts["front"]
             # Why: not the host's own address, so that the console knows that this is no browser of the host.
@@ -310,6 +319,7 @@ class Environment:
         self._console.drain()
         self._trace = work.trace
         self._tail.clear()
+        self._may_print, self._console.muted = _PRINT_MAX, False
         clock = self._doors.clock
         cold, self.runs = self.runs == 0 and not self.provisioned, self.runs + 1
         timeout_s = self.function.timeout_s
@@ -329,7 +339,7 @@ class Environment:
         duration_ms = (clock.monotonic() - begun) * 1000
         self._console.drain()
         made = streamed or await self._made(answer, work.request_id, timeout_s)
-        made = replace(made, version=self.function.version)
+        made = replace(made, version=self.function.version, memory_mb=await self._used_mb(made))
         done = replace(made, duration_ms=duration_ms, init_ms=self._init_ms if cold else 0.0)
         self._finish(work.request_id, done, work.trace)
         if not done.usable:
@@ -357,8 +367,11 @@ class Environment:
         except TimeoutError:
             return None
         if stream.error_type == "Runtime.TruncatedResponse" and self._exited is not None:
-            exit_ = await self._exited
-            return self._ended_outcome(exit_, "")
+            await asyncio.wait({self._exited}, timeout=_ENDS_S)
+            if self._exited.done():
+                return self._ended_outcome(self._exited.result(), "")
+            said = outcome.failed(stream.error_type, "Response stream ended before it was complete.")
+            return Outcome(said, "Unhandled", stream.error_type, usable=False)
         if stream.error_type:
             return Outcome(stream.error_body, "Unhandled", stream.error_type)
         return Outcome(bytes(held), content_type=stream.content_type)
@@ -383,6 +396,16 @@ class Environment:
         body = outcome.failed(TIMED_OUT, f"RequestId: {request_id} Error: {said}")
         return Outcome(body, "Unhandled", TIMED_OUT, usable=False)
 
+    async def _used_mb(self, made: Outcome) -> int:
+        """The most memory it has used: as its runtime says, else as its processes show while they live."""
+        used_mb = made.memory_mb
+        if not used_mb and self._sandbox is not None and self._exited is not None and not self._exited.done():
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_ASK_S):
+                    used_mb = -(-await self._sandbox.peak_kb() // 1024)
+        self._peak_mb = min(max(self._peak_mb, used_mb), self.memory_mb)
+        return self._peak_mb
+
     def _ended_outcome(self, exit_: Exit, request_id: str) -> Outcome:
         if self._console is not None:
             self._console.drain()
@@ -390,9 +413,14 @@ class Environment:
         words = outcome.exit_words(-9 if exit_.out_of_memory else exit_.code)
         prefix = f"RequestId: {request_id} Error: " if request_id else "Error: "
         self._printed([f"{prefix}{words}", *([kind] if request_id else [])])
-        return Outcome(outcome.failed(kind, prefix + words), "Unhandled", kind, usable=False)
+        used_mb = self.memory_mb if exit_.out_of_memory else 0
+        return Outcome(outcome.failed(kind, prefix + words), "Unhandled", kind, memory_mb=used_mb, usable=False)
 
     def _finish(self, request_id: str, done: Outcome, trace: Trace) -> None:
+        lines, octets = self._dropped
+        if lines:
+            self._dropped = (0, 0)
+            self._printed(self._says.dropped(self._doors.clock.now(), lines, octets, _PRINT_MAX))
         self._printed(self._says.end(self._doors.clock.now(), request_id, done, trace.track_id))
         self.idle_since = self._doors.clock.monotonic()
         if done.usable:
@@ -439,6 +467,21 @@ class Environment:
                 await self._sandbox.thaw()
 
     # -- what it prints --------------------------------------------------------------------------------------------
+
+    def _said(self, lines: list[str]) -> None:
+        """What the function prints: so much in a run, and no more."""
+        for index, line in enumerate(lines):
+            self._may_print -= len(line) + _LINE_COSTS
+            if self._may_print < 0 and self._console is not None:
+                self._console.muted = True
+                self._drop(len(lines) - index, sum(map(len, lines[index:])))
+                lines = lines[:index]
+                break
+        self._printed(lines)
+
+    def _drop(self, lines: int, octets: int) -> None:
+        count, length = self._dropped
+        self._dropped = (count + lines, length + octets)
 
     def _printed(self, lines: list[str]) -> None:
         if not lines:

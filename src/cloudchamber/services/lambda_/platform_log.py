@@ -99,6 +99,15 @@ class PlatformLog:
         )  # fmt: skip
         return over + self._record(now, level, "report", said | {"metrics": metrics})
 
+    def dropped(self, now: datetime, lines: int, octets: int, limit: int) -> list[str]:
+        """What a function printed beyond the limit of one run is not kept."""
+        reason = f"a run may print {limit} bytes"
+        if not self.as_json:
+            return [f"LOGS_DROPPED Records: {lines}\tBytes: {octets}\tReason: {reason}"]
+        return self._record(
+            now, "WARN", "logsDropped", {"droppedRecords": lines, "droppedBytes": octets, "reason": reason}
+        )
+
     def timed_out(self, now: datetime, request_id: str, words: str) -> list[str]:
         """The line before the end of a run that took too long; JSON says it in the report."""
         return [] if self.as_json else [f"{iso(now)} {request_id} {words}"]

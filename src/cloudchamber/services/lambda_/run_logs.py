@@ -32,8 +32,9 @@ _REFUSED_S = 10.0
 """After a refusal a role may be given the permission: then it has logs again."""
 _LINE_MAX = 200_000
 _READ = 65_536
-_DRAIN_READS = 64
-"""A function that prints without end in the background cannot keep us here."""
+_DRAIN_READS = 4
+"""A pipe holds 64 KB; a function that prints without end in the background cannot keep us here."""
+_PENDING_OCTETS = 16 * 1024 * 1024
 
 
 class Stream:
@@ -49,7 +50,8 @@ class Stream:
         self.refused = ""
         self.again_at = 0.0
         self.trace: Trace | None = None
-        self.lost = 0
+        self.octets = 0
+        """Length of what is pending, in characters."""
 
 
 class RunLogs:
@@ -80,10 +82,10 @@ class RunLogs:
         if not lines or self._doors.clock.monotonic() < stream.again_at:
             return
         stream.pending.extend({"timestamp": moment_ms, "message": line} for line in lines)
+        stream.octets += sum(map(len, lines))
         stream.trace = trace or stream.trace
-        while len(stream.pending) > _PENDING_MAX:
-            stream.pending.popleft()
-            stream.lost += 1
+        while len(stream.pending) > _PENDING_MAX or stream.octets > _PENDING_OCTETS:
+            stream.octets -= len(stream.pending.popleft()["message"])
         self._streams.add(stream)
         self._wake.set()
 
@@ -103,6 +105,7 @@ class RunLogs:
                 stream.refused = f"{error.code}: {error.message}"[:500]
                 stream.again_at = self._doors.clock.monotonic() + _REFUSED_S
                 stream.pending.clear()
+                stream.octets = 0
             except Exception:  # noqa: BLE001 - the edge: one stream's failure must not stop the others
                 _log.exception("log stream %s %s failed", stream.group, stream.name)
 
@@ -115,6 +118,7 @@ class RunLogs:
                 if batch and octets > _BATCH_OCTETS:
                     break
                 batch.append(stream.pending.popleft())
+                stream.octets -= len(batch[-1]["message"])
             if not stream.made:
                 await self._make(stream)
             request = {"logGroupName": stream.group, "logStreamName": stream.name, "logEvents": batch}
@@ -160,10 +164,15 @@ class Console:
     exactly its own lines; and nothing that a function prints can fill the disk.
     """
 
-    def __init__(self, descriptor: int, printed: Callable[[list[str]], None]) -> None:
+    def __init__(
+        self, descriptor: int, printed: Callable[[list[str]], None], dropped: Callable[[int, int], None]
+    ) -> None:
+        self.muted = False
+        """Whether what is printed is only counted: lines and octets, for `dropped`."""
         self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
         self._printed = printed
+        self._dropped = dropped
         self._partial = b""
         os.set_blocking(descriptor, False)
         self._loop.add_reader(descriptor, self._read)
@@ -179,6 +188,10 @@ class Console:
         if not data:
             self._shut()
             return False
+        if self.muted:
+            self._dropped(data.count(b"\n"), len(self._partial) + len(data))
+            self._partial = b""
+            return True
         whole, feed, partial = (self._partial + data).rpartition(b"\n")
         if len(partial) > _LINE_MAX:
             whole, partial = whole + feed + partial, b""

@@ -25,6 +25,7 @@ RESPONSE_MAX = 6_291_556
 _STREAM_WINDOW = 256 * 1024
 _HEAD_MAX = 2 * 1024 * 1024
 """The runtime sends an X-Ray document of up to 1 MB in a header."""
+_CONNECTIONS_MAX = 64
 _PREFIX = "/2018-06-01/runtime/"
 _ANSWER = re.compile(r"invocation/([0-9a-f-]{36})/(response|error)")
 _MEMORY = re.compile(rb"maxrss-kb=(\d{1,12})")
@@ -168,7 +169,7 @@ class RuntimeApi:
             self.ready.set()
         elif method == "POST" and where == "init/error":
             if not self.failed.done():
-                self.failed.set_result(Answer("init-error", body, error_type))
+                self.failed.set_result(Answer("init-error", body or b"{}", error_type))
             connection.reply(202, b'{"status":"OK"}')
         elif method == "POST" and found:
             self._answered(
@@ -182,8 +183,8 @@ class RuntimeApi:
             connection.refuse(400, "InvalidRequestID", "Invalid request ID")
         elif self._answer is None or self._answer.done():
             connection.refuse(400, "InvalidStateTransition", "The invocation has been answered")
-        elif kind == "response" and len(answer.body) > RESPONSE_MAX:
-            self._answer.set_result(Answer("error", _too_large(len(answer.body)), "Function.ResponseSizeTooLarge"))
+        elif connection.octets > RESPONSE_MAX:
+            self._answer.set_result(Answer("error", _too_large(connection.octets), "Function.ResponseSizeTooLarge"))
             message = f"Exceeded maximum allowed payload size ({RESPONSE_MAX} bytes)."
             connection.refuse(413, "RequestEntityTooLarge", message)
         else:
@@ -221,16 +222,22 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._error_type = ""
         self._memory_kb = 0
-        self._head = 0
+        self._unread = 0
+        """Octets since the parser told something that has an end: a head, a piece of a body, a message."""
         self._waits = False
         self._streaming = False
         self._stream: Streamed | None = None
         self._trailers: dict[bytes, bytes] = {}
         self.content_type = ""
         self.body = bytearray()
+        self.octets = 0
+        """Length of the body, of which no more is kept than an answer may have."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # pyright: ignore[reportAttributeAccessIssue] - a stream server's is a Transport
+        if len(self._connections) >= _CONNECTIONS_MAX:  # each is a descriptor of the chamber's
+            self.drop()
+            return
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -241,22 +248,36 @@ class _Connection(asyncio.Protocol):
             self._stream = None
 
     def data_received(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        # Why here: the parser gathers a header until it is whole, and tells nothing of it before.
+        self._unread += len(data)
+        if self._unread > _HEAD_MAX:
+            self.drop()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self.drop()
 
+    def pause_writing(self) -> None:
+        """Who does not read answers may not ask on."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._waits:
+            self._transport.resume_reading()
+
     def on_message_begin(self) -> None:
-        self._url, self._error_type, self._memory_kb, self._head = b"", "", 0, 0
+        self._url, self._error_type, self._memory_kb, self.octets = b"", "", 0, 0
         self._streaming, self._stream, self._trailers, self.content_type = False, None, {}, ""
         self.body = bytearray()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._grew(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._grew(len(name) + len(value))
         lower = name.lower()
         if self._stream is not None:
             self._trailers[lower] = value
@@ -273,18 +294,21 @@ class _Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_headers_complete(self) -> None:
+        self._unread = 0
         if self._streaming:
             self._stream = self._api.begin_stream(self, self._url.decode("latin-1"), self.content_type)
 
     def on_body(self, body: bytes) -> None:
+        self._unread = 0
         if self._stream is not None:
             self._stream.put(bytes(body))
             return
-        # Why: what is beyond the limit is counted by one octet more, and not kept.
-        if len(self.body) <= RESPONSE_MAX:
-            self.body += body[: RESPONSE_MAX + 1 - len(self.body)]
+        self.octets += len(body)
+        if self.octets <= RESPONSE_MAX:  # what is longer is refused, and not kept
+            self.body += body
 
     def on_message_complete(self) -> None:
+        self._unread = 0
         if self._stream is not None:
             stream, self._stream = self._stream, None
             kind = self._trailers.get(b"lambda-runtime-function-error-type", b"").decode("latin-1")[:256]
@@ -293,11 +317,6 @@ class _Connection(asyncio.Protocol):
             return
         method = self._parser.get_method().decode("ascii")
         self._api.handle(self, method, self._url.decode("latin-1"), self._error_type, self._memory_kb)
-
-    def _grew(self, octets: int) -> None:
-        self._head += octets
-        if self._head > _HEAD_MAX:
-            self.drop()
 
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Write a reply; the connection stays open."""

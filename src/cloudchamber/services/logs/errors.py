@@ -32,3 +32,10 @@ class TooManyTagsException(ServiceError):
 
     code = "TooManyTagsException"
     status = 400
+
+
+class ValidationException(ServiceError):
+    """Parameters that exclude each other."""
+
+    code = "ValidationException"
+    status = 400

@@ -13,6 +13,7 @@ from cloudchamber.services.logs.errors import (
     InvalidParameterException,
     ResourceAlreadyExistsException,
     TooManyTagsException,
+    ValidationException,
 )
 from cloudchamber.services.logs.part import LogsPart
 
@@ -35,7 +36,9 @@ def now_ms(call: Call) -> int:
 def name_of(request: Mapping[str, Any]) -> str:
     """The group's name, by name or identifier."""
     name, identifier = request.get("logGroupName"), request.get("logGroupIdentifier")
-    if bool(name) == bool(identifier):
+    if name and identifier:
+        raise ValidationException("LogGroup name and LogGroup ARN are mutually exclusive parameters.")
+    if not name and not identifier:
         raise InvalidParameterException("Exactly one of logGroupName and logGroupIdentifier must be given")
     return names.check_group(str(name) if name else names.identified(str(identifier)))
 
@@ -91,7 +94,9 @@ async def describe_log_groups(call: Call, request: Mapping[str, Any]) -> dict[st
             raise InvalidParameterException(f"{member} is not supported by this chamber yet")
     prefix, inside = str(request.get("logGroupNamePrefix", "")), str(request.get("logGroupNamePattern", ""))
     if prefix and inside:
-        raise InvalidParameterException("LogGroup name prefix and LogGroup name pattern are mutually exclusive")
+        raise InvalidParameterException(
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
+        )
     limit = names.limit(request, _PAGE)
     after = names.unseal(str(request["nextToken"])) if request.get("nextToken") else ""
 
@@ -104,13 +109,14 @@ async def describe_log_groups(call: Call, request: Mapping[str, Any]) -> dict[st
         return [tables.group_of(row) for row in rows]
 
     found = await call.doors.database.query(look)
-    answer: dict[str, Any] = {"logGroups": [_shown(group) for group in found[:limit]]}
+    answer: dict[str, Any] = {"logGroups": [_shown(group, by_pattern=bool(inside)) for group in found[:limit]]}
     if len(found) > limit:
         answer["nextToken"] = pages.token(found[limit - 1].name)
     return answer
 
 
-def _shown(group: Group) -> dict[str, Any]:
+def _shown(group: Group, *, by_pattern: bool) -> dict[str, Any]:
+    """A group; searched by a pattern, AWS leaves out what it would have to look up."""
     arn = names.group_arn(group.account, group.region, group.name)
     answer: dict[str, Any] = {
         "logGroupName": group.name,
@@ -118,9 +124,10 @@ def _shown(group: Group) -> dict[str, Any]:
         "metricFilterCount": 0,
         "arn": f"{arn}:*",
         "logGroupArn": arn,
-        "storedBytes": group.stored_bytes,
         "logGroupClass": "STANDARD",
     }
+    if not by_pattern:
+        answer |= {"storedBytes": group.stored_bytes, "deletionProtectionEnabled": False}
     if group.retention_days is not None:
         answer["retentionInDays"] = group.retention_days
     return answer

@@ -102,8 +102,9 @@ def _shown(group: Group, stream: Stream) -> dict[str, Any]:
         "creationTime": stream.created,
         "arn": f"{names.group_arn(group.account, group.region, group.name)}:log-stream:{stream.name}",
         "storedBytes": 0,
-        "uploadSequenceToken": f"{stream.id:056d}",
     }
+    if stream.last_ingestion is not None:
+        answer["uploadSequenceToken"] = f"{stream.id:056d}"
     times = {
         "firstEventTimestamp": stream.first_event,
         "lastEventTimestamp": stream.last_event,
