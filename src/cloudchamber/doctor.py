@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber import client
 from cloudchamber.sandbox.modes import stronger
 from cloudchamber.settings import from_environment
+from cloudchamber.store.room import LOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +89,9 @@ def _python() -> Finding:
 def _disk(state: Path) -> Finding:
     folder = next(p for p in (state, *state.parents) if p.exists())
     free = shutil.disk_usage(folder).free
+    if free <= LOW:
+        detail = f"full: {free / 1024**2:.0f} MiB free at {folder}; objects are refused until there is more"
+        return Finding("disk", False, detail, "delete objects, or free space on that disk")
     return Finding("disk", free > _ROOM_WANTED, f"{free / 1024**3:.1f} GiB free at {folder}")
 
 

@@ -6,7 +6,8 @@
  *   LYING_LOG     each of them is written here, with its octets and its time, for tools/lying_disk.py to replay.
  *   LYING_FAULTS  a file of lines that say what fails; it is read again whenever it changes:
  *                   space OCTETS                  so much may all files together still grow: then ENOSPC
- *                   OP PART SKIP TIMES ERRNO MS   calls of kind OP (write sync open rename link unlink mkdir read, or *)
+ *                   OP PART SKIP TIMES ERRNO MS   calls of kind OP (write sync open rename link unlink mkdir, * for any of
+ *                                                 them, or read)
  *                                                 on paths that contain PART (or *): the first SKIP pass, the next TIMES
  *                                                 (-1: all) wait MS milliseconds and, if ERRNO is not 0, fail with it.
  * What is mapped into memory is not seen; SQLite maps only its -shm file, which nothing durable depends on.
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -150,7 +152,7 @@ static int fault(const char *op, const char *path, long long grown) {
   read_rules();
   for (int i = 0; i < rule_count && !error && !ms; i++) {
     struct rule *one = &rules[i];
-    if (strcmp(one->op, "*") && strcmp(one->op, op)) continue;
+    if (strcmp(one->op, op) && (strcmp(one->op, "*") || !strcmp(op, "read"))) continue;
     if (strcmp(one->part, "*") && !strstr(path + root_len, one->part)) continue;
     if (one->skip > 0) { one->skip--; continue; }
     if (one->times == 0) continue;
@@ -390,3 +392,17 @@ int mkdirat(int dir, const char *path, mode_t mode) {
   return done;
 }
 int mkdir(const char *path, mode_t mode) { return mkdirat(AT_FDCWD, path, mode); }
+
+static void told(unsigned long unit, unsigned long *free_, unsigned long *avail) {
+  if (!faults || getpid() != owner || !unit) return;
+  pthread_mutex_lock(&fault_lock);
+  read_rules();
+  if (space >= 0) *free_ = *avail = (unsigned long)space / unit;
+  pthread_mutex_unlock(&fault_lock);
+}
+int statvfs64(const char *path, struct statvfs64 *about) {
+  int done = REAL(statvfs64)(path, about);
+  if (!done) { unsigned long f, a; f = about->f_bfree; a = about->f_bavail; told(about->f_frsize, &f, &a); about->f_bfree = f; about->f_bavail = a; }
+  return done;
+}
+int statvfs(const char *path, struct statvfs *about) { return statvfs64(path, (struct statvfs64 *)about); }

@@ -35,6 +35,13 @@ class InternalFailure(ServiceError):
     status = 500
 
 
+class ServiceUnavailable(ServiceError):
+    """This machine cannot take it now (a full disk); nothing was kept. Source: S3, "Error responses"."""
+
+    code = "ServiceUnavailable"
+    status = 503
+
+
 class ValidationError(ServiceError):
     """The input does not satisfy the constraints of the service. Source: Common Errors."""
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.base.body import Held, read_all
-from cloudchamber.base.errors import AccessDenied, InternalFailure, ServiceError
+from cloudchamber.base.errors import AccessDenied, ChamberError, InternalFailure, ServiceError
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.identity import ANONYMOUS
 from cloudchamber.contract.operation import Need, Operation
@@ -138,6 +138,10 @@ class Pipeline:
                 reply = _refusal(step, routed, request, error)
             except BodyCut:
                 raise
+            except ChamberError as error:
+                told = f"{error.message}; {error.hint}" if error.hint else error.message
+                _log.error("%s %s, request %s: %s", routed.service, routed.operation, step.segment.request_id, told)
+                reply = _refusal(step, routed, request, InternalFailure("We encountered an internal error."))
             except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
                 _log.exception("%s %s failed, request %s", routed.service, routed.operation, step.segment.request_id)
                 reply = _refusal(step, routed, request, InternalFailure("We encountered an internal error."))

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
 
 from cloudchamber.base import ids
 from cloudchamber.base.body import FileSlice
+from cloudchamber.base.errors import ChamberError, ServiceError
+from cloudchamber.store.room import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from cloudchamber.base.body import ReplyBody
+    from cloudchamber.store.room import Room
 
 INLINE_MAX = 16 * 1024
 """Bodies up to this size stay in memory and are kept in a row."""
@@ -142,7 +145,7 @@ class Sink:
         if self._job is not None:
             try:
                 await asyncio.shield(self._job)
-            except (OSError, asyncio.CancelledError):
+            except (ServiceError, ChamberError, OSError, asyncio.CancelledError):
                 pass
         self._held.clear()
         if self._file >= 0:
@@ -166,9 +169,14 @@ class Sink:
     async def _flush(self) -> None:
         if self._job is not None:
             await self._job
+        if self._blobs.room is not None:
+            self._blobs.room.check(self._held_size)
         if self._file < 0:
             self._name = ids.hex_token(12)
-            self._file = self._blobs.open_temporary(self._name)
+            try:
+                self._file = self._blobs.open_temporary(self._name)
+            except OSError as error:
+                raise refusal(error) from error
             if self._cipher_of is not None:
                 self._cipher = self._cipher_of()
         data = b"".join(self._held)
@@ -201,6 +209,8 @@ class Blobs:
         self._open = 0
         self.chunk = CHUNK
         """Octets that a sink gathers before it writes."""
+        self.room: Room | None = None
+        """Asked before octets are written, where somebody sets it."""
         self._syncs: dict[str, asyncio.Future[None]] = {}
         self._doomed: dict[str, asyncio.TimerHandle] = {}
         _sync(folder)
@@ -233,6 +243,8 @@ class Blobs:
 
     async def link(self, blob: str) -> str:
         """A second name for a blob's octets, durable; its id. Deleting one leaves the other."""
+        if self.room is not None:
+            self.room.check()
         name = ids.hex_token(12)
         shard = self._current_shard()
 
@@ -250,6 +262,8 @@ class Blobs:
 
     async def join(self, slices: Sequence[tuple[str, int, int]]) -> BlobRef:
         """A new durable blob of slices of others: (blob, offset, length; -1 for the rest). The kernel copies."""
+        if self.room is not None:
+            self.room.check(sum(length for _, _, length in slices if length > 0))
         name = ids.hex_token(12)
 
         def work() -> tuple[str, int]:
@@ -312,8 +326,12 @@ class Blobs:
         self.chunk = max(INLINE_MAX, min(CHUNK, HELD_MAX // max(1, self._open)))
 
     def run(self, work: Callable[[*Ts], R], *args: *Ts) -> asyncio.Future[R]:
-        """Run `work` on a thread of the blobs' own."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        """Run `work` on a thread of the blobs' own.
+
+        Raises:
+            ServiceUnavailable: the disk is full or read-only. ChamberError: it failed.
+        """
+        return asyncio.get_running_loop().run_in_executor(self._threads, _tried, work, *args)
 
     def open_temporary(self, name: str) -> int:
         """A new temporary file."""
@@ -403,6 +421,13 @@ class Blobs:
             os.rmdir(self._folder / shard)
         except OSError:  # not empty after all: the next start looks again
             pass
+
+
+def _tried(work: Callable[[*Ts], R], *args: *Ts) -> R:
+    try:
+        return work(*args)
+    except OSError as error:
+        raise refusal(error) from error
 
 
 def _copy_some(source: int, target: int, count: int, offset: int) -> int:

@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from cloudchamber.base.errors import ChamberError
+from cloudchamber.store.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,8 @@ BATCH_MAX = 512
 INLINE_MAX_S = 0.0015
 """A lone write is committed on the loop's thread while the usual commit takes less than this."""
 IDLE_READERS_MAX = 4
+_DISK = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 _log = logging.getLogger(__name__)
 
@@ -56,11 +59,19 @@ class Database:
     leads = True
     """Whether this chamber does what one alone does: it delivers messages, and sweeps."""
     inline_max_s = INLINE_MAX_S
+    room: Room | None = None
+    """The room on its disk; None where the disk is another machine's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._make_file()
-        self._open()
+        self.room = Room(path.parent)
+        try:
+            self._open()
+        except ChamberError:  # a full disk: SQLite makes files beside the database
+            if not self.room.give_up():
+                raise
+            self._open()
 
     def _open(self) -> None:
         self._writer = self._connect()
@@ -236,8 +247,13 @@ class Database:
             outcomes = self._try_commit(batch)
         except BaseException as error:  # noqa: BLE001 - the transaction failed: whoever waits hears it, below
             self._roll_back()
-            if len(batch) == 1 or _is_io(error):
-                _log.exception("a commit of %d writes failed", len(batch))
+            if _is_full(error) and self.room is not None and self.room.give_up():
+                return self._commit(batch)
+            if _is_io(error) and (len(batch) == 1 or not _is_full(error)):
+                _log.error("%d writes could not be saved: %s; look at the disk of %s", len(batch), error, self.path)
+                return [(None, _refused(error)) for _ in batch]
+            if len(batch) == 1:
+                _log.exception("a write could not be saved")
                 return [(None, _refused(error)) for _ in batch]
             # Why: one write may have spoilt the others (a constraint checked at COMMIT, a full disk).
             return [outcome for waiting in batch for outcome in self._commit([waiting])]
@@ -250,9 +266,11 @@ class Database:
         if len(batch) == 1:
             try:
                 result = batch[0][0](tx)
-            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who gets it
+            except BaseException as error:
                 self._roll_back()
-                return [(None, error)]
+                if _is_io(error):
+                    raise
+                return [(None, error)]  # it belongs to the caller, who gets it
             self._publish(tx)
             return [(result, None)]
         try:
@@ -274,7 +292,7 @@ class Database:
             try:
                 outcomes.append((change(tx), None))
             except BaseException as error:
-                if not tx.in_transaction:  # SQLite gave up the whole transaction: disk full, I/O error
+                if not tx.in_transaction or _is_io(error):  # the disk refused: it is nobody's own error
                     raise
                 tx.execute("ROLLBACK TO one")
                 outcomes.append((None, error))
@@ -304,9 +322,15 @@ class Database:
 
 
 def _is_io(error: BaseException) -> bool:
+    """Whether the disk refused."""
     if isinstance(error, UnreachableError):
         return True
-    return isinstance(error, sqlite3.OperationalError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) == 10
+    return isinstance(error, sqlite3.OperationalError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether there was no room; that includes SQLite's own index of the log, for which it has another word."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) in _NO_ROOM
 
 
 def _refused(error: BaseException) -> BaseException:

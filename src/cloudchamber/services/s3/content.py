@@ -66,6 +66,7 @@ async def receive(
     length = getattr(body, "length", None)
     if length is not None and length > PUT_MAX:
         raise EntityTooLarge(ProposedSize=str(length), MaxSizeAllowed=str(PUT_MAX))
+    part.room.check(length or 0)
     key = encryption.key
     nonce = part.keeper.nonce() if encryption.on else None
     cipher = (lambda: part.keeper.cipher(nonce, 0, key)) if nonce is not None else None
@@ -227,6 +228,7 @@ async def publish(call: Call, made: Publication) -> Published:
         return version if bucket.versioning else "", gone, emitted + len(to)
 
     try:
+        part.room.check()
         version, gone, emitted = await call.doors.database.write(change)
     except ServiceError:
         # Why: only here is it sure that no row names the blob; after any other failure the sweep decides.

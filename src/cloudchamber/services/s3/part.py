@@ -19,6 +19,7 @@ from cloudchamber.services.s3.replicator import Replicator
 from cloudchamber.services.s3.sweeper import Sweeper
 from cloudchamber.store.blobs import Blobs
 from cloudchamber.store.outbox import Retry
+from cloudchamber.store.room import Room
 from cloudchamber.track.track import Trace
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class S3Part:
         folder = doors.folder / "s3"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.blobs = Blobs(folder / "blobs")
+        self.blobs.room = self.room = doors.database.room or Room(doors.folder)
         self.keeper = Keeper(folder / "key")
         self.recent = Recent(doors.database)
         self.sequencer = Sequencer(doors.clock)
@@ -78,9 +80,13 @@ class S3Part:
         await self.blobs.close()
 
     def status(self) -> list[Mapping[str, Any]]:
-        """One row: how many buckets there are."""
+        """How many buckets there are, and how much room is left on the disk."""
         count = self._doors.database.read(lambda db: db.execute("SELECT count(*) FROM s3_buckets").fetchone()[0])
-        return [{"kind": "s3", "id": "buckets", "state": "available", "detail": f"{count} buckets"}]
+        word, detail = self.room.state()
+        return [
+            {"kind": "s3", "id": "buckets", "state": "available", "detail": f"{count} buckets"},
+            {"kind": "s3", "id": "disk", "state": word, "detail": detail},
+        ]
 
     def _known(self, blobs: Any) -> set[str]:
         return self._doors.database.read(lambda db: tables.known_blobs(db, blobs))
