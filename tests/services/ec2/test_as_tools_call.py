@@ -54,8 +54,12 @@ def test_rules_are_changed_where_they_stand(lab: Lab):
     for identifier, rule, error in (
         (first, same, "InvalidPermission.Duplicate"),
         ("sgr-0123456789abcdef0", same, "InvalidSecurityGroupRuleId.NotFound"),
-        (first, {**same, "CidrIpv6": "::/0"}, "InvalidParameterValue"),
+        (first, {**same, "CidrIpv6": "::/0"}, "InvalidParameterCombination"),
+        (first, {"IpProtocol": "tcp", "FromPort": 81, "ToPort": 81}, "MissingParameter"),
+        (first, {"CidrIpv4": "0.0.0.0/0"}, "InvalidParameterValue"),
+        (first, {**same, "FromPort": None}, "InvalidParameterValue"),
     ):
+        rule = {key: value for key, value in rule.items() if value is not None}
         update = {"SecurityGroupRuleId": identifier, "SecurityGroupRule": rule}
         assert code(modify, GroupId=group, SecurityGroupRules=[update]) == error
     assert rules_of(lab, group)[0] == changed
@@ -88,13 +92,37 @@ def test_another_instance_like_one_that_there_is(lab: Lab):
     assert (data["InstanceType"], data["ImageId"], data["TagSpecifications"]) == (lab.kind, lab.image, tags)
     (interface,) = data["NetworkInterfaces"]
     assert interface["PrivateIpAddresses"][0]["PrivateIpAddress"] == view["PrivateIpAddress"]
-    # The address of the first one is taken: who makes a template leaves it out, on AWS too.
+    # The address of the first one is taken: a launch from such a template is refused, on AWS too.
+    ec2.create_launch_template(LaunchTemplateName=unique("taken"), LaunchTemplateData=data)
+    given = {"ImageId": lab.image, "InstanceType": lab.kind, "NetworkInterfaces": [interface]}
+    assert code(ec2.run_instances, **given, MinCount=1, MaxCount=1) == "InvalidIPAddress.InUse"
     interface.pop("PrivateIpAddresses")
     name = unique("like")
     ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
     made = ec2.run_instances(LaunchTemplate={"LaunchTemplateName": name}, MinCount=1, MaxCount=1)["Instances"][0]
     assert (made["SubnetId"], made["SecurityGroups"]) == (view["SubnetId"], view["SecurityGroups"])
     ec2.terminate_instances(InstanceIds=[first, made["InstanceId"]])
+
+
+def test_versions_of_all_launch_templates(lab: Lab):
+    """The words are AWS's, as moto's tests that are verified on AWS say."""
+    ec2, name = lab.ec2, unique("versions")
+    for make in (ec2.create_launch_template, ec2.create_launch_template_version):
+        made = make(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": lab.kind})
+    number = made["LaunchTemplateVersion"]["VersionNumber"]
+    shown = ec2.describe_launch_template_versions(Versions=["$Latest", "$Default"])["LaunchTemplateVersions"]
+    assert [one["VersionNumber"] for one in shown if one["LaunchTemplateName"] == name] == [number, 1]
+    assert code(ec2.describe_launch_template_versions, Versions=["1"]) == "InvalidParameterValue"
+    assert code(ec2.describe_launch_template_versions) == "MissingParameter"
+    both = {"LaunchTemplateName": name, "LaunchTemplateId": "lt-0123456789abcdef0"}
+    assert code(ec2.modify_launch_template, **both, DefaultVersion="2") == "InvalidParameterCombination"
+    with pytest.raises(ClientError, match="The launch template version 3 is not found for the specified launch"):
+        ec2.modify_launch_template(LaunchTemplateName=name, DefaultVersion="3")
+    with pytest.raises(ClientError, match="At least one of the launch templates specified in the request does not"):
+        ec2.describe_launch_templates(LaunchTemplateNames=[unique("none")])
+    assert code(lab.ec2.describe_security_group_rules, Filters=[{"Name": "group-id", "Values": ["sg"]}]) == (
+        "InvalidGroupId.Malformed"
+    )
 
 
 def test_attributes_of_an_interface(lab: Lab):

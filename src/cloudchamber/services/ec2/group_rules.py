@@ -64,9 +64,26 @@ def _no_rule(identifier: str | None) -> errors.Ec2Error:
 def _permission(update: Mapping[str, Any]) -> dict[str, Any]:
     """A `SecurityGroupRuleRequest` as one of `IpPermissions`."""
     refuse("SecurityGroupRule.", update, _UPDATE)
+    protocol = str(update.get("IpProtocol") or "")
+    if not protocol:
+        raise errors.InvalidParameterValue(
+            "Invalid value 'null' for protocol. VPC security group rules must specify protocols explicitly."
+        )
+    if protocol.lower() in ("tcp", "udp", "6", "17") and (
+        update.get("FromPort") is None or update.get("ToPort") is None
+    ):
+        raise errors.InvalidParameterValue(
+            "Invalid value for portRange. Must specify both from and to ports with TCP/UDP."
+        )
     peers = [name for name in _PEERS if update.get(name)]
-    if len(peers) != 1:
-        raise errors.InvalidParameterValue("You must specify exactly one source or destination for a rule.")
+    if not peers:
+        raise errors.MissingParameter(
+            "The request must contain exactly one of: cidrIp, cidrIpv6, prefixListId, or referencedGroupId"
+        )
+    if len(peers) > 1:
+        raise errors.InvalidParameterCombination(
+            "Only one of cidrIp, cidrIpv6, prefixListId, or referencedGroupId can be specified"
+        )
     member, key = _PEERS[peers[0]]
     peer = {key: update[peers[0]], "Description": update.get("Description")}
     return {**{name: update.get(name) for name in ("IpProtocol", "FromPort", "ToPort")}, member: [peer]}

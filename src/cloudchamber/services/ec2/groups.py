@@ -176,6 +176,9 @@ async def describe_security_groups(call: Call, request: Mapping[str, Any]) -> di
             f"{prefix}ip-permission.to-port": f"{member}.ToPort",
             f"{prefix}ip-permission.protocol": f"{member}.IpProtocol",
             f"{prefix}ip-permission.group-id": f"{member}.UserIdGroupPairs.GroupId",
+            f"{prefix}ip-permission.group-name": f"{member}.UserIdGroupPairs.GroupName",
+            f"{prefix}ip-permission.prefix-list-id": f"{member}.PrefixListIds.PrefixListId",
+            f"{prefix}ip-permission.user-id": f"{member}.UserIdGroupPairs.UserId",
         }
     rows = select(call.doors.database.read(look), request.get("Filters"), paths, lambda row: row)
     rows, token = page(rows, request, lambda row: row["GroupId"])
@@ -197,6 +200,7 @@ async def describe_security_group_rules(call: Call, request: Mapping[str, Any]) 
             for rule in tables.rules(db, row.id)
         ]
 
+    _check_group_ids(request)
     rows = call.doors.database.read(look)
     given = many(request, "SecurityGroupRuleIds")
     for one in given:
@@ -208,6 +212,14 @@ async def describe_security_group_rules(call: Call, request: Mapping[str, Any]) 
         select(rows, request.get("Filters"), paths, lambda row: row), request, lambda row: row["SecurityGroupRuleId"]
     )
     return with_token({"SecurityGroupRules": rows}, token)
+
+
+def _check_group_ids(request: Mapping[str, Any]) -> None:
+    """Refuse a filter for a group whose id cannot be one."""
+    for one in many(request, "Filters"):
+        for value in many(one, "Values") if one.get("Name") == "group-id" else ():
+            if not names.GROUP_ID.fullmatch(value):
+                raise errors.InvalidGroupIdMalformed(f"The security group ID '{value}' is malformed")
 
 
 async def _authorize(call: Call, request: Mapping[str, Any], *, egress: bool) -> dict[str, Any]:

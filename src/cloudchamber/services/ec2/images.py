@@ -663,6 +663,8 @@ async def describe_instance_types(call: Call, request: Mapping[str, Any]) -> dic
         "burstable-performance-supported": "BurstablePerformanceSupported",
         "processor-info.supported-architecture": "ProcessorInfo.SupportedArchitectures",
         "vcpu-info.default-vcpus": "VCpuInfo.DefaultVCpus",
+        "vcpu-info.default-cores": "VCpuInfo.DefaultCores",
+        "vcpu-info.default-threads-per-core": "VCpuInfo.DefaultThreadsPerCore",
         "memory-info.size-in-mib": "MemoryInfo.SizeInMiB",
         "supported-root-device-type": "SupportedRootDeviceTypes",
         "supported-virtualization-type": "SupportedVirtualizationTypes",

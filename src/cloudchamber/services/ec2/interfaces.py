@@ -24,6 +24,7 @@ _TAKEN = {
     "SubnetId",
     "Groups",
     "PrivateIpAddress",
+    "PrivateIpAddresses",
     "AssociatePublicIpAddress",
     "DeleteOnTermination",
     "Description",
@@ -60,9 +61,14 @@ def primary(request: Mapping[str, Any]) -> Interface:
         one.get("SubnetId") or "",
         tuple(many(one, "Groups")),
         (),
-        one.get("PrivateIpAddress") or "",
+        one.get("PrivateIpAddress") or _first(one),
         one.get("AssociatePublicIpAddress"),
     )
+
+
+def _first(given: Mapping[str, Any]) -> str:
+    """The primary one of `PrivateIpAddresses`, which may stand there instead of `PrivateIpAddress`."""
+    return next((str(one.get("PrivateIpAddress") or "") for one in many(given, "PrivateIpAddresses")), "")
 
 
 def check(request: Mapping[str, Any]) -> None:
@@ -84,5 +90,12 @@ def check(request: Mapping[str, Any]) -> None:
     if len(given) > 1 or int(one.get("DeviceIndex") or 0):
         raise errors.UnsupportedOperation("More than one network interface is not supported by this EC2 endpoint.")
     refuse("NetworkInterfaces.", one, _TAKEN)
+    addresses = many(one, "PrivateIpAddresses")
+    if addresses and one.get("PrivateIpAddress"):
+        raise errors.InvalidParameterCombination(
+            "Only one of PrivateIpAddress and PrivateIpAddresses may be specified for a network interface."
+        )
+    if len(addresses) > 1 or any(not address.get("Primary") for address in addresses):
+        raise errors.UnsupportedOperation("More than one private address is not supported by this EC2 endpoint.")
     if one.get("DeleteOnTermination") is False or (one.get("InterfaceType") or "interface") != "interface":
         raise errors.UnsupportedOperation("Network interfaces of their own are not supported by this EC2 endpoint.")

@@ -110,10 +110,17 @@ def find(db: Reader, call: Call, named: Mapping[str, Any]) -> Template:
 
     Raises:
         InvalidLaunchTemplateId.NotFound, InvalidLaunchTemplateName.NotFoundException: there is none.
+        InvalidParameterCombination, MissingParameter: both are given, or neither.
     """
     identifier, name = named.get("LaunchTemplateId"), named.get("LaunchTemplateName")
-    if bool(identifier) == bool(name):
-        raise errors.MissingParameter("Exactly one of LaunchTemplateId and LaunchTemplateName must be specified.")
+    if identifier and name:
+        raise errors.InvalidParameterCombination(
+            "Either provide launch template ID or launch template name to modify the template."
+        )
+    if not identifier and not name:
+        raise errors.MissingParameter(
+            "The request must contain the parameter launch template ID or launch template name"
+        )
     if identifier:
         found = _by(db, "id", identifier, call)
         if found is None:
@@ -127,6 +134,14 @@ def find(db: Reader, call: Call, named: Mapping[str, Any]) -> Template:
             f"The specified launch template, with template name {name}, does not exist."
         )
     return found
+
+
+def _all(db: Reader, call: Call) -> list[Template]:
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM ec2_launch_templates WHERE account = ? AND region = ? ORDER BY created, id",
+        (call.account, call.region),
+    )
+    return [Template(*row) for row in rows]
 
 
 def versions(db: Reader, template: Template) -> list[Version]:
@@ -338,11 +353,20 @@ async def modify_launch_template(call: Call, request: Mapping[str, Any]) -> dict
     def change(tx: Tx) -> dict[str, Any]:
         template = find(tx, call, request)
         if request.get("DefaultVersion"):
-            number = version(tx, template, str(request["DefaultVersion"])).version
+            number = _to_be_default(tx, template, str(request["DefaultVersion"]))
             tx.execute("UPDATE ec2_launch_templates SET default_version = ? WHERE id = ?", (number, template.id))
         return _template(tx, find(tx, call, {"LaunchTemplateId": template.id}))
 
     return {"LaunchTemplate": await call.doors.database.write(change)}
+
+
+def _to_be_default(tx: Tx, template: Template, wanted: str) -> int:
+    try:
+        return version(tx, template, wanted).version
+    except errors.InvalidLaunchTemplateIdVersionNotFound:
+        raise errors.InvalidLaunchTemplateIdVersionNotFound(
+            f"The launch template version {wanted} is not found for the specified launch template."
+        ) from None
 
 
 @operation("DeleteLaunchTemplate", needs=needs.on_template("DeleteLaunchTemplate"))
@@ -408,11 +432,7 @@ async def describe_launch_templates(call: Call, request: Mapping[str, Any]) -> d
     """
 
     def read(db: Reader) -> list[dict[str, Any]]:
-        rows = db.execute(
-            f"SELECT {_COLUMNS} FROM ec2_launch_templates WHERE account = ? AND region = ? ORDER BY created, id",
-            (call.account, call.region),
-        )
-        return [_template(db, Template(*row)) for row in rows]
+        return [_template(db, row) for row in _all(db, call)]
 
     rows = call.doors.database.read(read)
     rows = named(
@@ -423,8 +443,8 @@ async def describe_launch_templates(call: Call, request: Mapping[str, Any]) -> d
     )  # fmt: skip
     rows = named(
         rows, "LaunchTemplateName", many(request, "LaunchTemplateNames"),
-        lambda one: errors.InvalidLaunchTemplateNameNotFound(
-            f"The specified launch template, with template name {one}, does not exist."
+        lambda _: errors.InvalidLaunchTemplateNameNotFound(
+            "At least one of the launch templates specified in the request does not exist."
         ),
     )  # fmt: skip
     paths = {"launch-template-name": "LaunchTemplateName", "create-time": "CreateTime"}
@@ -444,14 +464,17 @@ async def describe_launch_templates(call: Call, request: Mapping[str, Any]) -> d
     "MaxResults",
 )
 async def describe_launch_template_versions(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """List versions of one template, newest first.
+    """List versions of one template, newest first; or, of all templates, the latest or the default ones.
 
     Source: Amazon EC2 API Reference, DescribeLaunchTemplateVersions.
     """
+    one = request.get("LaunchTemplateId") or request.get("LaunchTemplateName")
+    if not one:
+        _check_of_all(request)
 
     def read(db: Reader) -> list[dict[str, Any]]:
-        template = find(db, call, request)
-        return [_version(row, template) for row in _chosen(db, template, request)]
+        templates = [find(db, call, request)] if one else _all(db, call)
+        return [_version(row, each) for each in templates for row in _chosen(db, each, request)]
 
     rows = call.doors.database.read(read)
     paths = {
@@ -461,13 +484,31 @@ async def describe_launch_template_versions(call: Call, request: Mapping[str, An
         "iam-instance-profile": "LaunchTemplateData.IamInstanceProfile.Arn",
     }
     rows, token = page(
-        select(rows, request.get("Filters"), paths, same), request, lambda row: str(row["VersionNumber"])
-    )
+        select(rows, request.get("Filters"), paths, same), request,
+        lambda row: f"{row['LaunchTemplateId']} {row['VersionNumber']}",
+    )  # fmt: skip
     return with_token({"LaunchTemplateVersions": rows}, token)
+
+
+def _check_of_all(request: Mapping[str, Any]) -> None:
+    """Of all templates at once, only the latest and the default versions can be asked for."""
+    wanted = many(request, "Versions")
+    if wanted and set(wanted) <= {"$Latest", "$Default"}:
+        return
+    kind = errors.InvalidParameterValue if wanted else errors.MissingParameter
+    raise kind(
+        "To describe the launch template data for all your launch templates, for \u2018--versions\u2019 specify "
+        "\u2018$Latest\u2019, \u2018$Default\u2019, or both, and omit \u2018--launch-template-id\u2019, "
+        "\u2018--launch-template-name\u2019, and version numbers. To describe the launch template data for a specific "
+        "launch template, specify \u2018--launch-template-id\u2019 or \u2018--launch-template-name\u2019, and for "
+        "\u2018--versions\u2019 specify one or more of the following values: \u2018$Latest\u2019, "
+        "\u2018$Default\u2019, or one or more version numbers."
+    )
 
 
 def _chosen(db: Reader, template: Template, request: Mapping[str, Any]) -> Sequence[Version]:
     if request.get("Versions"):
-        return [version(db, template, str(one)) for one in request["Versions"]]
+        found = [version(db, template, str(one)) for one in request["Versions"]]
+        return list(dict.fromkeys(found))
     least, most = int(request.get("MinVersion") or 1), int(request.get("MaxVersion") or VERSIONS_MAX)
     return [one for one in reversed(versions(db, template)) if least <= one.version <= most]
