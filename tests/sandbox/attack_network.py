@@ -31,11 +31,13 @@ def talk(address, port, source="", option=0):
         assert made.recv(100), "ended at once"
 
 
-def tell(address, port, option=None):
+def tell(address, port, option=None, source=""):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
         made.settimeout(WAIT_S)
         if option:
             made.setsockopt(*option)
+        if source:
+            made.bind((source, 0))
         made.sendto(b"hello", (address, port))
         assert b"VICTIM" in made.recv(100)
 
@@ -51,6 +53,27 @@ def first_of(ways):
         else:
             raise SystemExit(f"OPEN {number}")
     raise reasons[0]
+
+
+def out_of_flows():
+    """Many more flows than it may have, to where it may send: afterwards another instance must still be served."""
+    made = []
+    for number in range(600):
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        one.sendto(b"x" * 1000, (TARGETS["friend"], 9000 + number))
+        made.append(one)
+    for one in made:
+        one.close()
+    metadata_answers()
+
+
+def metadata_answers():
+    """Whoever serves this instance still does."""
+    with socket.socket() as made:
+        made.settimeout(30)
+        made.connect(("169.254.169.254", 80))
+        made.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert not made.recv(1000), "it still answers"
 
 
 def ping():
@@ -175,6 +198,13 @@ ATTEMPTS = {
     "UDP broadcast": lambda: tell("255.255.255.255", TARGETS["udp"], SHARED),
     "UDP multicast": lambda: tell("224.0.0.251", TARGETS["udp"], (socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)),
     "UDP to another instance": lambda: tell(OTHER, 8000),
+    "the same with a friend's source address": lambda: first_of(
+        [lambda o=o: tell(OTHER, 8000, (socket.IPPROTO_IP, o, 1), TARGETS["friend"]) for o in (FREEBIND, TRANSPARENT)]
+    ),
+    "the router's own port for datagrams": lambda: first_of(
+        [lambda a=a: tell(a, 15002) for a in (GATEWAY, "169.254.169.254", "169.254.169.253", LAN, OTHER)]
+    ),
+    "end whoever carries datagrams": out_of_flows,
     "ping the host": ping,
     "a raw socket": lambda: raw(socket.AF_INET, socket.SOCK_RAW, 1),
     "a packet socket": lambda: raw(socket.AF_PACKET, socket.SOCK_RAW, 3),

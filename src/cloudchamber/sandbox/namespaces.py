@@ -191,7 +191,10 @@ class Namespaces:
             netlink.send(netlink.veth_pair("vpc0", "eth0", child))
             netlink.interface_up("vpc0", gateway, subnet.prefixlen)
             if nft.program():
-                nft.load(spec.rules, spec.outbound_port)
+                nft.load(spec.rules, spec.outbound_port, spec.datagram_port)
+            if spec.datagram_port:
+                with contextlib.suppress(OSError):  # then datagrams are dropped, as `SandboxSpec.datagram_port` says
+                    netlink.keep_marked(nft.MARK)
         with linux.inside_network(self._inside, self._here):
             netlink.loopback_up()
             if spec.private_ip and spec.outbound_port:
@@ -228,10 +231,16 @@ class Namespaces:
         with linux.inside_network(self._inside, self._here):
             return begin_connect("127.0.0.1", port)
 
+    def datagrams(self, source: tuple[str, int], port: int) -> socket.socket:
+        """A UDP socket connected to a port inside, which the program sees as `source`."""
+        if not self._spec.private_ip:
+            raise OSError("a sandbox without private_ip has no router")
+        return netlink.datagrams_as(source, (self._spec.private_ip, port))
+
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Filter in the router. Without `nft` nothing leaves the router anyway, and the shim itself refuses inbound."""
         if self._spec.private_ip and nft.program():
-            nft.load(rules, self._spec.outbound_port)
+            nft.load(rules, self._spec.outbound_port, self._spec.datagram_port)
 
     def signal(self, to: socket.socket, number: int) -> None:
         """Signal all: PID 1 passes it on to everybody in its namespace."""

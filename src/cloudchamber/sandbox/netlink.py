@@ -10,12 +10,16 @@ import os
 import socket
 import struct
 
-_NEWLINK, _NEWADDR, _NEWROUTE = 16, 20, 24
+_NEWLINK, _NEWADDR, _NEWROUTE, _NEWRULE = 16, 20, 24, 32
 _REQUEST_ACK, _CREATE, _EXCLUSIVE = 5, 0x400, 0x200
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_PID = 3, 18, 19
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _IFA_FLAGS, _NO_PREFIX_ROUTE = 8, 0x200
 _UP = 1
+_FRA_FWMARK = 10
+_MARKED_TABLE = 100
+_TRANSPARENT, _RECEIVE_DESTINATION = 19, 20
+"""`IP_TRANSPARENT`, `IP_RECVORIGDSTADDR` of linux/in.h."""
 
 Message = tuple[int, int, bytes]
 """Type, flags, body."""
@@ -67,6 +71,20 @@ def neighbour(address: str, index: int) -> Message:
     return _NEWROUTE, _CREATE, head + attribute(1, socket.inet_aton(address)) + attribute(4, struct.pack("=I", index))
 
 
+def marked_rule(mark: int) -> Message:
+    """Packets with this mark are looked up in a table of their own."""
+    to_table = 1
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, _MARKED_TABLE, 0, 0, to_table, 0)
+    return _NEWRULE, _CREATE | _EXCLUSIVE, head + attribute(_FRA_FWMARK, struct.pack("=I", mark))
+
+
+def marked_route(index: int) -> Message:
+    """Whatever is looked up in that table is for here; `index` is the loopback's."""
+    static, host, local = 3, 254, 2
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, _MARKED_TABLE, static, host, local, 0)
+    return _NEWROUTE, _CREATE, head + attribute(4, struct.pack("=I", index))
+
+
 def frame(message: Message, sequence: int = 1) -> bytes:
     """A message as it goes over the socket."""
     kind, flags, body = message
@@ -116,12 +134,43 @@ def loopback_address(address: str) -> None:
         return
 
 
+def keep_marked(mark: int) -> None:
+    """Packets with this mark are for sockets here, whatever their destination.
+
+    Raises:
+        OSError: the kernel has no rules for routing.
+    """
+    send(marked_rule(mark), marked_route(socket.if_nametoindex("lo")))
+
+
+def datagrams_as(source: tuple[str, int], to: tuple[str, int]) -> socket.socket:
+    """A UDP socket with another's address, which need not be one of here, connected to `to`.
+
+    Raises:
+        OSError: also for who may not have that.
+    """
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        made.setsockopt(socket.SOL_IP, _TRANSPARENT, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(source)
+        made.connect(to)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 def open_listener(address: str, port: int, kind: str) -> socket.socket:
     """A listening socket in the network namespace of this process; its address is made local first."""
-    udp = kind == "udp"
+    udp = kind in ("udp", "datagrams")
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == "datagrams":
+            made.setsockopt(socket.SOL_IP, _TRANSPARENT, 1)
+            made.setsockopt(socket.SOL_IP, _RECEIVE_DESTINATION, 1)
         made.bind((address, port))
         if not udp:
             made.listen(512)

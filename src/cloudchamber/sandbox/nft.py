@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cloudchamber.sandbox.spec import Rule
 
 _PROTOCOLS = {"tcp", "udp"}
+MARK = 0xCC
+"""On datagrams that are for whoever reads all of them in the router."""
 
 
 def program() -> str | None:
@@ -25,14 +27,16 @@ def program() -> str | None:
     return shutil.which("nft", path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
 
 
-def ruleset(rules: Sequence[Rule] | None, outbound_port: int = 0) -> str:
+def ruleset(rules: Sequence[Rule] | None, outbound_port: int = 0, datagram_port: int = 0) -> str:
     """The whole table for these rules; None lets everything through.
 
     Security groups remember connections; the metadata service and answers are always let through, as on AWS.
-    TCP that is led to `outbound_port` is decided by who accepts it there, connection by connection.
+    TCP that is led to `outbound_port` is decided by who accepts it there, connection by connection; UDP that is led to
+    `datagram_port`, by who reads it.
     """
     lines = ["table ip cloudchamber", "delete table ip cloudchamber"]
     leading = _leading(outbound_port) if outbound_port else []
+    leading += _datagrams(datagram_port) if datagram_port else []
     if rules is None:
         return "\n".join([*lines, *(["table ip cloudchamber {", *leading, "}"] if leading else [])]) + "\n"
     inbound = [_accept(rule, "saddr", any_peer=True) for rule in rules if rule.direction == "in"]
@@ -52,6 +56,7 @@ def ruleset(rules: Sequence[Rule] | None, outbound_port: int = 0) -> str:
         "  ip daddr 169.254.169.254 tcp dport 80 accept",
         "  ip daddr 169.254.169.253 udp dport 53 accept",
         *([f"  tcp dport {outbound_port} ct status dnat accept"] if outbound_port else []),
+        *([f"  meta mark {MARK} meta l4proto udp accept"] if datagram_port else []),
         *(f"  {line}" for line in outbound),
         "  drop",
         " }",
@@ -72,6 +77,15 @@ def _leading(port: int) -> list[str]:
     ]
 
 
+def _datagrams(port: int) -> list[str]:
+    """All UDP but that for the router's own services goes to one socket, or to the one that was made for its flow."""
+    return [
+        " chain datagrams { type filter hook prerouting priority -150; policy accept;",
+        f'  iifname "vpc0" ip daddr != 169.254.0.0/16 meta l4proto udp tproxy to :{port} meta mark set {MARK} accept',
+        " }",
+    ]
+
+
 def _accept(rule: Rule, field: str, *, any_peer: bool) -> str:
     network = ipaddress.ip_network(rule.cidr, strict=False)
     if network.version != 4:
@@ -86,8 +100,9 @@ def _accept(rule: Rule, field: str, *, any_peer: bool) -> str:
     return f"{peer}{rule.protocol} dport {int(rule.port_from)}-{int(rule.port_to)} accept"
 
 
-def load(rules: Sequence[Rule] | None, outbound_port: int = 0) -> None:
-    """Put the rules in force in the network namespace of this process.
+def load(rules: Sequence[Rule] | None, outbound_port: int = 0, datagram_port: int = 0) -> None:
+    """Put the rules in force in the network namespace of this process; without datagrams where the kernel cannot lead
+    them.
 
     Raises:
         OSError: `nft` is missing or refuses.
@@ -95,10 +110,14 @@ def load(rules: Sequence[Rule] | None, outbound_port: int = 0) -> None:
     tool = program()
     if tool is None:
         raise OSError("nft is not installed")
-    text = ruleset(rules, outbound_port).encode()
-    done = subprocess.run([tool, "-f", "-"], input=text, capture_output=True, check=False, env={})
-    if done.returncode:
-        raise OSError(f"nft: {done.stderr.decode(errors='replace')[:500]}")
+    said = b""
+    for port in dict.fromkeys((datagram_port, 0)):
+        text = ruleset(rules, outbound_port, port).encode()
+        done = subprocess.run([tool, "-f", "-"], input=text, capture_output=True, check=False, env={})
+        if not done.returncode:
+            return
+        said = said or done.stderr
+    raise OSError(f"nft: {said.decode(errors='replace')[:500]}")
 
 
 def lets_in(rules: Sequence[Rule] | None, port: int) -> bool:

@@ -50,6 +50,14 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def datagrams(self, source: tuple[str, int], port: int) -> socket.socket:
+        """A non-blocking UDP socket connected to `port` of the program inside, which sees `source` as its peer.
+
+        Raises:
+            OSError: the mode has no network of its own, or the address cannot be had.
+        """
+        ...
+
     async def set_rules(self, rules: Sequence[Rule]) -> None:
         """Filter its traffic from now on: inbound by port (who calls is the caller's check), outbound by address too.
 

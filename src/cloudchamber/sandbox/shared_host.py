@@ -120,6 +120,10 @@ class SharedHost:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nothing of {self._spec.id} listens on port {port}")
         return begin_connect("127.0.0.1", port)
 
+    def datagrams(self, source: tuple[str, int], port: int) -> socket.socket:
+        """There are no addresses to choose here."""
+        raise OSError(errno.EOPNOTSUPP, f"no router to send datagrams to port {port} as {source[0]}")
+
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Nothing to filter here: the shim itself refuses inbound, and Landlock has no addresses."""
 

@@ -124,6 +124,13 @@ class LocalSandbox:
                 raise
             return made
 
+    async def datagrams(self, source: tuple[str, int], port: int) -> socket.socket:
+        """A non-blocking UDP socket connected to `port` of the program inside, which sees `source` as its peer."""
+        _, descriptors = await self._link.ask({"op": "datagrams", "source": list(source), "port": port})
+        made = socket.socket(fileno=descriptors[0])
+        made.setblocking(False)
+        return made
+
     async def set_rules(self, rules: Sequence[Rule]) -> None:
         """Filter its traffic from now on."""
         await self._link.ask({"op": "rules", "rules": [asdict(rule) for rule in rules]})

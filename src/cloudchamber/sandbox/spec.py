@@ -36,7 +36,8 @@ class Listener:
     address: str
     port: int
     side: Literal["own", "router"] = "own"
-    kind: Literal["tcp", "udp"] = "tcp"
+    kind: Literal["tcp", "udp", "datagrams"] = "tcp"
+    """`datagrams`: UDP to whatever address; each datagram says its true destination (`IP_ORIGDSTADDR`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,9 @@ class SandboxSpec:
     outbound_port: int = 0
     """TCP that leaves the sandbox, to whatever address, is led to the listener on this port of its router: who accepts
     there asks the connection for its true destination (`SO_ORIGINAL_DST`). 0: nothing leads further than the router."""
+    datagram_port: int = 0
+    """UDP that leaves the sandbox, to whatever address, is led to the listener (`datagrams`) on this port of its
+    router, where the kernel can do that (`nft_tproxy`); who reads there decides. 0, or where it cannot: it is dropped."""
     mounts: tuple[Mount, ...] = ()
     volume: Path | None = None
     """Folder that keeps /etc /home /root /var /opt /srv of an instance from one start to the next."""

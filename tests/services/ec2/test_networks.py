@@ -44,6 +44,37 @@ except ConnectionResetError:
 """
 
 
+UDP_ECHO = """#!/bin/bash
+cat > /opt/echo.py <<'X'
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 7000))
+print("udp server started", flush=True)
+while True:
+    data, peer = server.recvfrom(65536)
+    server.sendto(f"{peer[0]} said {len(data)}".encode(), peer)
+X
+exec PYTHON /opt/echo.py
+""".replace("PYTHON", sys.executable)
+
+TELL = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(float(sys.argv[4]))
+for octets in sys.argv[3].split(","):
+    s.sendto(b"x" * int(octets), (sys.argv[1], int(sys.argv[2])))
+for octets in sys.argv[3].split(","):
+    try:
+        print(s.recv(200).decode())
+    except TimeoutError:
+        print("silence")
+"""
+
+
+def tell(lab: Lab, instance_id: str, host: str, port: int, octets: str = "5", wait_s: int = 30) -> str:
+    return inside(lab, instance_id, sys.executable, "-c", TELL, host, str(port), octets, str(wait_s))
+
+
 def inside(lab: Lab, instance_id: str, *argv: str) -> str:
     return lab.chamber.cli("shell", instance_id, "--", *argv).stdout.strip()
 
@@ -193,6 +224,53 @@ def test_instances_talk_by_private_address_if_both_sides_groups_let_them(lab: La
 
 def _tracks(lab: Lab) -> list[dict[str, Any]]:
     return json.loads(lab.chamber.cli("tracks", "--all", "--json", "--limit", "60").stdout)
+
+
+def test_datagrams_between_instances(lab: Lab):
+    ec2 = lab.ec2
+    servers, clients = lab.group(), lab.group()
+    server = lab.run(UDP_ECHO, SecurityGroupIds=[servers])
+    client = lab.run("#!/bin/bash\n", SecurityGroupIds=[clients])
+    there, here = lab.wait(server)["PrivateIpAddress"], lab.wait(client)["PrivateIpAddress"]
+    lab.until_console(server, "udp server started")
+    assert tell(lab, client, there, 7000, wait_s=1) == "silence"
+    assert f"no ingress rule of {servers} lets {client}" in _denied(lab, "send udp/7000")
+    rule = {"IpProtocol": "udp", "FromPort": 7000, "ToPort": 7000, "UserIdGroupPairs": [{"GroupId": clients}]}
+    ec2.authorize_security_group_ingress(GroupId=servers, IpPermissions=[{**rule, "IpProtocol": "tcp"}])
+    assert tell(lab, client, there, 7000, wait_s=1) == "silence"
+    ec2.authorize_security_group_ingress(GroupId=servers, IpPermissions=[rule])
+    # In order, the first ones too, of which several come before the flow is decided; the largest that UDP has.
+    said = [f"{here} said {octets}" for octets in (1, 20, 300, 65507, 0)]
+    assert tell(lab, client, there, 7000, "1,20,300,65507,0").splitlines() == said
+    assert tell(lab, client, there, 7001, wait_s=1) == "silence"
+    ec2.revoke_security_group_ingress(GroupId=servers, IpPermissions=[rule])
+    assert tell(lab, client, there, 7000, wait_s=1) == "silence"
+    ec2.authorize_security_group_ingress(GroupId=servers, IpPermissions=[rule])
+    everything = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.revoke_security_group_egress(GroupId=clients, IpPermissions=[everything])
+    assert tell(lab, client, there, 7000, wait_s=1) == "silence"
+    assert f"no egress rule of {clients}" in _denied(lab, "send udp/7000")
+    # What was let through is on a track when it has ended: with the instance, here.
+    ec2.terminate_instances(InstanceIds=[client])
+    lab.wait(client, "terminated")
+    (passed,) = [s for t in _tracks(lab) for s in t["segments"] if s["name"] == f"send udp {there}:7000"]
+    assert passed["notes"]["octets_out"] == 1 + 20 + 300 + 65507
+    assert servers in passed["notes"]["admitted_by"]
+    ec2.terminate_instances(InstanceIds=[server])
+
+
+def test_datagrams_leave_only_where_a_route_leads(lab: Lab):
+    instance = lab.run("#!/bin/bash\n")
+    lab.wait(instance)
+    for address, why in (
+        ("203.0.113.7", "is not an address of the internet"),
+        ("192.168.1.1", "is not an address of the internet"),
+        ("172.31.0.2", "no running instance of"),
+    ):
+        port = 20000 + int(address.rpartition(".")[2])
+        assert tell(lab, instance, address, port, wait_s=1) == "silence"
+        assert why in _denied(lab, f"send udp/{port}")
+    lab.ec2.terminate_instances(InstanceIds=[instance])
 
 
 def test_the_public_address_leads_to_the_ports_that_the_groups_open(lab: Lab):

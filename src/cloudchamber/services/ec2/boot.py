@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cloudchamber.sandbox.spec import Limits, Listener, SandboxSpec
-from cloudchamber.services.ec2 import catalog, names, resolver, traffic, truststore
+from cloudchamber.services.ec2 import catalog, datagrams, names, resolver, traffic, truststore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,10 +60,12 @@ def spec(
             Listener("truststore", truststore.ADDRESS, 443, "router"),
             Listener("names", resolver.ADDRESS, 53, "router", "udp"),
             Listener("outbound", "0.0.0.0", traffic.PORT, "router"),
+            Listener("datagrams", "0.0.0.0", datagrams.PORT, "router", "datagrams"),
             Listener("endpoint", "127.0.0.1", urlsplit(doors.endpoint).port or 80),
             *further,
         ),
         outbound_port=traffic.PORT,
+        datagram_port=datagrams.PORT,
         volume=volume,
         disks=folder / "mnt",
         limits=Limits(memory_bytes=kind.memory_mib * 1024 * 1024, vcpus=float(kind.vcpus), pids=_PIDS),

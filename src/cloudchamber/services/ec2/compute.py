@@ -28,6 +28,7 @@ from cloudchamber.services.ec2 import (
     truststore,
     user_data,
 )
+from cloudchamber.services.ec2.datagrams import Datagrams
 from cloudchamber.services.ec2.entrance import Entrance
 from cloudchamber.services.ec2.filters import Filters
 from cloudchamber.services.ec2.health import Checks
@@ -87,6 +88,7 @@ class Compute:
         self._resolver = Resolver(doors)
         self.ssh = Ssh(doors, self._folder, self.sandbox)
         self._traffic = Traffic(doors, self, self._filters, self.ssh)
+        self._datagrams = Datagrams(doors, self, self._filters)
         self._entrance = Entrance(doors, self, self.ssh)
         self.web = Web(doors, self)
         self.storage = Storage(doors, self.sandbox)
@@ -399,6 +401,8 @@ class Compute:
             opened.served["names"] = self._resolver.serve(sandbox.listeners["names"].dup(), row.id)
         if "outbound" in sandbox.listeners:
             opened.served["outbound"] = self._traffic.serve(sandbox.listeners["outbound"].dup(), row.id)
+        if "datagrams" in sandbox.listeners:
+            opened.served["datagrams"] = self._datagrams.serve(sandbox.listeners["datagrams"].dup(), row.id)
         await self.rules_changed()
         for endpoint in self._endpoints():
             await self._add_endpoint(row.id, endpoint)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from cloudchamber.services.ec2 import filters, nets, routing, tables
 from cloudchamber.services.ec2.filters import Verdict
-from cloudchamber.services.ec2.traffic import SSH_PORT, Instances, Outbound, best, relay, reset
+from cloudchamber.services.ec2.traffic import SSH_PORT, Outbound, relay, reset
+from cloudchamber.services.ec2.ways import Instances, best
 
 if TYPE_CHECKING:
     from cloudchamber.contract.call import Doors

@@ -65,11 +65,12 @@ def inbound(rules: Sequence[tables.Rule], groups: Sequence[str], port: int, sour
     )
 
 
-def authorize_with(direction: str, groups: Sequence[str], port: int, peer: str) -> str:
-    """The command that would let TCP on `port` through."""
+def authorize_with(direction: str, groups: Sequence[str], port: int, peer: str, protocol: str = "tcp") -> str:
+    """The command that would let TCP, or UDP, on `port` through."""
     if not groups:
         return "a security group with a rule"
-    return f"aws ec2 authorize-security-group-{direction} --group-id {groups[0]} --protocol tcp --port {port} {peer}"
+    command = f"aws ec2 authorize-security-group-{direction} --group-id {groups[0]}"
+    return f"{command} --protocol {protocol} --port {port} {peer}"
 
 
 class Filters:
@@ -79,7 +80,7 @@ class Filters:
         self._doors = doors
         self._in_force: dict[str, tuple[Rule, ...]] = {}
         self._applying = asyncio.Lock()
-        self._refusals: dict[tuple[str, int], tuple[int, int]] = {}
+        self._refusals: dict[tuple[str, str], tuple[int, int]] = {}
 
     def of(self, row: tables.Instance) -> tuple[Rule, ...]:
         """The rules of one instance now."""
@@ -147,17 +148,18 @@ class Filters:
         reason = f"no egress rule of {', '.join(row.groups)} lets {row.id} connect to tcp/443, where AWS services are"
         self.refused(row, 443, Verdict(None, reason, authorize_with("egress", row.groups, 443, "--cidr 0.0.0.0/0")))
 
-    def refused(self, row: tables.Instance, port: int, verdict: Verdict) -> None:
-        """Put an instance's connection that was turned away on a track, unless there were many lately."""
+    def refused(self, row: tables.Instance, port: int, verdict: Verdict, protocol: str = "tcp") -> None:
+        """Put what an instance wanted to send and may not on a track, unless there was much of that lately."""
         now = self._doors.clock.now().timestamp()
         # Why by port: who knocks at one without pause must not hide what is refused at another.
-        minute, count = self._refusals.get((row.id, port), (0, 0))
+        name = f"{'connect' if protocol == 'tcp' else 'send'} {protocol}/{port}"
+        minute, count = self._refusals.get((row.id, name), (0, 0))
         count = count + 1 if minute == int(now // 60) else 1
-        self._refusals[row.id, port] = (int(now // 60), count)
+        self._refusals[row.id, name] = (int(now // 60), count)
         if count > _REFUSALS_A_MINUTE:
             return
         segment = Segment(
-            Trace.begin(int(now)).track_id, segment_id(), "", "ec2", f"connect tcp/{port}", now, now,
+            Trace.begin(int(now)).track_id, segment_id(), "", "ec2", name, now, now,
             status=403, error="SecurityGroup", resource=row.arn,
         )  # fmt: skip
         segment.notes.update(denied=verdict.reason, allow_with=verdict.allow_with)

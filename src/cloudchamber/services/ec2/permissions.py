@@ -175,12 +175,12 @@ def numbered(rules: Iterable[Rule], rule_ids: Iterable[str]) -> list[Rule]:
 
 
 def admitting(
-    rules: Iterable[Rule], port: int, address: str, peer_groups: Iterable[str], *, egress: bool
+    rules: Iterable[Rule], port: int, address: str, peer_groups: Iterable[str], *, egress: bool, protocol: str = "tcp"
 ) -> Rule | None:
-    """The rule that lets TCP on `port` through, from (or to) an address or a member of groups."""
+    """The rule that lets TCP, or UDP, on `port` through, from (or to) an address or a member of groups."""
     members = set(peer_groups)
     for rule in rules:
-        if rule.egress == egress and rule.admits(port):
+        if rule.egress == egress and rule.admits(port, protocol):
             if rule.peer_group:
                 if rule.peer_group in members:
                     return rule

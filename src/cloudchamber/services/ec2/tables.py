@@ -108,9 +108,9 @@ class Rule:
     peer_group: str
     description: str = ""
 
-    def admits(self, port: int) -> bool:
-        """Whether it speaks of TCP on `port`."""
-        return self.protocol == "-1" or (self.protocol in ("tcp", "6") and self.port_from <= port <= self.port_to)
+    def admits(self, port: int, protocol: str = "tcp") -> bool:
+        """Whether it speaks of TCP, or UDP, on `port`."""
+        return self.protocol == "-1" or (self.protocol == protocol and self.port_from <= port <= self.port_to)
 
     def same(self, other: Rule) -> bool:
         """Whether AWS would call the other one a duplicate."""
