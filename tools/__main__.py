@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a tool: ``python -m tools gen``, ``policies``, ``namespaces``, ``check``, ``test``, ``bench NAME``,
-``churn``, ``soak``, ``lying-disk``, ``differential``."""
+``churn``, ``soak``, ``lying-disk``, ``clients``,
+``differential``."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def main() -> int:
         return subprocess.run([sys.executable, "-m", "pytest", *rest], check=False).returncode
     if name == "bench" and rest and (Path(__file__).parent / f"bench_{rest[0]}.py").exists():
         return importlib.import_module(f"tools.bench_{rest[0]}").main()
-    if name in ("churn", "soak", "lying-disk"):
+    if name in ("churn", "soak", "lying-disk", "clients"):
         return importlib.import_module(f"tools.{name.replace('-', '_')}").main(rest)
     if name == "differential":
         return importlib.import_module("tools.differential").main(rest)

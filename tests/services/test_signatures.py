@@ -480,3 +480,20 @@ def test_chunks_without_signatures(chamber: RunningChamber, host: str) -> None:
     refused(send(b"3\r\nabc\r\n"), "IncompleteBody", 400)
     assert not kept(chamber, "plain")
     assert send(b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:" + crc.encode() + b"\r\n\r\n").status == 200
+
+
+def test_a_region_that_is_none(chamber: RunningChamber, s3: Any) -> None:
+    """s3cmd signs for `US` until S3 names it a better one."""
+    signing = chamber.session()
+    for service, call, code, text in (
+        ("s3", "list_buckets", "AuthorizationHeaderMalformed", "the region 'US' is wrong; expecting 'us-east-1'"),
+        ("sts", "get_caller_identity", "IncompleteSignature", "should be scoped to a valid region, not 'US'."),
+    ):
+        client = signing.client(service, endpoint_url=chamber.endpoint, region_name="US")
+        with pytest.raises(client.exceptions.ClientError) as seen:
+            getattr(client, call)()
+        error = seen.value.response["Error"]
+        assert error["Code"] == code
+        assert text in error["Message"]
+        if service == "s3":
+            assert error["Region"] == "us-east-1"

@@ -134,6 +134,8 @@ def by_header(
     """Signature Version 4 in the Authorization header."""
     try:
         claim = sigv4.read_header(authorization)
+    except sigv4.RegionFormError as error:
+        raise say.wrong_region(words, error) from None
     except sigv4.SignatureFormError as error:
         if words is S3:
             raise words.incomplete(f"The authorization header is malformed; {error}") from None

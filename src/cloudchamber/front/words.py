@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.wire import errors
-from cloudchamber.wire.sigv4 import Claim, Expected
+from cloudchamber.wire.sigv4 import Claim, Expected, RegionFormError
 
 MISMATCH_S3 = (
     "The request signature we calculated does not match the signature you provided. Check your key and signing method."
@@ -18,6 +18,7 @@ MISMATCH = (
     "and signing method. Consult the service documentation for details."
 )
 SKEW_S = 900
+S3_REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,16 @@ def mismatch(words: Words, claim: Claim, expected: Expected) -> ServiceError:
     return words.mismatch(
         f"{MISMATCH}\n\nThe Canonical String for this request should have been\n'{expected.canonical}'\n\n"
         f"The String-to-Sign should have been\n'{expected.string_to_sign}'\n"
+    )
+
+
+def wrong_region(words: Words, error: RegionFormError) -> ServiceError:
+    """The credential is scoped to no region; S3 names one that will do, and clients go on with it."""
+    if words is not S3:
+        return words.incomplete(str(error))
+    return words.incomplete(
+        f"The authorization header is malformed; the region '{error.region}' is wrong; expecting '{S3_REGION}'",
+        Region=S3_REGION,
     )
 
 

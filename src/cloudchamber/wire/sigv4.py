@@ -21,6 +21,7 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNRESERVED = "-_.~"
 HEADER_CACHED_MAX = 1024
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]+")
 _PAD_IN = bytes(0x36 ^ b for b in range(256))
 _PAD_OUT = bytes(0x5C ^ b for b in range(256))
@@ -31,6 +32,14 @@ Pads = tuple[Any, Any]
 
 class SignatureFormError(ValueError):
     """What a request says of its signature has a wrong form; the text says what."""
+
+
+class RegionFormError(SignatureFormError):
+    """A credential is scoped to what is no region's name (s3cmd says `US` until it is told better)."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__(f"Credential should be scoped to a valid region, not '{region}'.")
+        self.region = region
 
 
 class Claim(NamedTuple):
@@ -128,6 +137,8 @@ def read_scope(text: str) -> tuple[str, str, str, str]:
         )
     if not (len(date) == 8 and date.isascii() and date.isdigit()):
         raise SignatureFormError(f"Invalid credential date {date[:32]!r}. This date is not in the form YYYYMMDD.")
+    if not _REGION.fullmatch(region):
+        raise RegionFormError(region[:32])
     return key_id, date, region, service
 
 

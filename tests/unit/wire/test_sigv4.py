@@ -139,13 +139,13 @@ def test_kept_states_are_hmac(size: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/20261123/r/s/aws4_request",
-        "AWS4-HMAC-SHA256 Credential=a/20261123/r/s/aws4_request, SignedHeaders=host",
-        "AWS4-HMAC-SHA256 Credential=a/20261123/r/s/aws4_request, SignedHeaders=, Signature=x",
-        "AWS4-HMAC-SHA256 Credential=/20261123/r/s/aws4_request, SignedHeaders=host, Signature=x",
-        "AWS4-HMAC-SHA256 Credential=a/2026112x/r/s/aws4_request, SignedHeaders=host, Signature=x",
-        "AWS4-HMAC-SHA256 Credential=a/٢٠٢٦١١٢٣/r/s/aws4_request, SignedHeaders=host, Signature=x",
-        "AWS4-HMAC-SHA256 Credential=a/20261123/r/s/aws4, SignedHeaders=host, Signature=x",
+        "", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/20261123/us-east-1/s3/aws4_request",
+        "AWS4-HMAC-SHA256 Credential=a/20261123/us-east-1/s3/aws4_request, SignedHeaders=host",
+        "AWS4-HMAC-SHA256 Credential=a/20261123/us-east-1/s3/aws4_request, SignedHeaders=, Signature=x",
+        "AWS4-HMAC-SHA256 Credential=/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x",
+        "AWS4-HMAC-SHA256 Credential=a/2026112x/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x",
+        "AWS4-HMAC-SHA256 Credential=a/٢٠٢٦١١٢٣/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x",
+        "AWS4-HMAC-SHA256 Credential=a/20261123/us-east-1/s3/aws4, SignedHeaders=host, Signature=x",
     ],
 )  # fmt: skip
 def test_claims_that_are_none(text: str) -> None:
@@ -155,6 +155,6 @@ def test_claims_that_are_none(text: str) -> None:
 
 def test_a_key_id_with_slashes_and_no_spaces_after_commas() -> None:
     claim = sigv4.read_header(
-        "AWS4-HMAC-SHA256 Credential=a/b/20261123/r/s/aws4_request,SignedHeaders=host;X-Date,Signature=f"
+        "AWS4-HMAC-SHA256 Credential=a/b/20261123/us-east-1/s3/aws4_request,SignedHeaders=host;X-Date,Signature=f"
     )
     assert (claim.access_key_id, claim.signed_headers, claim.signature) == ("a/b", ("host", "x-date"), "f")
