@@ -28,7 +28,7 @@ from cloudchamber.shell import ShellDoor
 from cloudchamber.store import private
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
-from cloudchamber.store.outbox import Outbox
+from cloudchamber.store.outbox import BUSY, Outbox
 from cloudchamber.track.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Chamber:
         self._sandboxes = open_sandboxes(folder / "sandbox", self.settings.mode or None)  # pyright: ignore[reportArgumentType] - checked there
         await self._sandboxes.start()
         found = discover(services)
-        self._database = Database(folder / "chamber.db")
+        busy = BUSY.union(*(service.busy for service in found.values()))
+        self._database = Database(folder / "chamber.db", busy)
         await migrate(self._database, {s.name: s.migrations for s in found.values() if s.migrations})
         self._outbox = Outbox(self._database, self.clock)
         self._recorder = Recorder(folder / "tracks.db")

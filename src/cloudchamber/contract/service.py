@@ -84,6 +84,8 @@ class Service:
     """Only s3: what browsers are told for pages of other origins."""
     served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None
     """Only s3: is told of every answer about a bucket, for access logs. Must be quick."""
+    busy: frozenset[str] = frozenset()
+    """Tables that are written to all the time, and on which no decision rests: see `Database.settled`."""
 
 
 def service(
@@ -96,6 +98,7 @@ def service(
     signing_names: tuple[str, ...] = (),
     cross_origin: CrossOrigin | None = None,
     served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None,
+    busy: frozenset[str] = frozenset(),
 ) -> Service:
     """Collect the operations that `modules` define; migrations lie in ``migrations/`` beside the first module."""
     found: dict[str, AnyOperation] = {}
@@ -117,6 +120,7 @@ def service(
         signing_names,
         cross_origin,
         served,
+        busy,
     )
 
 

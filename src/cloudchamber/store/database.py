@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -22,10 +23,11 @@ from cloudchamber.base.errors import ChamberError
 from cloudchamber.store.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
 T = TypeVar("T")
+C = TypeVar("C", bound=sqlite3.Connection)
 
 Tx: TypeAlias = sqlite3.Connection
 """A connection inside a transaction. A function given to `write` is synchronous, touches only its `tx`,
@@ -43,8 +45,54 @@ INLINE_MAX_S = 0.0015
 IDLE_READERS_MAX = 4
 _DISK = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+REMEMBERED_MAX = 4096
+
+_WRITES = re.compile(r"\s*(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM)\s+(\w+)")
+_READS = ("SELECT ", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT ", "RELEASE ", "PRAGMA ")
 
 _log = logging.getLogger(__name__)
+
+
+class Writer(sqlite3.Connection):
+    """The connection that writes; it knows whether it wrote to anything but the busy tables."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.busy: frozenset[str] = frozenset()
+        self.touched = True
+        """Whether the transaction may have changed a row of any other table."""
+        self._quiet: set[str] = set()
+        """Statements that change none."""
+
+    def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
+        """As sqlite3's."""
+        if sql not in self._quiet:
+            self._look_at(sql)
+        return super().execute(sql, values)
+
+    def executemany(self, sql: str, rows: Any, /) -> sqlite3.Cursor:
+        """As sqlite3's."""
+        self._look_at(sql)
+        return super().executemany(sql, rows)
+
+    def executescript(self, script: str, /) -> sqlite3.Cursor:
+        """As sqlite3's."""
+        self.touched = True
+        return super().executescript(script)
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """As sqlite3's."""
+        self.touched = True  # Why: nobody sees what is done with it
+        return super().cursor(*args, **kwargs)
+
+    def _look_at(self, sql: str) -> None:
+        found = _WRITES.match(sql)
+        if sql.startswith(_READS) or (found is not None and found[1] in self.busy):
+            if len(self._quiet) >= REMEMBERED_MAX:
+                self._quiet.clear()
+            self._quiet.add(sql)
+        else:
+            self.touched = True
 
 
 class UnreachableError(ChamberError):
@@ -62,8 +110,10 @@ class Database:
     room: Room | None = None
     """The room on its disk; None where the disk is another machine's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy: frozenset[str] = frozenset()) -> None:
+        """`busy`: tables that are written to all the time, whose rows nobody remembers by `settled`."""
         self.path = path
+        self._busy = busy
         self._make_file()
         self.room = Room(path.parent)
         try:
@@ -74,7 +124,7 @@ class Database:
             self._open()
 
     def _open(self) -> None:
-        self._writer = self._connect()
+        self._writer = self._connect_writer()
         self._reader = self._connect_reader()
         self._reader_thread = threading.get_ident()
         self._idle_readers: list[sqlite3.Connection] = []
@@ -88,6 +138,9 @@ class Database:
         """Goes up with every commit, before the writer hears of it: while it stands still, so do all rows."""
         self.stamp = 0
         """As `changes`, but negative while a commit is under way, of which nobody knows whether readers see it yet."""
+        self.settled = 0
+        """As `changes`, but still after a commit that wrote to busy tables only: then all other rows are as before."""
+        self._known: dict[Any, tuple[int, Any]] = {}
         self._usual_s = 0.0
         self._thread = threading.Thread(target=self._commit_for_ever, name="committer", daemon=True)
         self._thread.start()
@@ -132,6 +185,29 @@ class Database:
             return self._look_apart(look)
         return look(self._reader)
 
+    def recall(self, name: Hashable, look: Callable[[Reader], T], tx: Tx | None = None) -> T:
+        """What `look` finds by one statement in tables that are not busy; remembered until one of them changes.
+
+        `name` says what that is, for all callers. `tx`: the transaction that the caller is in.
+        """
+        if tx is not None and self._unsettled(tx):
+            return look(tx)
+        found = self._known.get(name)
+        # INVARIANT: what is remembered was read after commit `settled` was published, and before the next one was
+        if found is not None and found[0] == self.settled:
+            return found[1]
+        settled, inside = self.settled, tx is None and self.reading
+        value = look(tx) if tx is not None else self.peek(look)
+        if not inside:  # Why: the snapshot that the caller reads may be an older one
+            if len(self._known) >= REMEMBERED_MAX:
+                self._known.clear()
+            self._known[name] = settled, value
+        return value
+
+    def _unsettled(self, tx: Tx) -> bool:
+        """Whether `tx` may see rows, outside the busy tables, that are not what `settled` stands for."""
+        return not isinstance(tx, Writer) or tx.touched
+
     @property
     def reading(self) -> bool:
         """Whether this is inside a `read`, whose snapshot may be older than `changes` says."""
@@ -165,9 +241,19 @@ class Database:
         except OSError as error:
             raise ChamberError(f"cannot open {self.path}: {error}", "check the disk and the folder's owner") from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect_writer(self) -> Tx:
+        tx = self._open_file(Writer)
+        tx.busy = self._busy
+        return tx
+
+    def _connect(self) -> Tx:
+        return self._open_file(sqlite3.Connection)
+
+    def _open_file(self, kind: type[C]) -> C:
         try:
-            tx = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=512)
+            tx = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, cached_statements=512, factory=kind
+            )
             tx.row_factory = sqlite3.Row
             tx.execute("PRAGMA journal_mode=WAL")
             tx.execute("PRAGMA synchronous=FULL")
@@ -306,6 +392,11 @@ class Database:
             tx.execute("COMMIT")
         finally:  # Why: a commit that failed may have reached the disk for all that is known
             self.changes += 1
+            if not isinstance(tx, Writer):
+                self.settled += 1
+            elif tx.touched:
+                self.settled += 1
+                tx.touched = False
             self.stamp = self.changes
 
     def _roll_back(self) -> None:
@@ -316,7 +407,7 @@ class Database:
             _log.exception("a rollback failed; the connection is made anew")
             try:
                 self._writer.close()
-                self._writer = self._connect()
+                self._writer = self._connect_writer()
             except (sqlite3.Error, ChamberError):
                 _log.exception("and could not be made: writes fail until it can")
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cloudchamber.base.clock import Clock
     from cloudchamber.store.database import Database, Reader, Tx
 
+BUSY = frozenset(("outbox", "outbox_lanes"))
+"""Its tables."""
 _log = logging.getLogger(__name__)
 
 SCHEMA = (

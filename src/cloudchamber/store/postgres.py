@@ -282,11 +282,17 @@ class PostgresDatabase(Database):
     def _connect_reader(self) -> Tx:
         return cast("Tx", Session(self._url, self._tables, writes=False))
 
+    def _connect_writer(self) -> Tx:
+        return self._connect()
+
+    def _changed(self) -> None:
+        self.changes = self.settled = next(self._count)
+
     def _publish(self, tx: Tx) -> None:
         try:
             tx.execute("COMMIT")
         finally:
-            self.changes = next(self._count)
+            self._changed()
 
     def _watch_for_ever(self) -> None:
         """Hear of other chambers' commits, and hold the lock of who leads while no other chamber does."""
@@ -301,16 +307,16 @@ class PostgresDatabase(Database):
                 _log.warning("%s", _line(error))
             finally:
                 self.leads = False
-                self.changes = next(self._count)
+                self._changed()
             self._over.wait(AGAIN_S)
 
     def _watch_by(self, made: Connection[Any]) -> None:
         while not self._over.is_set():
-            self.changes = next(self._count)
+            self._changed()
             if not self.leads:
                 row: Any = made.execute(_LEAD).fetchone()
                 if row[0]:
                     _log.info("this chamber leads: it delivers and sweeps for all")
                     self.leads = True
             for _ in made.notifies(timeout=LOOK_S):
-                self.changes = next(self._count)
+                self._changed()

@@ -135,3 +135,93 @@ async def test_closing_finishes_what_was_asked_for(tmp_path):
     again = Database(tmp_path / "chamber.db")
     assert len(numbers(again)) == 100
     await again.close()
+
+
+@pytest.fixture
+async def settled(tmp_path):
+    """A database with a table `t` that seldom changes, and a busy one."""
+    made = Database(tmp_path / "chamber.db", frozenset(("busy",)))
+
+    def schema(tx):
+        tx.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
+        tx.execute("CREATE TABLE busy (a INTEGER PRIMARY KEY, b TEXT)")
+        tx.execute("INSERT INTO t VALUES (1, 'first')")
+
+    await made.write(schema)
+    yield made
+    await made.close()
+
+
+def look(db):
+    return db.execute("SELECT b FROM t WHERE a = 1").fetchone()[0]
+
+
+async def test_commits_to_busy_tables_leave_what_is_remembered(settled):
+    before = settled.settled
+    assert settled.recall("t", look) == "first"
+    for sql in (
+        "INSERT INTO busy VALUES (1, 'x')",
+        "INSERT OR REPLACE INTO busy VALUES (1, 'y')",
+        "UPDATE busy SET b = 'z'",
+        "DELETE FROM busy WHERE a = 1",
+        "SELECT count(*) FROM t",
+    ):
+        changes = settled.changes
+        await settled.write(lambda tx, sql=sql: tx.execute(sql) and None)
+        assert (settled.changes, settled.settled) == (changes + 1, before)
+    assert settled.recall("t", lambda db: pytest.fail("it was remembered")) == "first"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE t SET b = 'second'",
+        "INSERT OR REPLACE INTO t VALUES (1, 'second')",
+        "  update t SET b = 'second'",
+        "WITH s (b) AS (SELECT 'second') UPDATE t SET b = (SELECT b FROM s)",
+        "REPLACE INTO t VALUES (1, 'second')",
+    ],
+)
+async def test_any_other_write_makes_it_forgotten(settled, sql):
+    assert settled.recall("t", look) == "first"
+    await settled.write(lambda tx: tx.execute(sql) and None)
+    assert settled.recall("t", look) == "second"
+
+
+async def test_every_way_to_write_is_seen(settled):
+    for number, how in enumerate(
+        (
+            lambda tx, b: tx.executemany("UPDATE t SET b = ?", [(b,)]),
+            lambda tx, b: tx.cursor().execute("UPDATE t SET b = ?", (b,)),
+        )
+    ):
+        settled.recall("t", look)
+        await settled.write(lambda tx, how=how, number=number: how(tx, str(number)) and None)
+        assert settled.recall("t", look) == str(number)
+
+
+async def test_a_transaction_sees_its_own_changes_and_those_before_it_in_the_batch(settled):
+    settled.recall("t", look)
+
+    def change(tx):
+        tx.execute("UPDATE t SET b = 'changed'")
+        return settled.recall("t", look, tx)
+
+    found = await asyncio.gather(
+        settled.write(lambda tx: settled.recall("t", look, tx)),
+        settled.write(change),
+        settled.write(lambda tx: settled.recall("t", look, tx)),
+    )
+    assert found == ["first", "changed", "changed"]
+
+
+async def test_what_is_read_in_an_older_snapshot_is_not_remembered(settled):
+    def outer(db):
+        look(db)
+        writer = threading.Thread(target=asyncio.run, args=(settled.write(lambda tx: tx.execute("DELETE FROM t")),))
+        writer.start()
+        writer.join()
+        return settled.recall("t", look)
+
+    assert settled.read(outer) == "first"
+    assert settled.recall("t", lambda db: db.execute("SELECT count(*) FROM t").fetchone()[0]) == 0

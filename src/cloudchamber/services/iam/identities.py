@@ -242,12 +242,12 @@ class IamIdentities:
 
     def _refresh(self) -> None:
         """Forget everything if the tables changed: the count goes up in the very transaction that changes them."""
-        changes = self._database.changes
-        if changes == self._seen:
+        settled = self._database.settled
+        if settled == self._seen:
             return
         state = self._database.peek(lambda db: db.execute("SELECT number FROM iam_change").fetchone()[0])
         if not self._database.reading:
-            self._seen = changes
+            self._seen = settled
         if state != self._state:
             self._state = state
             self._policies.clear()

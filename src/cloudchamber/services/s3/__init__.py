@@ -18,6 +18,7 @@ from cloudchamber.services.s3 import (
     object_lock,
     objects,
     replication,
+    tables,
     tagging,
     uploads,
     versioning,
@@ -51,4 +52,5 @@ SERVICE = service(
     facts=facts,
     cross_origin=CrossOrigin(cors.preflight, cors.cross_origin),
     served=logs.served,
+    busy=tables.BUSY,
 )

@@ -51,7 +51,7 @@ def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
         AccessForbidden: its owner is not the expected one.
     """
     name = request["Bucket"]
-    found = call.doors.database.peek(lambda db: tables.bucket(db, name))
+    found = tables.known_bucket(call.doors.database, name)
     expected(found, request.get("ExpectedBucketOwner"))
     if name in call.doors.parts["s3"].payers:
         _pays(call, found, request)

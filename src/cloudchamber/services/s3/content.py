@@ -196,7 +196,7 @@ async def publish(call: Call, made: Publication) -> Published:
     modified = int(call.now.timestamp())
 
     def change(tx: Tx) -> tuple[str, list[str], int]:
-        bucket = tables.bucket(tx, made.bucket)
+        bucket = tables.known_bucket(call.doors.database, made.bucket, tx)
         upload = tables.upload(tx, made.bucket, made.key, made.upload) if made.upload else None
         old = tables.find_object(tx, made.bucket, made.key)
         conditions.check_write(old, made.key, made.conditions)

@@ -12,10 +12,12 @@ from cloudchamber.services.s3.errors import NoSuchBucket, NoSuchUpload
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudchamber.store.database import Reader, Tx
+    from cloudchamber.store.database import Database, Reader, Tx
 
 NULL = "null"
 """Version of an object that was stored without versioning. Source: Amazon S3 User Guide, "How S3 Versioning works"."""
+BUSY = frozenset(("s3_objects", "s3_bodies", "s3_versions", "s3_uploads", "s3_parts"))
+"""Tables of what is stored; buckets and their configuration lie in others, and change seldom."""
 _BUCKET = (
     "name, account, region, created, ownership, policy, tags, public_access_block, encryption, notification, "
     "versioning, object_lock, lifecycle, replication"
@@ -148,6 +150,11 @@ def find_bucket(db: Reader, name: str) -> Bucket | None:
     """One bucket, or None."""
     row = db.execute(f"SELECT {_BUCKET} FROM s3_buckets WHERE name = ?", (name,)).fetchone()
     return None if row is None else Bucket(*row)
+
+
+def known_bucket(database: Database, name: str, tx: Tx | None = None) -> Bucket:
+    """As `bucket`, remembered while no bucket changes; `tx` is the transaction that asks."""
+    return database.recall(("s3 bucket", name), lambda db: bucket(db, name), tx)
 
 
 def buckets(db: Reader, account: str, after: str, prefix: str, limit: int) -> list[Bucket]:
