@@ -286,11 +286,22 @@ def _files(folder: Path, excluded: frozenset[str]) -> dict[str, Path]:
 
 
 def _walk(folder: Path, excluded: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    """The files of a folder, whoever they are links to, if that lies in the folder too.
+
+    Raises:
+        ChamberError: a link leads out of it, to what was never meant to be deployed.
+    """
+    top = folder.resolve()
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in excluded)
         for name in sorted(names):
             file = Path(where, name)
             if not name.endswith(".pyc") and file.is_file():
+                if file.is_symlink() and not file.resolve().is_relative_to(top):
+                    raise ChamberError(
+                        f"{file} is a link to {file.resolve()}, which is not in {folder}",
+                        "put a copy in its place, or the link out of the folder",
+                    )
                 yield file.relative_to(folder).as_posix(), file
 
 

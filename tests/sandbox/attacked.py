@@ -13,9 +13,10 @@ import threading
 from pathlib import Path
 
 from cloudchamber.sandbox.spawner import open_sandboxes
-from cloudchamber.sandbox.spec import Listener, Mount, SandboxSpec
+from cloudchamber.sandbox.spec import Limits, Listener, Mount, SandboxSpec
 
 HERE = Path(__file__).parent
+MEMORY_MIB, PIDS, TMP_MIB, OPEN_FILES = 256, 100, 16, 500
 
 
 def listening(address, family=socket.AF_INET):
@@ -29,6 +30,18 @@ def listening(address, family=socket.AF_INET):
 
     threading.Thread(target=accept, daemon=True).start()
     return made.getsockname()
+
+
+def answering():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("0.0.0.0", 0))
+
+    def answer() -> None:
+        while True:
+            made.sendto(b"VICTIM", made.recvfrom(100)[1])
+
+    threading.Thread(target=answer, daemon=True).start()
+    return made.getsockname()[1]
 
 
 def own_address() -> str:
@@ -73,6 +86,11 @@ def victims(base: Path) -> tuple[dict, subprocess.Popen]:
         "imds": listening(("127.0.0.1", 0))[1],
         "lan": lan,
         "lan_port": listening((lan, 0))[1],
+        "udp": answering(),
+        "memory_mib": MEMORY_MIB,
+        "pids": PIDS,
+        "tmp_mib": TMP_MIB,
+        "open_files": OPEN_FILES,
         "abstract": abstract,
         "unix": unix,
         "mnt": os.readlink("/proc/self/ns/mnt"),
@@ -98,6 +116,7 @@ async def main(mode: str, base: Path) -> None:
                 },
                 private_ip="172.31.0.5",
                 volume=folder / "volume",
+                limits=Limits(MEMORY_MIB << 20, 0.0, PIDS, TMP_MIB << 20, OPEN_FILES),
                 mounts=(Mount(HERE / "attack.py", "/srv/attack.py"),),
                 listeners=(Listener("endpoint", "127.0.0.1", 4566),),
             )

@@ -92,3 +92,22 @@ def test_packages_are_for_the_python_that_the_function_runs_on(monkeypatch, tmp_
     )
     found = {one.name: one.python for one in packaging.references(tmp_path / "template.yaml")}
     assert found == {"A": "/opt/python3.13", "B": "/opt/python3.12", "C": ""}
+
+
+def test_links_lead_into_the_folder_or_nowhere(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "code", tmp_path / "secret"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "real.py").write_text("x = 1\n")
+    (folder / "lib" / "same.py").symlink_to("../real.py")
+    (folder / "lib" / "gone.py").symlink_to("nowhere.py")
+    (folder / "others").symlink_to("/etc", target_is_directory=True)
+    made = packaging.archive(folder, tmp_path / "cache")
+    assert sorted(zipfile.ZipFile(made).namelist()) == ["lib/same.py", "real.py"]
+    secret.write_text("key")
+    (folder / "lib" / "config").symlink_to(secret)
+    with pytest.raises(ChamberError, match="is a link to"):
+        packaging.archive(folder, tmp_path / "cache")
+    (folder / "lib" / "config").unlink()
+    # The folder itself may be a link: the user named it.
+    (tmp_path / "named").symlink_to(folder)
+    assert packaging.archive(tmp_path / "named", tmp_path / "cache") == made

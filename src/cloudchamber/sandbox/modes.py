@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _KERNEL = "a hole in the kernel: all sandboxes share this machine's kernel, which is no wall between enemies"
 _DISK = "using as much disk as is free: an instance's volume has no quota (its console has)"
 _SHARED = "listening on any free port: sandboxes share the machine's ports, so two cannot both have port 80"
+_TMP = "writing more to /tmp than its size: it is a folder of the machine's disk"
 _LANDLOCK = (
     "connecting to unix sockets that have a path (a local database, ssh-agent): guard those by password",
     "sending UDP packets, so also DNS, to anywhere",
@@ -73,9 +74,9 @@ def not_blocked(mode: Mode, limits_by: LimitsBy, *, landlock: int, nft: bool) ->
     """What this mode does not stop; `landlock` is the version of its ABI here, 0 without it."""
     found: list[str] = []
     if mode == "plain":
-        found += (*_PLAIN, _SHARED)
+        found += (*_PLAIN, _SHARED, _TMP)
     elif mode == "landlock":
-        found += (*_LANDLOCK, _SHARED)
+        found += (*_LANDLOCK, _SHARED, _TMP)
         found += [_WITHOUT_TCP] if landlock < _LANDLOCK_TCP else []
         found += [_WITHOUT_SCOPES] if landlock < _LANDLOCK_SCOPES else []
     elif not nft:
