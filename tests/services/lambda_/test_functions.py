@@ -220,3 +220,41 @@ def test_a_stack_with_a_function(chamber: Any) -> None:
     stacks.get_waiter("stack_delete_complete").wait(StackName="with-function", WaiterConfig=quick)
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_function(FunctionName=outputs["Name"])
+
+
+def test_states_are_seen_in_revisions_and_not_in_lists(chamber: Any) -> None:
+    client = chamber.client("lambda")
+    made = client.create_function(
+        FunctionName="revised", Runtime="python3.12", Handler="index.handler", Environment={}, Publish=True,
+        Role=role(chamber, "functions", allow("logs:*")), Code={"ZipFile": package("def handler(e, c): pass\n")},
+    )  # fmt: skip
+    assert (made["Version"], made["State"], made["Environment"]) == ("1", "Pending", {"Variables": {}})
+    assert "LastUpdateStatus" not in made
+    client.get_waiter("function_active_v2").wait(FunctionName="revised", WaiterConfig={"Delay": 1})
+    shown = client.get_function_configuration(FunctionName="revised")
+    assert shown["RevisionId"] != made["RevisionId"]
+    assert shown["RuntimeVersionConfig"]["RuntimeVersionArn"].startswith("arn:aws:lambda:us-east-1::runtime:")
+    changed = client.update_function_configuration(FunctionName="revised", Timeout=9, RevisionId=shown["RevisionId"])
+    client.get_waiter("function_updated_v2").wait(FunctionName="revised", WaiterConfig={"Delay": 1})
+    assert client.get_function_configuration(FunctionName="revised")["RevisionId"] != changed["RevisionId"]
+    listed = [f for page in client.get_paginator("list_functions").paginate() for f in page["Functions"]]
+    versions = client.list_versions_by_function(FunctionName="revised")["Versions"]
+    for each in (*listed, *versions):
+        assert not {"State", "LastUpdateStatus", "RuntimeVersionConfig"} & each.keys()
+    assert client.get_function_code_signing_config(FunctionName="revised")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert client.list_event_source_mappings(FunctionName="revised")["EventSourceMappings"] == []
+
+
+def test_functions_of_other_regions_are_not_reached(chamber: Any) -> None:
+    client = chamber.client("lambda")
+    with pytest.raises(ClientError, match="Functions from 'eu-west-1' are not reachable in this region"):
+        client.get_function(FunctionName="arn:aws:lambda:eu-west-1:000000000000:function:any")
+
+
+def test_variables_are_measured_as_json(chamber: Any) -> None:
+    client = chamber.client("lambda")
+    with pytest.raises(ClientError, match="exceeded the 4KB limit. String measured: {"):
+        client.create_function(
+            FunctionName="large", Runtime="python3.12", Handler="index.handler", Role=role(chamber, "functions"),
+            Code={"ZipFile": package("x = 1\n")}, Environment={"Variables": {"LARGE_VAR": "x" * (4096 - 6 - 9)}},
+        )  # fmt: skip

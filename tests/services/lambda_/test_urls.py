@@ -180,14 +180,16 @@ def test_the_configuration_of_an_address(chamber: Any) -> None:
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_function_url_config(**asked)
     made = client.create_function_url_config(**asked, AuthType="NONE")
-    assert made["InvokeMode"] == "BUFFERED"
+    assert client.get_function_url_config(**asked)["InvokeMode"] == "BUFFERED"
     with pytest.raises(client.exceptions.ResourceConflictException):
         client.create_function_url_config(**asked, AuthType="NONE")
     client.publish_version(**asked)
     client.create_alias(**asked, Name="live", FunctionVersion="1")
     live = client.create_function_url_config(**asked, Qualifier="live", AuthType="AWS_IAM")
     assert live["FunctionUrl"] != made["FunctionUrl"]
-    assert len(client.list_function_url_configs(**asked)["FunctionUrlConfigs"]) == 2
+    pages = client.get_paginator("list_function_url_configs").paginate(**asked, PaginationConfig={"PageSize": 1})
+    listed = [each["FunctionUrl"] for page in pages for each in page["FunctionUrlConfigs"]]
+    assert listed == [made["FunctionUrl"], live["FunctionUrl"]]
     changed = client.update_function_url_config(**asked, AuthType="AWS_IAM", InvokeMode="RESPONSE_STREAM")
     assert (changed["AuthType"], changed["InvokeMode"]) == ("AWS_IAM", "RESPONSE_STREAM")
     client.delete_function_url_config(**asked)

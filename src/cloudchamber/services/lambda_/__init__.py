@@ -13,6 +13,7 @@ from cloudchamber.services.lambda_ import (
     layers,
     permissions,
     provisioned,
+    sources,
     urls,
     versions,
 )
@@ -32,6 +33,7 @@ SERVICE = service(
     aliases,
     layers,
     provisioned,
+    sources,
     urls,
     resources=(FUNCTION, PERMISSION, EVENT_INVOKE_CONFIG, *PUBLISHED),
     part=LambdaPart,

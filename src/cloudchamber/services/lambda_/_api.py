@@ -14,6 +14,18 @@ Architecture = Literal["x86_64", "arm64"]
 
 DirectS3Read = Literal["ENABLED", "DISABLED", "AUTO"]
 
+EndPointType = Literal["KAFKA_BOOTSTRAP_SERVERS"]
+
+EventSourceMappingMetric = Literal["EventCount", "ErrorCount", "KafkaMetrics"]
+
+EventSourceMappingSystemLogLevel = Literal["DEBUG", "INFO", "WARN"]
+
+EventSourcePosition = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]
+
+FullDocument = Literal["UpdateLookup", "Default"]
+
+FunctionResponseType = Literal["ReportBatchItemFailures"]
+
 FunctionUrlAuthType = Literal["NONE", "AWS_IAM"]
 
 FunctionVersion = Literal["ALL"]
@@ -23,6 +35,14 @@ FunctionVersionLatestPublished = Literal["LATEST_PUBLISHED"]
 InvocationType = Literal["Event", "RequestResponse", "DryRun"]
 
 InvokeMode = Literal["BUFFERED", "RESPONSE_STREAM"]
+
+KafkaEventSourceMappingConsumptionMode = Literal["Stream", "Queue"]
+
+KafkaSchemaRegistryAuthType = Literal[
+    "BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH"
+]
+
+KafkaSchemaValidationAttribute = Literal["KEY", "VALUE"]
 
 LastUpdateStatus = Literal["Successful", "Failed", "InProgress"]
 
@@ -80,9 +100,29 @@ ResponseStreamingInvocationType = Literal["RequestResponse", "DryRun"]
 
 S3ObjectStorageMode = Literal["COPY", "REFERENCE"]
 
+SchemaRegistryEventRecordFormat = Literal["JSON", "SOURCE"]
+
 SnapStartApplyOn = Literal["PublishedVersions", "None"]
 
 SnapStartOptimizationStatus = Literal["On", "Off"]
+
+SourceAccessType = Literal[
+    "BASIC_AUTH",
+    "VPC_SUBNET",
+    "VPC_SECURITY_GROUP",
+    "SASL_SCRAM_512_AUTH",
+    "SASL_SCRAM_256_AUTH",
+    "VIRTUAL_HOST",
+    "CLIENT_CERTIFICATE_TLS_AUTH",
+    "SERVER_ROOT_CA_CERTIFICATE",
+    "OAUTHBEARER_AUTH",
+    "OAUTHBEARER_SCOPE",
+    "OAUTHBEARER_AUDIENCE",
+    "OAUTHBEARER_LOGICAL_CLUSTER",
+    "OAUTHBEARER_IDENTITY_POOL",
+    "IAM_AUTH",
+    "IAM_OAUTHBEARER_AUTH",
+]
 
 State = Literal[
     "Pending", "Active", "Inactive", "Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting"
@@ -157,6 +197,11 @@ class AliasConfiguration(TypedDict):
 
 class AliasRoutingConfiguration(TypedDict):
     AdditionalVersionWeights: NotRequired[dict[str, float]]
+
+
+class AmazonManagedKafkaEventSourceConfig(TypedDict):
+    ConsumerGroupId: NotRequired[str]
+    SchemaRegistryConfig: NotRequired[KafkaSchemaRegistryConfig]
 
 
 class CapacityProviderConfig(TypedDict):
@@ -281,6 +326,12 @@ class DestinationConfig(TypedDict):
     OnFailure: NotRequired[OnFailure]
 
 
+class DocumentDBEventSourceConfig(TypedDict):
+    DatabaseName: NotRequired[str]
+    CollectionName: NotRequired[str]
+    FullDocument: NotRequired[FullDocument]
+
+
 class DurableConfig(TypedDict):
     KMSKeyArn: NotRequired[str]
     RetentionPeriodInDays: NotRequired[int]
@@ -305,10 +356,67 @@ class EphemeralStorage(TypedDict):
     Size: int
 
 
+class EventSourceMappingConfiguration(TypedDict):
+    UUID: NotRequired[str]
+    StartingPosition: NotRequired[EventSourcePosition]
+    StartingPositionTimestamp: NotRequired[datetime]
+    BatchSize: NotRequired[int]
+    MaximumBatchingWindowInSeconds: NotRequired[int]
+    ParallelizationFactor: NotRequired[int]
+    EventSourceArn: NotRequired[str]
+    FilterCriteria: NotRequired[FilterCriteria]
+    FilterCriteriaError: NotRequired[FilterCriteriaError]
+    KMSKeyArn: NotRequired[str]
+    MetricsConfig: NotRequired[EventSourceMappingMetricsConfig]
+    LoggingConfig: NotRequired[EventSourceMappingLoggingConfig]
+    ScalingConfig: NotRequired[ScalingConfig]
+    FunctionArn: NotRequired[str]
+    LastModified: NotRequired[datetime]
+    LastProcessingResult: NotRequired[str]
+    State: NotRequired[str]
+    StateTransitionReason: NotRequired[str]
+    DestinationConfig: NotRequired[DestinationConfig]
+    Topics: NotRequired[list[str]]
+    Queues: NotRequired[list[str]]
+    SourceAccessConfigurations: NotRequired[list[SourceAccessConfiguration]]
+    SelfManagedEventSource: NotRequired[SelfManagedEventSource]
+    MaximumRecordAgeInSeconds: NotRequired[int]
+    BisectBatchOnFunctionError: NotRequired[bool]
+    MaximumRetryAttempts: NotRequired[int]
+    TumblingWindowInSeconds: NotRequired[int]
+    FunctionResponseTypes: NotRequired[list[FunctionResponseType]]
+    AmazonManagedKafkaEventSourceConfig: NotRequired[AmazonManagedKafkaEventSourceConfig]
+    SelfManagedKafkaEventSourceConfig: NotRequired[SelfManagedKafkaEventSourceConfig]
+    DocumentDBEventSourceConfig: NotRequired[DocumentDBEventSourceConfig]
+    EventSourceMappingArn: NotRequired[str]
+    ProvisionedPollerConfig: NotRequired[ProvisionedPollerConfig]
+
+
+class EventSourceMappingLoggingConfig(TypedDict):
+    SystemLogLevel: NotRequired[EventSourceMappingSystemLogLevel]
+
+
+class EventSourceMappingMetricsConfig(TypedDict):
+    Metrics: NotRequired[list[EventSourceMappingMetric]]
+
+
 class FileSystemConfig(TypedDict):
     Arn: str
     LocalMountPath: str
     S3FilesConfig: NotRequired[S3FilesConfig]
+
+
+class Filter(TypedDict):
+    Pattern: NotRequired[str]
+
+
+class FilterCriteria(TypedDict):
+    Filters: NotRequired[list[Filter]]
+
+
+class FilterCriteriaError(TypedDict):
+    ErrorCode: NotRequired[str]
+    Message: NotRequired[str]
 
 
 class FunctionCode(TypedDict):
@@ -416,6 +524,15 @@ class GetAccountSettingsResponse(TypedDict):
 class GetAliasRequest(TypedDict):
     FunctionName: str
     Name: str
+
+
+class GetFunctionCodeSigningConfigRequest(TypedDict):
+    FunctionName: str
+
+
+class GetFunctionCodeSigningConfigResponse(TypedDict):
+    CodeSigningConfigArn: str
+    FunctionName: str
 
 
 class GetFunctionConcurrencyRequest(TypedDict):
@@ -599,6 +716,22 @@ class InvokeWithResponseStreamResponse(TypedDict):
     ResponseStreamContentType: NotRequired[str]
 
 
+class KafkaSchemaRegistryAccessConfig(TypedDict):
+    Type: NotRequired[KafkaSchemaRegistryAuthType]
+    URI: NotRequired[str]
+
+
+class KafkaSchemaRegistryConfig(TypedDict):
+    SchemaRegistryURI: NotRequired[str]
+    EventRecordFormat: NotRequired[SchemaRegistryEventRecordFormat]
+    AccessConfigs: NotRequired[list[KafkaSchemaRegistryAccessConfig]]
+    SchemaValidationConfigs: NotRequired[list[KafkaSchemaValidationConfig]]
+
+
+class KafkaSchemaValidationConfig(TypedDict):
+    Attribute: NotRequired[KafkaSchemaValidationAttribute]
+
+
 class LambdaManagedInstancesCapacityProviderConfig(TypedDict):
     CapacityProviderArn: str
     PerExecutionEnvironmentMaxConcurrency: NotRequired[int]
@@ -655,6 +788,18 @@ class ListAliasesRequest(TypedDict):
 class ListAliasesResponse(TypedDict):
     NextMarker: NotRequired[str]
     Aliases: NotRequired[list[AliasConfiguration]]
+
+
+class ListEventSourceMappingsRequest(TypedDict):
+    EventSourceArn: NotRequired[str]
+    FunctionName: NotRequired[str]
+    Marker: NotRequired[str]
+    MaxItems: NotRequired[int]
+
+
+class ListEventSourceMappingsResponse(TypedDict):
+    NextMarker: NotRequired[str]
+    EventSourceMappings: NotRequired[list[EventSourceMappingConfiguration]]
 
 
 class ListFunctionEventInvokeConfigsRequest(TypedDict):
@@ -771,6 +916,12 @@ class ProvisionedConcurrencyConfigListItem(TypedDict):
     LastModified: NotRequired[str]
 
 
+class ProvisionedPollerConfig(TypedDict):
+    MinimumPollers: NotRequired[int]
+    MaximumPollers: NotRequired[int]
+    PollerGroupName: NotRequired[str]
+
+
 class PublishLayerVersionRequest(TypedDict):
     LayerName: str
     Description: NotRequired[str]
@@ -871,6 +1022,20 @@ class S3FilesConfig(TypedDict):
     DirectS3Read: NotRequired[DirectS3Read]
 
 
+class ScalingConfig(TypedDict):
+    MaximumConcurrency: NotRequired[int]
+
+
+class SelfManagedEventSource(TypedDict):
+    Endpoints: NotRequired[dict[str, list[str]]]
+
+
+class SelfManagedKafkaEventSourceConfig(TypedDict):
+    ConsumerGroupId: NotRequired[str]
+    SchemaRegistryConfig: NotRequired[KafkaSchemaRegistryConfig]
+    ConsumptionMode: NotRequired[KafkaEventSourceMappingConsumptionMode]
+
+
 class SnapStart(TypedDict):
     ApplyOn: NotRequired[SnapStartApplyOn]
 
@@ -878,6 +1043,11 @@ class SnapStart(TypedDict):
 class SnapStartResponse(TypedDict):
     ApplyOn: NotRequired[SnapStartApplyOn]
     OptimizationStatus: NotRequired[SnapStartOptimizationStatus]
+
+
+class SourceAccessConfiguration(TypedDict):
+    Type: NotRequired[SourceAccessType]
+    URI: NotRequired[str]
 
 
 class TagResourceRequest(TypedDict):

@@ -122,7 +122,8 @@ async def create_alias(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     row = (arn, name, version, str(request.get("Description", "")), json.dumps(weights), ids.request_id())
 
     def publish(tx: Tx) -> Alias:
-        tables.get(tx, arn)
+        if tables.find(tx, arn) is None:
+            raise ResourceNotFoundException(f"Function not found: {arn}:{version}")
         if tables.find_alias(tx, arn, name) is not None:
             raise ResourceConflictException(f"Alias already exists: {arn}:{name}")
         _check_versions(tx, arn, version, weights)

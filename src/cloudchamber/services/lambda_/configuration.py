@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a function's configuration may be, and how the API shows it. Pure.
+"""What a function's configuration may be, and how the API shows it. Pure, but for which interpreters were found.
 
 Source: Lambda API Reference, CreateFunction, FunctionConfiguration; Lambda Developer Guide, quotas and
 reserved environment variables.
@@ -7,10 +7,12 @@ reserved environment variables.
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.services.lambda_ import runtimes
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException
 from cloudchamber.services.lambda_.platform_log import LEVELS, SYSTEM_LEVELS
 
@@ -38,6 +40,7 @@ _RESERVED = frozenset(
     }
 )
 _ENVIRONMENT_MAX = 4096
+_SAID_MAX = 8192
 _NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
     # member -> values that mean "not used", which are accepted
     "VpcConfig": ({}, {"SubnetIds": [], "SecurityGroupIds": []}),
@@ -155,11 +158,11 @@ def _check_environment(variables: Mapping[str, str]) -> None:
                 f"must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+] "
                 f"({name!r})"
             )
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
-    if size > _ENVIRONMENT_MAX:
+    measured = json.dumps(dict(variables), separators=(",", ":"), ensure_ascii=False)
+    if len(measured.encode()) > _ENVIRONMENT_MAX:
         raise InvalidParameterValueException(
             "Lambda was unable to configure your environment variables because the environment variables you have "
-            "provided exceeded the 4KB limit."
+            f"provided exceeded the 4KB limit. String measured: {measured[:_SAID_MAX]}"
         )
 
 
@@ -181,8 +184,8 @@ def created(request: Mapping[str, Any], name: str, layers: list[dict[str, Any]])
         "EphemeralStorage": {"Size": int(request.get("EphemeralStorage", {}).get("Size", 512))},
         "LoggingConfig": _logging(request, name),
     }
-    if variables := request.get("Environment", {}).get("Variables"):
-        made["Environment"] = {"Variables": dict(variables)}
+    if "Environment" in request:
+        made["Environment"] = {"Variables": dict(request["Environment"].get("Variables") or {})}
     if layers:
         made["Layers"] = layers
     return made
@@ -205,9 +208,7 @@ def updated(
     if "LoggingConfig" in request:
         made["LoggingConfig"] = _logging(request, name, current["LoggingConfig"])
     if "Environment" in request:
-        made.pop("Environment", None)
-        if variables := request["Environment"].get("Variables"):
-            made["Environment"] = {"Variables": dict(variables)}
+        made["Environment"] = {"Variables": dict(request["Environment"].get("Variables") or {})}
     return made
 
 
@@ -226,6 +227,17 @@ def _layers(function: Function) -> dict[str, Any]:
     return {"Layers": [{"Arn": each["Arn"], "CodeSize": each["CodeSize"]} for each in layers]} if layers else {}
 
 
+_NOT_LISTED = (
+    "State", "StateReason", "StateReasonCode", "LastUpdateStatus", "LastUpdateStatusReason",
+    "LastUpdateStatusReasonCode", "RuntimeVersionConfig",
+)  # fmt: skip
+
+
+def listed(function: Function) -> dict[str, Any]:
+    """A FunctionConfiguration in a list, which has no state. Source: Lambda API Reference, ListFunctions."""
+    return {name: value for name, value in shown(function).items() if name not in _NOT_LISTED}
+
+
 def shown(function: Function) -> dict[str, Any]:
     """A FunctionConfiguration, as GetFunctionConfiguration gives it."""
     answer: dict[str, Any] = {
@@ -239,6 +251,8 @@ def shown(function: Function) -> dict[str, Any]:
         "PackageType": "Zip",
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
     }
+    if (found := runtimes.known(function.configuration["Runtime"])) is not None:
+        answer["RuntimeVersionConfig"] = {"RuntimeVersionArn": found.arn(function.region)}
     if function.state == "Pending":
         answer |= {"StateReason": "The function is being created.", "StateReasonCode": "Creating"}
     elif function.state == "Failed":

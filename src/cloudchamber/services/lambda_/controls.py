@@ -10,7 +10,7 @@ from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
 from cloudchamber.services.lambda_.archive import UNZIPPED_MAX, ZIPPED_MAX
-from cloudchamber.services.lambda_.errors import InvalidParameterValueException
+from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceNotFoundException
 from cloudchamber.services.lambda_.part import LambdaPart
 from cloudchamber.services.lambda_.reading import latest, plain
 
@@ -24,6 +24,8 @@ CONCURRENCY = 1000
 """Concurrent executions of an account. Source: Lambda quotas."""
 _UNRESERVED_MIN = 100
 _STORAGE = 80_530_636_800
+_NEVER = {"event-source-mapping": "Event source mapping", "capacity-provider": "Capacity provider"}
+"""What can have tags on AWS, and cannot be made here."""
 _TAG_KEY = re.compile(r"(?!aws:).{1,128}", re.IGNORECASE | re.DOTALL)
 
 
@@ -128,8 +130,14 @@ def _tagged(resource: str) -> str:
     except ValueError as error:
         raise InvalidParameterValueException(f"{resource[:200]!r} is not the ARN of a function") from error
     kind, _, name = arn.resource.partition(":")
-    if arn.service != "lambda" or kind != "function" or not name or ":" in name:
-        raise InvalidParameterValueException(f"Tags on {resource[:200]!r}: only unqualified function ARNs have tags")
+    if arn.service == "lambda" and kind in _NEVER:
+        raise ResourceNotFoundException(f"{_NEVER[kind]} not found: {resource}")
+    if arn.service == "lambda" and kind == "function" and ":" in name:
+        raise InvalidParameterValueException(
+            "Tags on function aliases and versions are not supported. Please specify a function ARN."
+        )
+    if arn.service != "lambda" or kind != "function" or not name:
+        raise InvalidParameterValueException(f"Tags on {resource[:200]!r}: only functions have tags here")
     return resource
 
 
@@ -144,7 +152,7 @@ async def tag_resource(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     def publish(tx: Tx) -> None:
         tags = {**tables.get(tx, arn).tags, **new}
         if len(tags) > 50:
-            raise InvalidParameterValueException("Tags: a function can have at most 50 tags")
+            raise InvalidParameterValueException("Number of tags exceeds resource tag limit.")
         tables.change(tx, arn, tags=tags)
 
     await call.doors.database.write(publish)

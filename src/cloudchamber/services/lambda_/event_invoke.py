@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import pages
 from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.lambda_ import needs, tables
+from cloudchamber.services.lambda_ import names, needs, tables
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceNotFoundException
 from cloudchamber.services.lambda_.events import destination
 from cloudchamber.services.lambda_.names import LATEST, Reference
@@ -75,7 +75,12 @@ async def _put(call: Call, request: Mapping[str, Any], *, keep: bool) -> dict[st
     reference = named(call, request)
     members = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
 
+    if not any(name in request for name in members):
+        raise InvalidParameterValueException("You must specify at least one of error handling or destination setting.")
+
     def publish(tx: Tx) -> dict[str, Any]:
+        _check_there(tx, reference)
+        _check_functions(tx, reference, request)
         before = _events(tx, reference)
         if keep and before is None:
             raise _none(reference)
@@ -89,8 +94,31 @@ async def _put(call: Call, request: Mapping[str, Any], *, keep: bool) -> dict[st
 
 
 def _events(db: Reader, reference: Reference) -> Mapping[str, Any] | None:
-    tables.chosen(db, reference)
+    try:
+        tables.chosen(db, reference)
+    except ResourceNotFoundException as error:
+        raise _none(reference) from error
     return tables.settings(db, reference.arn, reference.qualifier).events
+
+
+def _check_there(db: Reader, reference: Reference) -> None:
+    try:
+        tables.chosen(db, reference)
+    except ResourceNotFoundException as error:
+        raise ResourceNotFoundException("The function doesn't exist.") from error
+
+
+def _check_functions(db: Reader, reference: Reference, request: Mapping[str, Any]) -> None:
+    """Refuse functions as destinations that are not there, or are the function itself."""
+    for event in ("OnSuccess", "OnFailure"):
+        target = destination(request, event)
+        if not target or Arn.parse(target).service != "lambda":
+            continue
+        other = names.resolve(target, "", "")
+        if other.arn == reference.arn:
+            raise InvalidParameterValueException("You can't specify the function as a destination for itself.")
+        if other.arn.split(":")[3:5] == reference.arn.split(":")[3:5] and tables.find(db, other.arn) is None:
+            raise InvalidParameterValueException(f"The destination ARN {target} is invalid.")
 
 
 def _none(reference: Reference) -> ResourceNotFoundException:
@@ -133,6 +161,7 @@ async def list_event_invoke_configs(call: Call, request: Mapping[str, Any]) -> d
     after = unmark(request.get("Marker", ""))
 
     def look(db: Reader) -> list[tuple[Reference, Mapping[str, Any]]]:
+        _check_there(db, Reference(arn))
         every = [(LATEST, tables.settings(db, arn, LATEST)), *tables.qualifiers(db, arn)]
         return [(Reference(arn, name), each.events) for name, each in every if each.events is not None and name > after]
 

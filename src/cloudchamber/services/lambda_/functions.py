@@ -130,7 +130,7 @@ async def list_functions(call: Call, request: Mapping[str, Any]) -> dict[str, An
     found = await call.doors.database.query(
         lambda db: tables.page(db, call.account, call.region, start, limit + 1, every=every)
     )
-    answer: dict[str, Any] = {"Functions": [configuration.shown(f) for f in found[:limit]]}
+    answer: dict[str, Any] = {"Functions": [configuration.listed(f) for f in found[:limit]]}
     if len(found) > limit:
         last = found[limit - 1]
         number = "0" if last.version == names.LATEST else last.version
@@ -260,7 +260,7 @@ def _stamps(call: Call, code: str, size: int) -> dict[str, Any]:
 
 def _check_tags(tags: Mapping[str, str]) -> None:
     if len(tags) > 50:
-        raise InvalidParameterValueException("Tags: a function can have at most 50 tags")
+        raise InvalidParameterValueException("Number of tags exceeds resource tag limit.")
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
             if key.startswith("aws:cloudformation:"):

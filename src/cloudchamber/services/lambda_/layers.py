@@ -40,7 +40,7 @@ def _found(call: Call, request: Mapping[str, Any]) -> str:
     account, region, name = names.layer(str(request["LayerName"]), call.account, call.region)
     number = int(request["VersionNumber"])
     if number < 1:
-        raise InvalidParameterValueException("Layer Version Cannot be less than 1.")
+        raise InvalidParameterValueException("Layer Version Cannot be less than 1")
     return f"{names.layer_arn(account, region, name)}:{number}"
 
 
@@ -48,6 +48,15 @@ def _get(call: Call, arn: str) -> Layer:
     found = call.doors.database.read(lambda db: layer_tables.find(db, arn))
     if found is None:
         raise ResourceNotFoundException("The resource you requested does not exist.")
+    return found
+
+
+def _ruled(call: Call, request: Mapping[str, Any]) -> Layer:
+    """The version whose policy is meant."""
+    arn = _found(call, request)
+    found = call.doors.database.read(lambda db: layer_tables.find(db, arn))
+    if found is None:
+        raise ResourceNotFoundException(f"Layer version {arn} does not exist.")
     return found
 
 
@@ -207,7 +216,7 @@ async def _restate(call: Call, layer: Layer, statements: Sequence[Mapping[str, A
 @operation("AddLayerVersionPermission", needs=needs.on_layer("lambda:AddLayerVersionPermission"))
 async def add_layer_version_permission(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Let accounts, or an organization, use a version. Source: Lambda API Reference, AddLayerVersionPermission."""
-    layer = _get(call, _found(call, request))
+    layer = _ruled(call, request)
     _check_revision(layer, request)
     made = policy.layer_statement(request, layer.arn)
     if any(old["Sid"] == made["Sid"] for old in layer.statements):
@@ -222,7 +231,7 @@ async def add_layer_version_permission(call: Call, request: Mapping[str, Any]) -
 @operation("RemoveLayerVersionPermission", needs=needs.on_layer("lambda:RemoveLayerVersionPermission"))
 async def remove_layer_version_permission(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take a statement out. Source: Lambda API Reference, RemoveLayerVersionPermission."""
-    layer = _get(call, _found(call, request))
+    layer = _ruled(call, request)
     _check_revision(layer, request)
     if not layer.statements:
         raise ResourceNotFoundException("No policy is associated with the given resource.")
@@ -236,7 +245,7 @@ async def remove_layer_version_permission(call: Call, request: Mapping[str, Any]
 @operation("GetLayerVersionPolicy", needs=needs.on_layer("lambda:GetLayerVersionPolicy"))
 async def get_layer_version_policy(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """The policy of a version. Source: Lambda API Reference, GetLayerVersionPolicy."""
-    layer = _get(call, _found(call, request))
+    layer = _ruled(call, request)
     if not layer.statements:
         raise ResourceNotFoundException("No policy is associated with the given resource.")
     return {"Policy": policy.document(layer.statements), "RevisionId": layer.policy_revision}
@@ -268,7 +277,7 @@ async def attached(call: Call, arns: Sequence[str]) -> list[dict[str, Any]]:
         if plain in seen:
             raise InvalidParameterValueException(
                 "Two different versions of the same layer are not allowed to be referenced in the same function. "
-                f"{arn} and {seen[plain]} are versions of the same layer."
+                f"{seen[plain]} and {arn} are versions of the same layer."
             )
         seen[plain] = arn
         found.append(await _attached(call, arn))

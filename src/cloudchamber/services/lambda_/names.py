@@ -10,6 +10,7 @@ from cloudchamber.base.arn import Arn
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException
 
 LATEST = "$LATEST"
+_NAME_MAX = 64
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _REFERENCE = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d):)?(?:(?P<account>\d{12}):)?"
@@ -29,6 +30,11 @@ _NAME_PATTERN = (
 def check_name(name: str) -> str:
     """The name of a new function, without an ARN around it."""
     found = _REFERENCE.fullmatch(name)
+    if len(name) > _NAME_MAX and re.fullmatch(r"[a-zA-Z0-9_-]+", name):
+        raise InvalidParameterValueException(
+            f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "
+            f"have length less than or equal to {_NAME_MAX}"
+        )
     if found is None or found["qualifier"] or not _NAME.fullmatch(found["name"]):
         raise InvalidParameterValueException(
             f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must "

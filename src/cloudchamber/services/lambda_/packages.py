@@ -35,9 +35,7 @@ async def fetch(call: Call, code: Mapping[str, Any], part: LambdaPart) -> tuple[
     if inline is not None:
         data = bytes(inline)
         if len(data) > ZIPPED_MAX:
-            raise RequestEntityTooLargeException(
-                f"Request must be smaller than {ZIPPED_MAX} bytes for the {call.segment.name} operation"
-            )
+            raise RequestEntityTooLargeException(f"Zipped size must be smaller than {ZIPPED_MAX} bytes")
     elif bucket and key:
         data = await _object(call, code)
     else:

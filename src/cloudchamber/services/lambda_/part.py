@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.sandbox import trees
-from cloudchamber.services.lambda_ import launching, lineage, tables
+from cloudchamber.services.lambda_ import launching, lineage, runtimes, tables
 from cloudchamber.services.lambda_.archive import Archives, names_of
 from cloudchamber.services.lambda_.asynchronous import EventQueue
 from cloudchamber.services.lambda_.debugging import join
@@ -68,6 +70,7 @@ class LambdaPart:
         if functions:
             await self._warm()
         for function in functions:
+            await asyncio.to_thread(_find_runtime, function)
             if not function.ready and function.state != "Failed":
                 self.activate(function.arn)
         self._logs.start()
@@ -133,7 +136,12 @@ class LambdaPart:
             if current is None or current.generation != function.generation:
                 return
             state = "Failed" if reason and current.state == "Pending" else "Active"
-            tables.change(tx, arn, state=state, update_status="Failed" if reason else "Successful", reason=reason)
+            # Why: whoever holds the revision of before does not know that this has happened (as recorded on AWS).
+            document = {**current.configuration, "RevisionId": ids.request_id()}
+            ended = "Failed" if reason else "Successful"
+            tables.change(tx, arn, configuration=document, state=state, update_status=ended, reason=reason)
+            if current.state == "Pending":
+                tables.revise_versions(tx, arn)
 
         await self._doors.database.write(publish)
         await self._warm()
@@ -261,6 +269,12 @@ class LambdaPart:
             kept |= names_of(function.code_sha, function.configuration)
         before_s = self._doors.clock.now().timestamp() - _CLEAN_S
         await asyncio.to_thread(self.archives.forget_all_but, kept, before_s)
+
+
+def _find_runtime(function: Function) -> None:
+    """Have its interpreter known, if the machine still has one."""
+    with contextlib.suppress(ServiceError):
+        runtimes.find(str(function.configuration["Runtime"]))
 
 
 def _kept(db: Reader) -> set[str]:

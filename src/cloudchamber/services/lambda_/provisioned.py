@@ -12,6 +12,8 @@ from cloudchamber.services.lambda_ import configuration, needs, tables
 from cloudchamber.services.lambda_.errors import (
     InvalidParameterValueException,
     ProvisionedConcurrencyConfigNotFoundException,
+    ResourceConflictException,
+    ResourceNotFoundException,
 )
 from cloudchamber.services.lambda_.names import LATEST, Reference
 from cloudchamber.services.lambda_.part import LambdaPart
@@ -22,19 +24,40 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
+    from cloudchamber.services.lambda_.tables import Function
     from cloudchamber.store.database import Reader, Tx
 
 _PAGE = 50
 _UNRESERVED_MIN = 100
+_WORDS = "The function resource provided must be an alias or a published version."
+_UNPUBLISHED = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
 
 
-def _asked(call: Call, request: Mapping[str, Any]) -> Reference:
+def _asked(call: Call, request: Mapping[str, Any], words: str = _WORDS) -> Reference:
     reference = named(call, request)
     if reference.qualifier in ("", LATEST):
-        raise InvalidParameterValueException(
-            "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
-        )
+        raise InvalidParameterValueException(words)
     return reference
+
+
+def _chosen(db: Reader, reference: Reference) -> Function:
+    """The version that is meant, or the main one of the alias that is."""
+    if not reference.qualifier.isdigit() and tables.find_alias(db, reference.arn, reference.qualifier) is None:
+        raise ResourceNotFoundException(f"Cannot find alias arn: {reference.qualified}")
+    return tables.chosen(db, reference)
+
+
+def _check_free(tx: Tx, reference: Reference, version: str) -> None:
+    """Refuse what would provision a version twice: by itself, and by an alias."""
+    others = [q for arn, q, _ in tables.provisioned(tx) if arn == reference.arn and q != reference.qualifier]
+    if not reference.qualifier.isdigit() and version in others:
+        raise ResourceConflictException(
+            "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+        )
+    for name in others if reference.qualifier.isdigit() else ():
+        alias = tables.find_alias(tx, reference.arn, name)
+        if alias is not None and version in (alias.version, *alias.weights):
+            raise ResourceConflictException("Version is pointed by a Provisioned Concurrency alias")
 
 
 def _shown(call: Call, reference: Reference, kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +86,7 @@ async def put_provisioned_concurrency_config(call: Call, request: Mapping[str, A
 
     Source: Lambda API Reference, PutProvisionedConcurrencyConfig.
     """
-    reference, number = _asked(call, request), int(request["ProvisionedConcurrentExecutions"])
+    reference, number = _asked(call, request, _UNPUBLISHED), int(request["ProvisionedConcurrentExecutions"])
     if number < 1:
         raise InvalidParameterValueException(
             f"1 validation error detected: Value '{number}' at 'provisionedConcurrentExecutions' failed to satisfy "
@@ -72,7 +95,8 @@ async def put_provisioned_concurrency_config(call: Call, request: Mapping[str, A
     kept = {"Requested": number, "LastModified": call.now.timestamp()}
 
     def publish(tx: Tx) -> None:
-        function = tables.chosen(tx, reference)
+        function = _chosen(tx, reference)
+        _check_free(tx, reference, function.version)
         others = sum(n for arn, q, n in tables.provisioned(tx) if (arn, q) != (reference.arn, reference.qualifier))
         if function.reserved is not None and number > function.reserved:
             raise InvalidParameterValueException(
@@ -101,7 +125,7 @@ async def get_provisioned_concurrency_config(call: Call, request: Mapping[str, A
     reference = _asked(call, request)
 
     def look(db: Reader) -> Mapping[str, Any] | None:
-        tables.chosen(db, reference)
+        _chosen(db, reference)
         return tables.settings(db, reference.arn, reference.qualifier).provisioned
 
     kept = call.doors.database.read(look)
@@ -139,7 +163,7 @@ async def delete_provisioned_concurrency_config(call: Call, request: Mapping[str
     reference = _asked(call, request)
 
     def publish(tx: Tx) -> None:
-        tables.chosen(tx, reference)
+        _chosen(tx, reference)
         tables.change_settings(tx, reference.arn, reference.qualifier, provisioned="")
 
     await call.doors.database.write(publish)

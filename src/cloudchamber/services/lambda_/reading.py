@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import pages
 from cloudchamber.services.lambda_ import names, tables
-from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceConflictException
+from cloudchamber.services.lambda_.errors import (
+    InvalidParameterValueException,
+    ResourceConflictException,
+    ResourceNotFoundException,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +23,11 @@ if TYPE_CHECKING:
 
 def named(call: Call, request: Mapping[str, Any]) -> Reference:
     """The function, version or alias that a request names."""
-    return names.resolve(str(request["FunctionName"]), call.account, call.region, str(request.get("Qualifier") or ""))
+    found = names.resolve(str(request["FunctionName"]), call.account, call.region, str(request.get("Qualifier") or ""))
+    region = found.arn.split(":")[3]
+    if region != call.region:
+        raise ResourceNotFoundException(f"Functions from '{region}' are not reachable in this region ('{call.region}')")
+    return found
 
 
 def plain(call: Call, request: Mapping[str, Any]) -> str:

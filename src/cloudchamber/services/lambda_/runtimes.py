@@ -7,6 +7,7 @@ that is installed, else on the nearest one, and its log, its track and `status` 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -37,6 +38,11 @@ class Runtime:
     version: str = ""
     note: str = ""
     mounts: tuple[Path, ...] = ()
+
+    def arn(self, region: str) -> str:
+        """The ARN of this very version of a runtime: another interpreter has another one."""
+        mark = hashlib.sha256(f"{self.kind} {self.version} {self.program}".encode()).hexdigest()
+        return f"arn:aws:lambda:{region}::runtime:{mark}"
 
 
 def check(runtime: str) -> None:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import ids
 from cloudchamber.services.lambda_.errors import PreconditionFailedException, ResourceNotFoundException
 from cloudchamber.services.lambda_.names import LATEST, Reference
 
@@ -166,7 +167,7 @@ def _published(function: Function, row: sqlite3.Row) -> Function:
         code_sha=row["code_sha"],
         generation=0,
         state="Active" if function.state != "Pending" else "Pending",
-        update_status="Successful",
+        update_status="Successful" if function.state != "Pending" else "",
         reason="",
         version=str(row["version"]),
         qualifier=str(row["version"]),
@@ -189,6 +190,16 @@ def insert_version(tx: Tx, function: Function, document: Mapping[str, Any]) -> N
         (function.arn, function.next_version, _column(dict(document)), function.code_sha),
     )
     change(tx, function.arn, next_version=function.next_version + 1)
+
+
+def revise_versions(tx: Tx, arn: str) -> None:
+    """Give every version of a function another revision."""
+    for row in tx.execute("SELECT version, configuration FROM lambda_versions WHERE arn = ?", (arn,)).fetchall():
+        document = {**json.loads(row["configuration"]), "RevisionId": ids.request_id()}
+        tx.execute(
+            "UPDATE lambda_versions SET configuration = ? WHERE arn = ? AND version = ?",
+            (_column(document), arn, row["version"]),
+        )
 
 
 def delete_version(tx: Tx, arn: str, version: str) -> None:

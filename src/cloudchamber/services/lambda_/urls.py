@@ -47,6 +47,12 @@ def _shown(call: Call, found: FunctionUrl) -> dict[str, Any]:
     return answer | ({"Cors": found.document["Cors"]} if found.document.get("Cors") else {})
 
 
+def _answered(call: Call, found: FunctionUrl, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change answers: the mode only where it was asked for, as recorded on AWS."""
+    shown = _shown(call, found)
+    return shown if "InvokeMode" in request else {name: shown[name] for name in shown if name != "InvokeMode"}
+
+
 def _check(request: Mapping[str, Any]) -> None:
     for member, wire, values in (
         ("AuthType", "authType", ("AWS_IAM", "NONE")),
@@ -112,7 +118,10 @@ async def create_function_url_config(call: Call, request: Mapping[str, Any]) -> 
     }
 
     def publish(tx: Tx) -> FunctionUrl:
-        tables.chosen(tx, reference)
+        try:
+            tables.chosen(tx, reference)
+        except ResourceNotFoundException as error:
+            raise ResourceNotFoundException("Function does not exist") from error
         if url_tables.of(tx, reference.arn, reference.qualifier) is not None:
             raise ResourceConflictException(
                 "Failed to create function url config for "
@@ -125,7 +134,7 @@ async def create_function_url_config(call: Call, request: Mapping[str, Any]) -> 
         )
         return _get(tx, reference)
 
-    return _shown(call, await call.doors.database.write(publish))
+    return _answered(call, await call.doors.database.write(publish), request)
 
 
 @operation("GetFunctionUrlConfig", needs=needs.on_url("lambda:GetFunctionUrlConfig"))
@@ -148,7 +157,7 @@ async def update_function_url_config(call: Call, request: Mapping[str, Any]) -> 
         tx.execute("UPDATE lambda_urls SET document = ? WHERE id = ?", (json.dumps(document), found.id))
         return _get(tx, reference)
 
-    return _shown(call, await call.doors.database.write(publish))
+    return _answered(call, await call.doors.database.write(publish), request)
 
 
 @operation("ListFunctionUrlConfigs", needs=needs.on_function("lambda:ListFunctionUrlConfigs"))
@@ -160,12 +169,12 @@ async def list_function_url_configs(call: Call, request: Mapping[str, Any]) -> d
 
     def look(db: Reader) -> list[FunctionUrl]:
         tables.get(db, arn)
-        return [found for found in url_tables.every(db, arn) if not after or found.qualifier > after]
+        return [found for found in url_tables.every(db, arn) if not after or f":{found.qualifier}" > after]
 
     found = call.doors.database.read(look)
     answer: dict[str, Any] = {"FunctionUrlConfigs": [_shown(call, each) for each in found[:limit]]}
     if len(found) > limit:
-        answer["NextMarker"] = pages.token(found[limit - 1].qualifier)
+        answer["NextMarker"] = pages.token(f":{found[limit - 1].qualifier}")  # the function itself has none
     return answer
 
 

@@ -94,7 +94,7 @@ async def list_versions(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     latest = call.doors.database.read(lambda db: tables.chosen(db, Reference(arn, LATEST)))
     rows = [] if marker else [latest]
     rows += await call.doors.database.query(lambda db: tables.versions(db, arn, int(marker or 0), limit + 1))
-    answer: dict[str, Any] = {"Versions": [configuration.shown(each) for each in rows[:limit]]}
+    answer: dict[str, Any] = {"Versions": [configuration.listed(each) for each in rows[:limit]]}
     if len(rows) > limit:
         last = rows[limit - 1].version
         answer["NextMarker"] = pages.token("0" if last == LATEST else last)
