@@ -197,6 +197,8 @@ class Sink:
 class Blobs:
     """Files below one folder: `<shard>/<id>`, mode 0600."""
 
+    grace_s = GRACE_S
+
     def __init__(self, folder: Path, threads: int = 4) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
@@ -231,8 +233,8 @@ class Blobs:
         """Where a blob lies."""
         return self._folder / blob
 
-    def open(self, blob: str, offset: int) -> Octets:
-        """The octets of a blob from `offset` on, to read on a thread."""
+    def open(self, blob: str, offset: int, length: int) -> Octets:
+        """The octets of a blob from `offset` on, to read on a thread; no more than `length` will be wanted."""
         file = self.path(blob).open("rb")
         file.seek(offset)
         return file
@@ -285,7 +287,7 @@ class Blobs:
         loop = asyncio.get_running_loop()
         for blob in blobs:
             if blob not in self._doomed:
-                self._doomed[blob] = loop.call_later(GRACE_S, self._remove_soon, blob)
+                self._doomed[blob] = loop.call_later(self.grace_s, self._remove_soon, blob)
 
     async def sweep(self, known: Callable[[Sequence[str]], set[str]]) -> int:
         """Remove what a crash left: temporary files, and blobs of earlier starts that no row names.

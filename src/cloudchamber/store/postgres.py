@@ -152,7 +152,7 @@ class Session:
 
     def _run(self, statement: Statement, values: Sequence[Any]) -> Found:
         prepare = None if values else False  # Why: several statements in one cannot be prepared
-        run: Any = self._connection.execute  # the driver's types want a literal; this text is ours, put together
+        run = cast("Any", self._connection).execute  # the driver's types want a literal; this text is ours, put together
         cursor = run(statement.text, values or None, prepare=prepare)
         return Found(cast("RawCursor[Any]", cursor), statement)
 

@@ -106,7 +106,7 @@ async def _decrypted(
 ) -> AsyncIterator[bytes]:
     """Octets of a file whose `pieces` (parts of an upload) were encrypted one by one."""
     part = live(call.doors)
-    file = await asyncio.to_thread(part.blobs.open, blob, offset)
+    file = await asyncio.to_thread(part.blobs.open, blob, offset, length)
 
     def step(cipher: Any, count: int) -> bytes:
         return cipher.update(file.read(count))
