@@ -112,8 +112,27 @@ class RunningChamber:
         return done
 
 
-def new_chamber(folder: str | None = None) -> RunningChamber:
-    return RunningChamber(Path(tempfile.mkdtemp(prefix="chamber-", dir=folder)))
+def new_chamber(folder: str | None = None, **more: str) -> RunningChamber:
+    return RunningChamber(Path(tempfile.mkdtemp(prefix="chamber-", dir=folder)), more=more)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--form", choices=("alone", "cluster"), default="alone", help="chambers share their state, or not")
+
+
+@pytest.fixture(scope="session")
+def ground(request):
+    """What chambers share with others: nothing, or a PostgreSQL and a store of blobs."""
+    from tests.cluster import servers
+
+    if request.config.getoption("--form") == "alone":
+        yield {}
+        return
+    if servers.missing():
+        pytest.skip(servers.missing())
+    made = servers.Ground()
+    yield made.settings
+    made.end()
 
 
 def end_chamber(running: RunningChamber) -> None:
@@ -126,18 +145,18 @@ def end_chamber(running: RunningChamber) -> None:
 
 
 @pytest.fixture(scope="session")
-def chamber():
+def chamber(ground):
     """One chamber for the whole run: tests must name what they make so that they do not meet."""
-    running = new_chamber()
+    running = new_chamber(**ground)
     running.start()
     yield running
     end_chamber(running)
 
 
 @pytest.fixture
-def own_chamber():
+def own_chamber(ground):
     """A chamber of the test's own, for those that kill it."""
-    running = new_chamber()
+    running = new_chamber(**ground)
     running.start()
     yield running
     end_chamber(running)

@@ -10,6 +10,7 @@ import logging
 import os
 import resource
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber import __version__, services
@@ -26,20 +27,24 @@ from cloudchamber.front.pipeline import Pipeline
 from cloudchamber.sandbox.spawner import open_sandboxes
 from cloudchamber.shell import ShellDoor
 from cloudchamber.store import private
+from cloudchamber.store.blobs import Blobs
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
 from cloudchamber.store.outbox import BUSY, Outbox
+from cloudchamber.store.shared_keys import share
 from cloudchamber.track.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cloudchamber.contract.service import Part, Service
-    from cloudchamber.settings import Settings
+    from cloudchamber.settings import Cluster, Settings
 
 _log = logging.getLogger(__name__)
 FILES_MAX = 65_536
+THREADS = 64
+"""Of a chamber that shares its state: they wait for the store of blobs."""
 _LOCK_WAITS_S = (0.01, 0.04, 0.2)
 """Who only looks whether a chamber runs holds the lock for a moment."""
 
@@ -56,6 +61,8 @@ class Chamber:
         self._parts: dict[str, Any] = {}
         self._live: dict[str, Part] = {}
         self._lock: int | None = None
+        self._apart: dict[str, Service] = {}
+        self._open_blobs: Callable[[Path], Blobs] = Blobs
 
     async def start(self) -> None:
         """Start everything; returns when every part runs.
@@ -71,9 +78,15 @@ class Chamber:
         self._sandboxes = open_sandboxes(folder / "sandbox", self.settings.mode or None)  # pyright: ignore[reportArgumentType] - checked there
         await self._sandboxes.start()
         found = discover(services)
-        busy = BUSY.union(*(service.busy for service in found.values()))
-        self._database = Database(folder / "chamber.db", busy)
+        if self.settings.cluster is not None:
+            found = self._join(self.settings.cluster, found)
+        else:
+            busy = BUSY.union(*(service.busy for service in found.values()))
+            self._database = Database(folder / "chamber.db", busy)
         await migrate(self._database, {s.name: s.migrations for s in found.values() if s.migrations})
+        if self.settings.cluster is not None:
+            keys = {name: make for service in found.values() for name, make in (service.shared or {}).items()}
+            await share(self._database, folder, self.settings.cluster.secret, keys)
         self._outbox = Outbox(self._database, self.clock)
         self._recorder = Recorder(folder / "tracks.db")
         pipeline = Pipeline()
@@ -111,6 +124,20 @@ class Chamber:
         await self._database.close()
         if self._lock is not None:
             os.close(self._lock)
+
+    def _join(self, cluster: Cluster, found: dict[str, Service]) -> dict[str, Service]:
+        """Use the state that several chambers share; the services that can."""
+        from cloudchamber.store.blobs_s3 import StoredBlobs  # lazily: a chamber on its own needs none of it
+        from cloudchamber.store.postgres import PostgresDatabase
+        from cloudchamber.store.s3_client import Place, Store
+
+        place = Place.of(cluster.blobs, *cluster.blobs_key)
+        Store(place, self.clock, 1).check()
+        self._database = PostgresDatabase(cluster.database)
+        self._open_blobs = lambda folder: StoredBlobs(folder, place, self.clock)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        self._apart = {name: service for name, service in found.items() if service.shared is None}
+        return {name: service for name, service in found.items() if service.shared is not None}
 
     async def _take_lock(self) -> None:
         self._lock = os.open(self.settings.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -159,6 +186,8 @@ class Chamber:
             parts=self._parts,
             https_port=settings.https_port,
             legacy_buckets=settings.new_buckets == "legacy",
+            apart=self._apart,
+            open_blobs=self._open_blobs,
         )
         pipeline.open(self.doors)
 
@@ -178,6 +207,7 @@ class Chamber:
             "limits_by": self._sandboxes.limits_by,
             "refused_modes": dict(self._sandboxes.refused),
             "not_blocked": list(self._sandboxes.not_blocked),
+            "form": "one of several chambers" if self.settings.cluster is not None else "one machine",
             "root_key_given": self.settings.root_key is not None,
             "started": iso(self.clock.now()),
         }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudchamber.base.errors import ChamberError
@@ -12,6 +12,21 @@ from cloudchamber.base.errors import ChamberError
 DEFAULT_PORT = 4566
 DEFAULT_HTTPS_PORT = 4443
 STATE_FOLDER = ".cloudchamber"
+SECRET_MIN = 16
+"""Characters of the secret that chambers share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What several chambers share. URLs may hold a password, so nothing of this is ever shown or logged whole."""
+
+    database: str = field(repr=False)
+    """``postgresql://USER@HOST/NAME``"""
+    blobs: str
+    """``s3://BUCKET/PREFIX?endpoint=http://HOST:PORT``"""
+    blobs_key: tuple[str, str] = field(repr=False)
+    secret: str = field(repr=False)
+    """What seals the keys that the chambers share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,8 @@ class Settings:
     log_level: str = "INFO"
     new_buckets: str = "current"
     """Defaults of new buckets: ``current``, or ``legacy`` as S3 had them before April 2023."""
+    cluster: Cluster | None = None
+    """None: one machine, with everything in the state folder."""
 
 
 def state_folder(given: str | None) -> Path:
@@ -69,7 +86,48 @@ def from_environment(**given: object) -> Settings:
                 raise ChamberError(f"{variable} is {os.environ[variable]!r}", f"give {kind.__name__}") from error
     if told.get("new_buckets", "current") not in ("current", "legacy"):
         raise ChamberError(f"CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS is {told['new_buckets']!r}", "give current or legacy")
+    told["cluster"] = cluster()
     return Settings(**told)  # pyright: ignore[reportArgumentType] - names and kinds are those of the class
+
+
+def cluster() -> Cluster | None:
+    """What this chamber shares with others; None if it shares nothing.
+
+    Raises:
+        ChamberError: something is missing, or cannot be read.
+    """
+    database, blobs = os.environ.get("CLOUDCHAMBER_DATABASE", ""), os.environ.get("CLOUDCHAMBER_BLOBS", "")
+    if not database and not blobs:
+        return None
+    if not database or not blobs:
+        raise ChamberError(
+            "chambers that share their state share both: rows and blobs",
+            "give CLOUDCHAMBER_DATABASE=postgresql://... and CLOUDCHAMBER_BLOBS=s3://...",
+        )
+    if not database.startswith(("postgresql://", "postgres://")):
+        raise ChamberError("CLOUDCHAMBER_DATABASE must be postgresql://USER@HOST/NAME")
+    key, _, secret = _secret("CLOUDCHAMBER_BLOBS_KEY", "KEY:SECRET of the store of blobs").partition(":")
+    if not key or not secret:
+        raise ChamberError("CLOUDCHAMBER_BLOBS_KEY must be KEY:SECRET")
+    sealing = _secret("CLOUDCHAMBER_CLUSTER_SECRET", "the secret that all chambers of the cluster have")
+    if len(sealing) < SECRET_MIN:
+        raise ChamberError(f"CLOUDCHAMBER_CLUSTER_SECRET is shorter than {SECRET_MIN} characters")
+    return Cluster(database, blobs, (key, secret), sealing)
+
+
+def _secret(variable: str, what: str) -> str:
+    """A secret from the environment, or from the file that ``<variable>_FILE`` names."""
+    path = os.environ.get(f"{variable}_FILE")
+    if not path:
+        value = os.environ.get(variable, "")
+    else:
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ChamberError(f"cannot read {variable}_FILE: {error}") from error
+    if not value:
+        raise ChamberError(f"{variable} is not given", f"{variable}_FILE names a file with {what}")
+    return value
 
 
 def child_environment(**extra: str) -> dict[str, str]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from cloudchamber.store.blobs import Blobs
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -87,6 +89,10 @@ class Doors:
     """Port that the HTTPS door to instances should take; 0 means any free one."""
     legacy_buckets: bool = False
     """New buckets have the defaults of before April 2023: ACLs in force, public access not blocked."""
+    apart: Mapping[str, Service] = field(default_factory=dict[str, "Service"])
+    """Services that this chamber does not offer, because they run on one machine only and it shares its state."""
+    open_blobs: Callable[[Path], Blobs] = Blobs
+    """Blobs below a folder of the service's own, or where several chambers share them."""
 
     def part(self, service: str, kind: type[P]) -> P:
         """The live part of a service, checked for its type."""

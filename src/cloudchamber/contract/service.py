@@ -86,6 +86,9 @@ class Service:
     """Only s3: is told of every answer about a bucket, for access logs. Must be quick."""
     busy: frozenset[str] = frozenset()
     """Tables that are written to all the time, and on which no decision rests: see `Database.settled`."""
+    shared: Mapping[str, Callable[[], bytes]] | None = None
+    """Several chambers may offer it over the same database and blobs, if they have the same of these: files in the
+    state folder, and what makes one. None: it runs on one machine only."""
 
 
 def service(
@@ -99,6 +102,7 @@ def service(
     cross_origin: CrossOrigin | None = None,
     served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None,
     busy: frozenset[str] = frozenset(),
+    shared: Mapping[str, Callable[[], bytes]] | None = None,
 ) -> Service:
     """Collect the operations that `modules` define; migrations lie in ``migrations/`` beside the first module."""
     found: dict[str, AnyOperation] = {}
@@ -121,6 +125,7 @@ def service(
         cross_origin,
         served,
         busy,
+        shared,
     )
 
 

@@ -25,6 +25,7 @@ from cloudchamber.front.form import POST_OBJECT, answer, by_form, read_form
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
 from cloudchamber.front.sessions import check_session
 from cloudchamber.front.step import Step
+from cloudchamber.store.database import UnreachableError
 from cloudchamber.track.track import HEADER, Trace
 from cloudchamber.wire.codec import parse, request_id_headers, serialize, streams
 from cloudchamber.wire.faults import fault
@@ -48,6 +49,7 @@ FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
 LAMBDA_OCTETS_MAX = 72 * 1024 * 1024
 """A zip of 50 MB, in base64, with its JSON."""
+_APART = ": it runs on one machine only, and this chamber shares its state with others"
 UNROUTED = Routed("front", "unrouted", "query")
 """What a request is before anybody knows what it means."""
 
@@ -88,7 +90,8 @@ class Pipeline:
     def open(self, doors: Doors) -> None:
         """Begin to let requests in."""
         self._doors = doors
-        self._offered = Offered({name: s.signing_names for name, s in doors.services.items()})
+        apart = {name: _APART for service in doors.apart.values() for name in (service.name, *service.signing_names)}
+        self._offered = Offered({name: s.signing_names for name, s in doors.services.items()}, apart)
 
     def part(self, listener: Listener) -> Front:
         """What services may ask of the front."""
@@ -138,6 +141,10 @@ class Pipeline:
                 reply = _refusal(step, routed, request, error)
             except BodyCut:
                 raise
+            except UnreachableError as error:
+                _log.warning("%s %s could not be done: %s", routed.service, routed.operation, error.message)
+                away = ServiceUnavailable("Service is unable to handle request.")
+                reply = _refusal(step, routed, request, away)
             except ChamberError as error:
                 told = f"{error.message}; {error.hint}" if error.hint else error.message
                 _log.error("%s %s, request %s: %s", routed.service, routed.operation, step.segment.request_id, told)

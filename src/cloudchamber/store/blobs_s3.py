@@ -12,8 +12,10 @@ import asyncio
 import logging
 import math
 import os
+import threading
 import time
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cloudchamber.base import ids
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from cloudchamber.store.blobs import Octets
     from cloudchamber.store.s3_client import Listed, Place
 
-PART = 16 * 1024 * 1024
-"""Larger bodies go to the store in parts of so many octets, which is what one of them holds in memory."""
+PART = 8 * 1024 * 1024
+"""Larger bodies go to the store in parts of so many octets."""
+HELD_MAX = 8
+"""Parts that are in memory at a time, of all bodies together."""
 PARTS_MAX = 9_000
 COPIED_AT_ONCE = 256 * 1024 * 1024
 PART_MIN = 5 * 1024 * 1024
@@ -52,6 +56,7 @@ class StoredBlobs(Blobs):
     def __init__(self, folder: Path, place: Place, clock: Clock) -> None:
         super().__init__(folder, THREADS)
         self._store = Store(place, clock, THREADS)
+        self._holds = threading.BoundedSemaphore(HELD_MAX)
         self._clock = clock
         for path in list(self._incoming.iterdir()):
             path.unlink()
@@ -81,7 +86,9 @@ class StoredBlobs(Blobs):
             return await self._gathered(slices, sizes)
         most = max(COPIED_AT_ONCE, math.ceil(total / PARTS_MAX))
         pieces = [
-            piece for (blob, offset, _), size in zip(slices, sizes, strict=True) for piece in _cut(blob, offset, size, most)
+            piece
+            for (blob, offset, _), size in zip(slices, sizes, strict=True)
+            for piece in _cut(blob, offset, size, most)
         ]
         made = _new()
         upload = await self.run(self._store.begin, made)
@@ -133,7 +140,8 @@ class StoredBlobs(Blobs):
         shard = name[:2]
         blob = f"{shard}/{name}"
         if size <= PART:
-            self._store.put(blob, os.pread(file, size, 0))
+            with self._holds:
+                self._store.put(blob, os.pread(file, size, 0))
         else:
             self._put_parts(file, blob, size)
         self.forget(name)
@@ -146,14 +154,15 @@ class StoredBlobs(Blobs):
         step = max(PART, math.ceil(size / PARTS_MAX))
         upload = self._store.begin(blob)
         try:
-            etags = [
-                self._store.part(blob, upload, number, os.pread(file, step, offset))
-                for number, offset in enumerate(range(0, size, step), 1)
-            ]
+            etags = [self._part(file, blob, upload, number, step) for number in range(1, 1 + math.ceil(size / step))]
             self._store.complete(blob, upload, etags, size)
         except BaseException:
             self._abort(blob, upload)
             raise
+
+    def _part(self, file: int, blob: str, upload: str, number: int, step: int) -> str:
+        with self._holds:
+            return self._store.part(blob, upload, number, os.pread(file, step, (number - 1) * step))
 
     def _abort(self, blob: str, upload: str) -> None:
         try:
@@ -249,7 +258,7 @@ def _cut(blob: str, offset: int, size: int, most: int) -> list[tuple[str, int, i
     """A slice in pieces of about the same size, none of them larger than `most`."""
     count = max(1, math.ceil(size / most))
     edges = [offset + size * number // count for number in range(count + 1)]
-    return [(blob, low, high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    return [(blob, low, high - low) for low, high in pairwise(edges)]
 
 
 def _next(pages: Any) -> list[Listed] | None:

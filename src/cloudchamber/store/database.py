@@ -96,7 +96,7 @@ class Writer(sqlite3.Connection):
 
 
 class UnreachableError(ChamberError):
-    """The database does not answer: nothing that was asked of it has happened, for all that is known."""
+    """The database, or the store of blobs, is another machine's and does not answer; what was asked may have happened."""
 
 
 class Database:
@@ -114,6 +114,7 @@ class Database:
         """`busy`: tables that are written to all the time, whose rows nobody remembers by `settled`."""
         self.path = path
         self._busy = busy
+        self.home = f"the disk of {path}"
         self._make_file()
         self.room = Room(path.parent)
         try:
@@ -336,7 +337,7 @@ class Database:
             if _is_full(error) and self.room is not None and self.room.give_up():
                 return self._commit(batch)
             if _is_io(error) and (len(batch) == 1 or not _is_full(error)):
-                _log.error("%d writes could not be saved: %s; look at the disk of %s", len(batch), error, self.path)
+                _log.error("%d writes could not be saved: %s; look at %s", len(batch), error, self.home)
                 return [(None, _refused(error)) for _ in batch]
             if len(batch) == 1:
                 _log.exception("a write could not be saved")

@@ -128,12 +128,17 @@ class Outbox:
     async def _deliver_for_ever(self) -> None:
         while True:
             self._wake.clear()
+            if not self._database.leads:
+                await asyncio.sleep(_PAUSE_S)
+                continue
             try:
                 wait_s = min(self._start_due(topic) for topic in self._subscribers) if self._subscribers else None
             except Exception:  # noqa: BLE001 - the pump must outlive trouble with the disk
                 _log.exception("the outbox could not be read; it looks again in %s s", LOOK_AGAIN_S)
                 wait_s = LOOK_AGAIN_S
             # Why: no wait_for, which loses a cancellation that comes together with the event (Python 3.11).
+            if self._database.shared:  # Why: other chambers emit, too
+                wait_s = min(_PAUSE_S, _PAUSE_S if wait_s is None else wait_s)
             timer = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, self._wake.set)
             try:
                 await self._wake.wait()

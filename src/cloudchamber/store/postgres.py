@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from psycopg import Connection, RawCursor
 
-WAIT_S = 20
-"""How long a write waits for those of other chambers."""
 LOOK_S = 1.0
 """How often a chamber looks whether it is to lead, and forgets what it remembers, whatever it heard."""
 AGAIN_S = 1.0
@@ -152,7 +150,9 @@ class Session:
 
     def _run(self, statement: Statement, values: Sequence[Any]) -> Found:
         prepare = None if values else False  # Why: several statements in one cannot be prepared
-        run = cast("Any", self._connection).execute  # the driver's types want a literal; this text is ours, put together
+        run = cast(
+            "Any", self._connection
+        ).execute  # the driver's types want a literal; this text is ours, put together
         cursor = run(statement.text, values or None, prepare=prepare)
         return Found(cast("RawCursor[Any]", cursor), statement)
 
@@ -186,7 +186,7 @@ class Session:
         except UnreachableError:
             self._failed_at = time.monotonic()
             raise
-        made.execute(f"SET lock_timeout = '{WAIT_S}s'; SET idle_in_transaction_session_timeout = '{3 * WAIT_S}s'")
+        made.execute("SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'")
         return made
 
 
@@ -246,6 +246,7 @@ class PostgresDatabase(Database):
     inline_max_s = -1.0  # Why: the loop must not wait for other chambers' commits
 
     def __init__(self, url: str) -> None:
+        self.home = "the database that the chambers share"
         self._url = url
         self._tables: dict[str, Table] = {}
         self._count = itertools.count(1)

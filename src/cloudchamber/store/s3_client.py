@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 from cloudchamber.base.errors import ChamberError
+from cloudchamber.store.database import UnreachableError
 from cloudchamber.wire import sigv4
 from cloudchamber.wire.http import Headers
 
@@ -35,7 +36,7 @@ _ANSWER_MAX = 8 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-class StoreError(ChamberError):
+class StoreError(UnreachableError):
     """The store of blobs refused a request, or did not answer in time."""
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -71,7 +72,9 @@ class Place:
             )
         prefix = parts.path.strip("/")
         endpoint = f"{where.scheme}://{where.netloc}"
-        return cls(endpoint, parts.netloc, f"{prefix}/" if prefix else "", query.get("region", "us-east-1"), key, secret)
+        return cls(
+            endpoint, parts.netloc, f"{prefix}/" if prefix else "", query.get("region", "us-east-1"), key, secret
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +100,13 @@ class Store:
         )
 
     def check(self) -> None:
-        """See that the bucket is there.
+        """See that the bucket is there; make it if it is not.
 
         Raises:
-            StoreError: it is not, or nobody answers.
+            StoreError: nobody answers, or refuses who asks.
         """
-        answer = self._once("HEAD", "", "", {}, b"")
-        answer.close()
-        if answer.status >= 300:
-            raise StoreError(f"the bucket {self._place.bucket} at {self._place.endpoint} answers {answer.status}")
+        if self._ask("HEAD", "", fine=(404,)).status == 404:
+            self._ask("PUT", "", fine=(409,)).read()
 
     def put(self, name: str, data: bytes) -> None:
         """Store an object of up to 5 GiB."""

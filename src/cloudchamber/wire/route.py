@@ -78,8 +78,9 @@ class Routed(NamedTuple):
 class Offered:
     """The services that the chamber offers, by every name that requests call them by."""
 
-    def __init__(self, services: Mapping[str, tuple[str, ...]]) -> None:
-        """`services`: botocore's name and further signing names."""
+    def __init__(self, services: Mapping[str, tuple[str, ...]], why_not: Mapping[str, str] | None = None) -> None:
+        """`services`: botocore's name and further signing names. `why_not`: why others are not, by any name."""
+        self.why_not = why_not or {}
         self.names = tuple(sorted(services))
         self._by_name = {n: n for n in self.names}
         for name, more in services.items():
@@ -214,7 +215,8 @@ def find_service(
 
 def not_offered(name: str, protocol: str, operation: str, scope: Scope | None, offered: Offered) -> Routed:
     """The refusal of a service that we do not have."""
-    text = f"cloudchamber does not offer the service {name!r}. It offers: {', '.join(offered.names)}."
+    why = offered.why_not.get(name, "")
+    text = f"cloudchamber does not offer the service {name!r}{why}. It offers: {', '.join(offered.names)}."
     kinds = {"json": errors.UnknownOperationException, "query": errors.InvalidAction}
     kind = kinds.get(protocol, errors.RestUnknownOperation)
     return Routed(name, operation.rpartition(".")[2], protocol, scope=scope, error=kind(text))

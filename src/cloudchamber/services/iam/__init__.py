@@ -30,7 +30,7 @@ from cloudchamber.services.iam import (
     users,
 )
 from cloudchamber.services.iam.facts import facts
-from cloudchamber.services.iam.identities import identities
+from cloudchamber.services.iam.identities import identities, new_master, new_pair
 from cloudchamber.services.iam.resources import RESOURCES
 
 SERVICE = service(
@@ -61,4 +61,5 @@ SERVICE = service(
     resources=RESOURCES,
     facts=facts,
     identities=identities,
+    shared={"session-key": new_master, "root-credentials.json": new_pair},
 )

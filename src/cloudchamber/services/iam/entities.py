@@ -88,7 +88,8 @@ def _rewrite_trust(tx: Tx, account: str, old: str, new: str) -> None:
     trusted in its place, and a renamed user still is. Source: IAM User Guide, "AWS JSON policy elements: Principal".
     """
     tx.execute(
-        "UPDATE iam_entities SET trust = replace(trust, ?, ?) WHERE account = ? AND kind = 'role' AND instr(trust, ?) > 0",
+        "UPDATE iam_entities SET trust = replace(trust, ?, ?) "
+        "WHERE account = ? AND kind = 'role' AND instr(trust, ?) > 0",
         (f'"{old}"', f'"{new}"', account, f'"{old}"'),
     )
 

@@ -350,9 +350,9 @@ def identities(
     Keeps two files in `folder`, both 0600: ``session-key`` seals session tokens, ``root-credentials.json`` holds
     the root user's key pair, unless `root_key` gives one.
     """
-    master = bytes.fromhex(private.kept(folder / "session-key", lambda: ids.hex_token(32).encode()).decode())
+    master = bytes.fromhex(private.kept(folder / "session-key", new_master).decode())
     if root_key is None:
-        pair = json.loads(private.kept(folder / "root-credentials.json", _new_pair))
+        pair = json.loads(private.kept(folder / "root-credentials.json", new_pair))
         root_key = (pair["AccessKeyId"], pair["SecretAccessKey"])
     return IamIdentities(database, master, _root(account, *root_key), IamAccounts(database, account, clock))
 
@@ -378,7 +378,13 @@ def _user_of(principal: Principal) -> str:
     return principal.arn.rsplit("/", 1)[-1] if principal.kind == "user" else ""
 
 
-def _new_pair() -> bytes:
+def new_master() -> bytes:
+    """A key to seal session tokens with, in hexadecimal digits."""
+    return ids.hex_token(32).encode()
+
+
+def new_pair() -> bytes:
+    """The root user's first key pair, as JSON."""
     return json.dumps({"AccessKeyId": ids.access_key_id("AKIA"), "SecretAccessKey": ids.secret_key()}).encode()
 
 

@@ -6,6 +6,6 @@ from __future__ import annotations
 from cloudchamber.contract.service import service
 from cloudchamber.services.kms import aliases, crypto, keys
 from cloudchamber.services.kms.facts import facts
-from cloudchamber.services.kms.part import KeyStore
+from cloudchamber.services.kms.part import KeyStore, new_key
 
-SERVICE = service("kms", keys, aliases, crypto, part=KeyStore, facts=facts)
+SERVICE = service("kms", keys, aliases, crypto, part=KeyStore, facts=facts, shared={"kms/key": new_key})

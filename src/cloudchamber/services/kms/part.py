@@ -64,7 +64,7 @@ class KeyStore:
 
     def _load(self) -> bytes:
         if not self._key:
-            self._key = private.kept(self._path, lambda: octets(KEY_OCTETS))
+            self._key = private.kept(self._path, new_key)
         return self._key
 
 
@@ -76,6 +76,11 @@ def store(call: Call) -> KeyStore:
 def octets(count: int) -> bytes:
     """Random octets."""
     return bytes.fromhex(ids.hex_token(count))
+
+
+def new_key() -> bytes:
+    """A key to seal the material of keys with."""
+    return octets(KEY_OCTETS)
 
 
 def key_id_of(blob: bytes) -> str:

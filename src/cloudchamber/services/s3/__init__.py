@@ -24,6 +24,7 @@ from cloudchamber.services.s3 import (
     versioning,
     website,
 )
+from cloudchamber.services.s3.encryption import new_key
 from cloudchamber.services.s3.facts import facts
 from cloudchamber.services.s3.part import S3Part
 from cloudchamber.services.s3.resources import BUCKET, BUCKET_POLICY
@@ -53,4 +54,5 @@ SERVICE = service(
     cross_origin=CrossOrigin(cors.preflight, cors.cross_origin),
     served=logs.served,
     busy=tables.BUSY,
+    shared={"s3/key": new_key},
 )

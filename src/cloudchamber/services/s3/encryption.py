@@ -20,6 +20,11 @@ _BLOCK = 16
 _COUNTERS = 1 << 128
 
 
+def new_key() -> bytes:
+    """A key for objects."""
+    return bytes.fromhex(ids.hex_token(32))
+
+
 class Keeper:
     """Holds the chamber's key for objects (a file, 0600), made when it is first needed."""
 
@@ -53,5 +58,5 @@ class Keeper:
 
     def _load(self) -> bytes:
         if not self._key:
-            self._key = private.kept(self._path, lambda: bytes.fromhex(ids.hex_token(32)))
+            self._key = private.kept(self._path, new_key)
         return self._key

@@ -141,6 +141,8 @@ def _check_destination(call: Call, bucket: Bucket, arn: str) -> None:
     except ValueError:
         raise InvalidArgument("The ARN is not well formed", ArgumentName="CloudFunction", ArgumentValue=arn) from None
     owner = doors.services.get("lambda")
+    if doors.database.shared:
+        raise Unimplemented("Lambda runs on one machine only: chambers that share their state do not offer it")
     if parsed.service != "lambda" or parsed.region != bucket.region or owner is None:
         raise InvalidArgument("The ARN is not well formed", ArgumentName="CloudFunction", ArgumentValue=arn)
     if owner.facts(doors, arn) is None:

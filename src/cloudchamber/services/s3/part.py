@@ -8,7 +8,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base.errors import AccessDenied, ServiceError
+from cloudchamber.base.errors import AccessDenied, ChamberError, ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.services.s3 import replication, tables, website
 from cloudchamber.services.s3.access_log import AccessLog
@@ -17,7 +17,6 @@ from cloudchamber.services.s3.events import TOPIC, Sequencer
 from cloudchamber.services.s3.recent import Recent
 from cloudchamber.services.s3.replicator import Replicator
 from cloudchamber.services.s3.sweeper import Sweeper
-from cloudchamber.store.blobs import Blobs
 from cloudchamber.store.outbox import Retry
 from cloudchamber.store.room import Room
 from cloudchamber.track.track import Trace
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 REFUSALS_MAX = 3
 """How often a delivery that the function's policy or absence refuses is tried again before it is dropped."""
 _RETRY_MAX_S = 300.0
+_LOOK_S = 1.0
+_SWEEP_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class S3Part:
         self._doors = doors
         folder = doors.folder / "s3"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.blobs = Blobs(folder / "blobs")
+        self.blobs = doors.open_blobs(folder / "blobs")
         self.blobs.room = self.room = doors.database.room or Room(doors.folder)
         self.keeper = Keeper(folder / "key")
         self.recent = Recent(doors.database)
@@ -52,7 +53,7 @@ class S3Part:
         """Buckets whose requesters pay."""
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
         self._replicator = Replicator(doors, self.blobs, self.sequencer)
-        self._sweep: asyncio.Task[int] | None = None
+        self._sweep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to deliver, and sweep what a crash left."""
@@ -60,8 +61,28 @@ class S3Part:
         self._doors.outbox.subscribe(replication.TOPIC, self._replicator.deliver)
         self._doors.parts["front"].answer(website.claims, website.Websites(self._doors))
         self.read_settings()
-        self._sweep = asyncio.create_task(self.blobs.sweep(self._known), name="s3 sweep")
+        self._sweep = asyncio.create_task(self._keep_up(), name="s3 sweep")
         self.sweeper.start()
+
+    async def _keep_up(self) -> None:
+        """Sweep what a crash left. Where others share the state, follow them: one sweeps, again and again."""
+        database = self._doors.database
+        if not database.shared:
+            await self.blobs.sweep(self._known)
+            return
+        seen, due = -1, 0.0
+        while True:
+            now = self._doors.clock.now().timestamp()
+            try:
+                if database.changes != seen:
+                    seen = database.changes
+                    self.read_settings()
+                if database.leads and now >= due:
+                    due = now + _SWEEP_S
+                    await self.blobs.sweep(self._known)
+            except ChamberError as error:
+                _log.warning("what other chambers changed, or left, is looked at later: %s", error.message)
+            await asyncio.sleep(_LOOK_S)
 
     def read_settings(self) -> None:
         """Read again which buckets have an access log, and which let requesters pay."""

@@ -99,8 +99,11 @@ class Sweeper:
             self._wake.clear()
             now = self._doors.clock.now()
             until = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+            if self._doors.database.shared:  # Why: rules change in other chambers, and who leads may be another soon
+                until = min(until, now + timedelta(seconds=_LOOK_S))
             try:
-                await self.sweep()
+                if self._doors.database.leads:
+                    await self.sweep()
             except (ChamberError, OSError):
                 _log.exception("lifecycle rules could not be carried out; once more in %s s", _PAUSE_S)
                 until = now + timedelta(seconds=_PAUSE_S)

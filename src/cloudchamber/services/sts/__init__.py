@@ -17,4 +17,4 @@ def _part(doors: Doors) -> Issuers:
     return Issuers()
 
 
-SERVICE = service("sts", sessions, assume, federate, saml, part=_part)
+SERVICE = service("sts", sessions, assume, federate, saml, part=_part, shared={})
