@@ -8,6 +8,7 @@ import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote_plus
 
 import pytest
 from botocore.exceptions import ClientError
@@ -64,9 +65,7 @@ def test_keys_are_listed_in_the_order_of_their_octets(doors, bucket):
         if not page["IsTruncated"]:
             break
         token = {"ContinuationToken": page["NextContinuationToken"]}
-    from urllib.parse import unquote
-
-    assert [unquote(key) for key in told] == sorted(keys, key=str.encode)
+    assert [unquote_plus(key) for key in told] == sorted(keys, key=str.encode)
 
 
 def test_versions_grow_in_one_line(doors, bucket):

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cloudchamber.base.body import Held, read_all
-from cloudchamber.base.errors import AccessDenied, ChamberError, InternalFailure, ServiceError
+from cloudchamber.base.errors import AccessDenied, ChamberError, InternalFailure, ServiceError, ServiceUnavailable
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.identity import ANONYMOUS
 from cloudchamber.contract.operation import Need, Operation

@@ -96,7 +96,7 @@ class Writer(sqlite3.Connection):
 
 
 class UnreachableError(ChamberError):
-    """The database, or the store of blobs, is another machine's and does not answer; what was asked may have happened."""
+    """The database or the store of blobs, on other machines, does not answer; what was asked may have happened."""
 
 
 class Database:
