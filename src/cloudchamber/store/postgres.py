@@ -19,13 +19,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.store.database import Database, Tx, UnreachableError
+from cloudchamber.store.database import Database, T, UnreachableError
 from cloudchamber.store.dialect import Statement, Table, escaped, translate, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from psycopg import Connection, RawCursor
+
+    from cloudchamber.store.database import Reader, Tx
 
 LOOK_S = 1.0
 """How often a chamber looks whether it is to lead, and forgets what it remembers, whatever it heard."""
@@ -248,6 +250,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: str) -> None:
         self.home = "the database that the chambers share"
         self._url = url
+        self._busy = frozenset[str]()
         self._tables: dict[str, Table] = {}
         self._count = itertools.count(1)
         self.leads = False
@@ -263,6 +266,10 @@ class PostgresDatabase(Database):
         self._over.set()
         await super().close()
         self._watch.join(2 * LOOK_S)
+
+    def recall(self, name: Hashable, look: Callable[[Reader], T], tx: Tx | None = None) -> T:
+        """What `look` finds; never remembered, since nobody knows at once what other chambers wrote."""
+        return self.peek(look) if tx is None else look(tx)
 
     def _prepare(self) -> None:
         with connect(self._url) as made:
