@@ -110,6 +110,13 @@ class Client:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
 
+    def scrub(self, bucket: str, octets_per_s: int) -> Iterator[dict[str, Any]]:
+        """Scrub what is stored; what the chamber tells meanwhile."""
+        asked = urllib.parse.urlencode({"bucket": bucket, "octets_per_s": octets_per_s})
+        with self._open(f"api/scrub?{asked}", b"", timeout_s=None) as reply:
+            for line in reply:
+                yield json.loads(line)
+
     def _send(self, path: str, body: bytes | None) -> Any:
         with self._open(path, body, timeout_s=900) as reply:
             return json.loads(reply.read(), object_hook=_unoctets)

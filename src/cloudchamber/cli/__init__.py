@@ -7,7 +7,30 @@ listed here; a new command gets its place in `group.ORDER`, as the help shows it
 
 from __future__ import annotations
 
-from cloudchamber.cli import accounts, building, functions, iam, looking, running, secure_shell, using, written
+from cloudchamber.cli import (
+    accounts,
+    building,
+    checking,
+    functions,
+    iam,
+    looking,
+    running,
+    secure_shell,
+    using,
+    written,
+)
 from cloudchamber.cli.group import main
 
-__all__ = ["accounts", "building", "functions", "iam", "looking", "main", "running", "secure_shell", "using", "written"]
+__all__ = [
+    "accounts",
+    "building",
+    "checking",
+    "functions",
+    "iam",
+    "looking",
+    "main",
+    "running",
+    "secure_shell",
+    "using",
+    "written",
+]

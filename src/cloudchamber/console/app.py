@@ -27,6 +27,7 @@ from cloudchamber.console import accounts
 from cloudchamber.console.asking import who_can
 from cloudchamber.console.writing import written_policy
 from cloudchamber.contract.identity import Principal
+from cloudchamber.contract.service import Scrubbing
 from cloudchamber.front.incoming import BodyCut
 from cloudchamber.track.story import story
 from cloudchamber.track.track import Segment, Trace, segment_id
@@ -122,6 +123,11 @@ class Console:
             case ["api", "accounts", *rest] if len(rest) < 2:
                 given = body if request.method == "POST" else None
                 return _json(await accounts.answer(self._doors.identities.accounts, "".join(rest), given))
+            case ["api", "scrub"] if request.method == "POST":
+                return HttpReply(200, [("Content-Type", "application/x-ndjson"), *_SAFE], self._scrub(query))
+            case ["api", "quarantine"]:
+                discard = request.method == "POST"
+                return _json([one for part in self._scrubbing() for one in await part.put_aside(discard=discard)])
             case ["api", "objects", bucket, *key] if request.method == "POST":
                 # Why not by `ask`: an archive of 100 MB as JSON would be in memory four times.
                 stored = {"Bucket": bucket, "Key": "/".join(key), "Body": body}
@@ -136,6 +142,18 @@ class Console:
             if part is not None:
                 rows[name] = list(part.status())
         return rows
+
+    def _scrubbing(self) -> list[Scrubbing]:
+        return [part for part in self._doors.parts.values() if isinstance(part, Scrubbing)]
+
+    async def _scrub(self, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+        """One JSON object a line; who stops to read stops the scrub."""
+        asked = query.get("octets_per_s", "0")
+        pace = float(asked) if asked.isascii() and asked.isdecimal() else 0.0
+        for part in self._scrubbing():
+            async with aclosing(cast("AsyncGenerator[Any, None]", part.scrub(query.get("bucket", ""), pace))) as told:
+                async for one in told:
+                    yield json.dumps(one, default=_plain).encode() + b"\n"
 
     def _tracks(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """The latest tracks; without background ones unless `all` is given, only those that say `q`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from cloudchamber.contract.operation import Facts, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import ModuleType
 
     from cloudchamber.contract.call import Doors
@@ -46,6 +46,19 @@ class Outliving(Protocol):
 
     async def halt(self) -> None:
         """End them in good order, before `stop`; they begin again at the next start."""
+        ...
+
+
+@runtime_checkable
+class Scrubbing(Protocol):
+    """A part that keeps octets, and can look whether they are still what they were."""
+
+    def scrub(self, bucket: str, octets_per_s: float) -> AsyncIterator[Mapping[str, Any]]:
+        """Look at all of them, or at those of a bucket; yields how far it is and what is wrong, as JSON objects."""
+        ...
+
+    async def put_aside(self, *, discard: bool) -> list[dict[str, Any]]:
+        """What was found to be wrong so far; `discard` forgets what was mended since."""
         ...
 
 

@@ -22,7 +22,7 @@ from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.store.room import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -312,6 +312,38 @@ class Blobs:
             _log.info("removed %d blobs that nothing names", orphans)
         return orphans
 
+    async def orphans(self, known: Callable[[Sequence[str]], Awaitable[set[str]]], before_s: float) -> int:
+        """Remove blobs that no row names and that nothing has touched since `before_s` (POSIX time); how many.
+
+        Safe while blobs are made: what is younger is left alone, for it may be about to be named.
+        """
+        found = 0
+        for shard in await self.run(_folders, self._folder):
+            old = await self.run(_older, self._folder / shard, before_s)
+            blobs = [f"{shard}/{name}" for name in old]
+            kept = await known(blobs) if blobs else set[str]()
+            for blob in blobs:
+                if blob not in kept and blob not in self._doomed:
+                    found += 1
+                    await self.run(self._remove, blob)
+        if found:
+            _log.warning("removed %d blobs that nothing names", found)
+        return found
+
+    async def put_aside(self, blob: str, target: Path) -> None:
+        """Move a blob out of here, durably. One that is not there is no error."""
+
+        def work() -> None:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            try:
+                os.rename(self._folder / blob, target)
+            except FileNotFoundError:
+                return
+            _sync(target.parent)
+            _sync((self._folder / blob).parent)
+
+        await self.run(work)
+
     async def close(self) -> None:
         """Finish what runs, and remove what was deleted."""
         for blob, timer in list(self._doomed.items()):
@@ -423,6 +455,22 @@ class Blobs:
             os.rmdir(self._folder / shard)
         except OSError:  # not empty after all: the next start looks again
             pass
+
+
+def _folders(folder: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name != "incoming"]
+
+
+def _older(folder: Path, before_s: float) -> list[str]:
+    """Names of files that were neither written nor named since."""
+    found: list[str] = []
+    for entry in os.scandir(folder):
+        try:
+            if entry.stat(follow_symlinks=False).st_ctime < before_s:
+                found.append(entry.name)
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def _tried(work: Callable[[*Ts], R], *args: *Ts) -> R:

@@ -99,6 +99,24 @@ async def test_the_next_start_sweeps_what_nobody_names(tmp_path):
     await second.close()
 
 
+async def test_orphans_go_while_blobs_are_made_but_not_the_young(blobs, tmp_path):
+    _, kept = await store(blobs, bytes(20_000))
+    _, orphan = await store(blobs, bytes(30_000))
+    again = await blobs.link(orphan.id)
+    young = blobs.path(kept.id).stat().st_ctime
+
+    async def known(found):
+        return {kept.id, again} & set(found)
+
+    assert await blobs.orphans(known, young - 100) == 0
+    assert await blobs.orphans(known, young + 100) == 1
+    assert not blobs.path(orphan.id).exists()
+    assert blobs.path(again).stat().st_size == 30_000
+    await blobs.put_aside(again, tmp_path / "aside" / "one")
+    await blobs.put_aside(again, tmp_path / "aside" / "two")
+    assert [p.name for p in (tmp_path / "aside").iterdir()] == ["one"]
+
+
 async def test_those_who_commit_together_share_a_sync_of_the_folder(blobs):
     done = await asyncio.gather(*(store(blobs, bytes(20_000)) for _ in range(40)))
     assert len({blob.id for _, blob in done}) == 40

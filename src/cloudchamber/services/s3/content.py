@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.body import FileSlice, Held
-from cloudchamber.base.errors import ServiceError
+from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
 from cloudchamber.services.s3.part import live
@@ -89,6 +89,8 @@ async def receive(
 def send(call: Call, found: Object, offset: int, length: int, key: bytes | None = None) -> ReplyBody:
     """The octets of an object, or a part of them, as a reply's body. `key`: what decrypts it, if not the chamber's."""
     part = live(call.doors)
+    if "wrong" in found.stored:  # a scrub found its octets changed
+        raise InternalFailure("We encountered an internal error. Please try again.")
     nonce: str | None = found.stored.get("nonce")
     if found.blob is None:
         data = found.data or b""

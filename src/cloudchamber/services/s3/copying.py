@@ -133,7 +133,7 @@ async def _duplicate(call: Call, found: Object, request: Request, encryption: En
     whole = "-" not in found.etag and checksums.kind(found.checksum) == "FULL_OBJECT"
     same = whole and algorithm == checksums.algorithm_of(found.checksum)
     key = await sse.key_of(call, found.stored, request, sse.COPIED)
-    plain = "sse" not in found.stored and encryption.kept is None
+    plain = not found.stored.keys() & {"sse", "wrong"} and encryption.kept is None
     if same and plain and encryption.on == ("nonce" in found.stored):
         nonce = found.stored.get("nonce")
         if found.blob is None:

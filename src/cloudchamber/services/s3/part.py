@@ -12,17 +12,19 @@ from cloudchamber.base.errors import AccessDenied, ChamberError, ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.services.s3 import replication, tables, website
 from cloudchamber.services.s3.access_log import AccessLog
+from cloudchamber.services.s3.belonging import belong
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.events import TOPIC, Sequencer
 from cloudchamber.services.s3.recent import Recent
 from cloudchamber.services.s3.replicator import Replicator
+from cloudchamber.services.s3.scrub import Scrubber
 from cloudchamber.services.s3.sweeper import Sweeper
 from cloudchamber.store.outbox import Retry
 from cloudchamber.store.room import Room
 from cloudchamber.track.track import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.store.outbox import Message
@@ -53,6 +55,7 @@ class S3Part:
         """Buckets whose requesters pay."""
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
         self._replicator = Replicator(doors, self.blobs, self.sequencer)
+        self.scrubber = Scrubber(doors, self.blobs, self.keeper, folder)
         self._sweep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -61,14 +64,18 @@ class S3Part:
         self._doors.outbox.subscribe(replication.TOPIC, self._replicator.deliver)
         self._doors.parts["front"].answer(website.claims, website.Websites(self._doors))
         self.read_settings()
+        if not self._doors.database.shared:
+            self.scrubber.known_state = await belong(self._doors.database, self._doors.folder / "s3")
         self._sweep = asyncio.create_task(self._keep_up(), name="s3 sweep")
         self.sweeper.start()
+        self.scrubber.start()
 
     async def _keep_up(self) -> None:
         """Sweep what a crash left. Where others share the state, follow them: one sweeps, again and again."""
         database = self._doors.database
         if not database.shared:
-            await self.blobs.sweep(self._known)
+            if self.scrubber.known_state:
+                await self.blobs.sweep(self._known)
             return
         seen, due = -1, 0.0
         while True:
@@ -95,6 +102,7 @@ class S3Part:
         """Deliver what logs wait; stop sweeping; finish the writing of blobs."""
         await self.log.stop()
         await self.sweeper.stop()
+        await self.scrubber.stop()
         if self._sweep is not None:
             self._sweep.cancel()
             await asyncio.gather(self._sweep, return_exceptions=True)
@@ -108,6 +116,16 @@ class S3Part:
             {"kind": "s3", "id": "buckets", "state": "available", "detail": f"{count} buckets"},
             {"kind": "s3", "id": "disk", "state": word, "detail": detail},
         ]
+
+    def scrub(self, bucket: str, octets_per_s: float) -> AsyncIterator[Mapping[str, Any]]:
+        """Look at everything that is stored; see `contract.service.Scrubbing`."""
+        return self.scrubber.run(bucket, octets_per_s)
+
+    async def put_aside(self, *, discard: bool) -> list[dict[str, Any]]:
+        """What scrubs put aside; `discard` forgets what was mended since."""
+        if discard:
+            await self.scrubber.discard()
+        return self.scrubber.listed()
 
     def _known(self, blobs: Any) -> set[str]:
         return self._doors.database.read(lambda db: tables.known_blobs(db, blobs))
