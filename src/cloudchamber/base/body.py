@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,6 +29,53 @@ class Body(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+class Intake(Protocol):
+    """Who takes a large body at the least cost: gives room for octets, so that nobody has to copy them."""
+
+    def room(self) -> memoryview | None:
+        """Where the next octets go; None: first `wait`."""
+        ...
+
+    def filled(self, count: int, /) -> None:
+        """So many octets were put there."""
+        ...
+
+    async def wait(self) -> None:
+        """Until there is room again; raises what went wrong with the octets that came."""
+        ...
+
+    async def settle(self) -> None:
+        """No more octets come: until those that came were seen by everybody."""
+        ...
+
+    def also(self, digest: Any, /) -> None:
+        """Let a digest see every octet; before the first comes."""
+        ...
+
+
+@runtime_checkable
+class Pourable(Protocol):
+    """A `Body` that can be poured instead of iterated over."""
+
+    async def pour(self, into: Intake, /) -> None:
+        """All octets; raises what iterating would raise."""
+        ...
+
+
+async def put_into(into: Intake, octets: bytes) -> None:
+    """Copy octets to where an intake wants them."""
+    left = memoryview(octets)
+    while left:
+        room = into.room()
+        if room is None:
+            await into.wait()
+            continue
+        count = min(len(room), len(left))
+        room[:count] = left[:count]
+        into.filled(count)
+        left = left[count:]
 
 
 class Held:

@@ -22,11 +22,15 @@ import httptools
 
 from cloudchamber.base.body import FileSlice
 from cloudchamber.front.begun import Begun
+from cloudchamber.front.diversion import Diversion
 from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+
+    from cloudchamber.base.body import Intake
+    from cloudchamber.front.incoming import Diverted
 
 HEAD_OCTETS_MAX = 64 * 1024
 HEADERS_MAX = 200
@@ -258,6 +262,28 @@ class Connection(asyncio.Protocol):
         """A body's reader took octets, or octets came: read on, or wait for it."""
         self.touched = self._loop.time()
         self._adjust_reading()
+
+    def divert(self, body: Incoming, into: Intake) -> Diverted | None:
+        """Let the socket fill an intake with what is still to come of a body; None if it is not ours to fill."""
+        transport = self._transport
+        if body is not self._incoming or transport.is_closing() or transport.get_extra_info("sslcontext") is not None:
+            return None
+        return Diversion(self, transport, body, into, self._moved)
+
+    def undivert(self, body: Incoming, diverted: Diverted) -> None:
+        """Read on by a new parser: the old one still waits for the body."""
+        whole = diverted.end()
+        self._parser = httptools.HttpRequestParser(self)
+        self._paused = True
+        if whole:
+            self.on_message_complete()
+        else:
+            self._deaf = True
+            body.end(failed=True)
+        self._adjust_reading()
+
+    def _moved(self) -> None:
+        self.touched = self._loop.time()
 
     def _adjust_reading(self) -> None:
         """Read no further while a body, or a queue of requests, waits for those who should take it."""

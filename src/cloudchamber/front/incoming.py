@@ -7,14 +7,20 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from cloudchamber.base.body import put_into
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from cloudchamber.base.body import Intake
 
 BODY_WINDOW = 1024 * 1024
 """Octets of a body that wait for its reader before the socket is read no further."""
 WAITING_MAX = 16 * 1024 * 1024
 """Octets of all bodies together that wait; beyond, none has more than `NARROW` of them."""
 NARROW = 64 * 1024
+DIVERT_MIN = 128 * 1024
+"""Octets that must still come for it to be worth while to let the socket fill buffers by itself."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -31,6 +37,30 @@ class Source(Protocol):
 
     def body_changed(self) -> None:
         """Octets were taken, or came."""
+        ...
+
+    def divert(self, body: Incoming, into: Intake) -> Diverted | None:
+        """From now on let the socket fill an intake; None where that cannot be."""
+        ...
+
+    def undivert(self, body: Incoming, diverted: Diverted) -> None:
+        """Read as before; a body that is not whole ends the connection."""
+        ...
+
+
+class Diverted(Protocol):
+    """A connection whose octets go straight to an intake."""
+
+    async def run(self) -> None:
+        """Until the last octet of the body came.
+
+        Raises:
+            BodyCut: the client went away.
+        """
+        ...
+
+    def end(self) -> bool:
+        """Give the octets back to the connection. Whether the body is whole."""
         ...
 
 
@@ -120,6 +150,46 @@ class Incoming:
                 return
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+
+    async def pour(self, into: Intake) -> None:
+        """Hand on all octets: what came already is copied, the rest the socket puts where `into` wants it."""
+        if self.withheld and not self._done:
+            self.withheld = False
+            self._source.send(_CONTINUE)
+        diverted = None
+        if not self._done and self.left is not None and self.left > DIVERT_MIN:
+            diverted = self._source.divert(self, into)
+        if diverted is None:
+            async for chunk in self:
+                await put_into(into, chunk)
+            return
+        try:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self.size -= len(chunk)
+                _Waiting.octets -= len(chunk)
+                await put_into(into, chunk)
+            await diverted.run()
+        finally:
+            self._source.undivert(self, diverted)
+
+    def passed(self, count: int) -> None:
+        """Octets came that went to an intake."""
+        self._received += count
+
+    async def come(self) -> None:
+        """Wait until `stir`: the client is the one who is waited for."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def stir(self) -> None:
+        """Let `come` go on."""
+        self._notify()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the client went away before the last octet."""
+        return self._failed
 
     def feed(self, chunk: bytes) -> None:
         """Octets came."""

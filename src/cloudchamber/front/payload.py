@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cloudchamber.base.body import Pourable, put_into
 from cloudchamber.wire.chunked import Decoder, Signer
 from cloudchamber.wire.errors import XAmzContentSHA256Mismatch
 from cloudchamber.wire.sigv4 import EMPTY_SHA256
@@ -14,7 +15,7 @@ from cloudchamber.wire.sigv4 import EMPTY_SHA256
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from cloudchamber.base.body import Body
+    from cloudchamber.base.body import Body, Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,31 @@ class Verified:
         """Trailing headers; complete after the last octet."""
         return self._trailers
 
+    async def pour(self, into: Intake) -> None:
+        """All octets, hashed beside whatever else is done with them; raises as iterating does."""
+        body = self._body
+        if self._rule.chunks:
+            async for data in self:
+                await put_into(into, data)
+            return
+        digest = hashlib.sha256()
+        into.also(digest)
+        if isinstance(body, Pourable):
+            await body.pour(into)
+        else:
+            async for data in body:
+                await put_into(into, data)
+        await into.settle()
+        self._compare(digest.hexdigest())
+
+    def _compare(self, came: str) -> None:
+        if came != self._rule.sha256:
+            raise XAmzContentSHA256Mismatch(
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+                ClientComputedContentSHA256=self._rule.sha256,
+                S3ComputedContentSHA256=came,
+            )
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._rule.chunks:
             rule = self._rule
@@ -67,9 +93,4 @@ class Verified:
         async for data in self._body:
             digest.update(data)
             yield data
-        if digest.hexdigest() != self._rule.sha256:
-            raise XAmzContentSHA256Mismatch(
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-                ClientComputedContentSHA256=self._rule.sha256,
-                S3ComputedContentSHA256=digest.hexdigest(),
-            )
+        self._compare(digest.hexdigest())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Large bodies as files: the only place with temporary file -> write -> fdatasync -> rename -> fsync of the folder.
+"""Large bodies as files: the only place with temporary file -> write -> rename -> fdatasync -> fsync of the folder.
 
 A blob is written whole, then committed (durable, but known to nobody), then named by a row in the same database
 transaction that publishes it. A blob without a row is an orphan: it is swept at the next start. Each start writes into
@@ -9,33 +9,39 @@ shards (folders) of its own, so that the sweep never meets a blob that is being 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 
 from cloudchamber.base import ids
 from cloudchamber.base.body import FileSlice
-from cloudchamber.base.errors import ChamberError, ServiceError
+from cloudchamber.store.intake import Sink
 from cloudchamber.store.room import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
-    from types import TracebackType
 
     from cloudchamber.base.body import ReplyBody
+    from cloudchamber.store.intake import Cipher, Digest
     from cloudchamber.store.room import Room
 
 INLINE_MAX = 16 * 1024
 """Bodies up to this size stay in memory and are kept in a row."""
 CHUNK = 512 * 1024
 """Octets that are hashed and written in one go, off the event loop."""
+CHUNK_MIN = 16 * 1024
+FREE_BUFFERS_MAX = 8
+"""Buffers of `CHUNK` octets that are kept for the next body."""
+BUFFERS_EACH = 4
+"""Buffers of one body that may be hashed and written while another is filled; of many bodies, each has one."""
+FEW = 8
 SHARD_BLOBS = 1024
 HELD_MAX = 16 * 1024 * 1024
-"""Octets that all bodies together may hold in memory before they write: the more there are, the sooner each does."""
+"""Octets that all large bodies together hold in memory, about: the more there are, the less each has."""
 GRACE_S = 10.0
 """How long a deleted blob's file stays, for replies that are about to open it."""
 _COPY = 8 * 1024 * 1024
@@ -44,12 +50,6 @@ _log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-
-
-class Digest(Protocol):
-    """What sees every octet on its way in: a hash of hashlib, a checksum, or whoever counts."""
-
-    def update(self, data: bytes, /) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,147 +72,30 @@ class Octets(Protocol):
         ...
 
 
-class Cipher(Protocol):
-    """Encrypts octets in order, as they are written; the same number comes out."""
-
-    def update(self, data: bytes, /) -> bytes: ...
-
-
-class Sink:
-    """Takes one body. Octets up to `INLINE_MAX` are held in memory; beyond, they go to a temporary file.
-
-    Two chunks at most are in memory: one that is being written, one that is being received.
-    """
-
-    def __init__(
-        self, blobs: Blobs, digests: Sequence[Digest], cipher: Callable[[], Cipher] | None, inline_max: int
-    ) -> None:
-        self._blobs = blobs
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._digests = (self._md5, *digests)
-        self._cipher_of = cipher
-        self._cipher: Cipher | None = None
-        self._inline_max = inline_max
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._file = -1
-        self._name = ""
-        self._job: asyncio.Future[Any] | None = None
-        self._committed = False
-        self.size = 0
-        self.inline: bytes | None = None
-        """The body, if it was small; set by `finish`."""
-
-    async def write(self, chunk: bytes) -> None:
-        """Take more octets."""
-        self._held.append(chunk)
-        self._held_size += len(chunk)
-        self.size += len(chunk)
-        if self._held_size >= self._blobs.chunk:
-            await self._flush()
-
-    async def finish(self) -> None:
-        """No more octets come: hash and write the rest. Afterwards the digests are complete."""
-        if self._file < 0 and self.size <= self._inline_max:
-            self.inline = b"".join(self._held)
-            self._held.clear()
-            for digest in self._digests:
-                digest.update(self.inline)
-            return
-        await self._flush()
-        if self._job is not None:
-            await self._job
-
-    @property
-    def md5(self) -> bytes:
-        """MD5 of all octets, after `finish`."""
-        return self._md5.digest()
-
-    async def commit(self) -> BlobRef:
-        """Make a large body durable; nobody knows of it yet."""
-        assert self._file >= 0, "small bodies are kept in rows"
-        file, name = self._file, self._name
-        job = self._job = self._blobs.run(self._blobs.publish, file, name)
-        shard = await asyncio.shield(job)
-        self._file = -1
-        self._committed = True
-        os.close(file)
-        await self._blobs.sync_shard(shard)
-        return BlobRef(f"{shard}/{name}", self.size)
-
-    async def close(self) -> None:
-        """Forget what was not committed."""
-        if self._job is not None:
-            try:
-                await asyncio.shield(self._job)
-            except (ServiceError, ChamberError, OSError, asyncio.CancelledError):
-                pass
-        self._held.clear()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        if self._name and not self._committed:
-            self._blobs.forget(self._name)
-
-    async def __aenter__(self) -> Sink:
-        self._blobs.opened(1)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self.close()
-        finally:
-            self._blobs.opened(-1)
-
-    async def _flush(self) -> None:
-        if self._job is not None:
-            await self._job
-        if self._blobs.room is not None:
-            self._blobs.room.check(self._held_size)
-        if self._file < 0:
-            self._name = ids.hex_token(12)
-            try:
-                self._file = self._blobs.open_temporary(self._name)
-            except OSError as error:
-                raise refusal(error) from error
-            if self._cipher_of is not None:
-                self._cipher = self._cipher_of()
-        data = b"".join(self._held)
-        self._held.clear()
-        self._held_size = 0
-        self._job = self._blobs.run(self._take, data)
-
-    def _take(self, data: bytes) -> None:
-        for digest in self._digests:
-            digest.update(data)
-        if self._cipher is not None:
-            data = self._cipher.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
-
-
 class Blobs:
     """Files below one folder: `<shard>/<id>`, mode 0600."""
 
     grace_s = GRACE_S
 
-    def __init__(self, folder: Path, threads: int = 4) -> None:
+    def __init__(self, folder: Path, threads: int = 4, syncs: int = 8) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
+        # Why others: a sync may take as long as a busy disk likes, and nobody's octets should wait for it
+        self._syncers = ThreadPoolExecutor(syncs, thread_name_prefix="syncs")
         self._old_shards = [path.name for path in folder.iterdir() if path.name != "incoming"]
         self._leftovers = [path.name for path in self._incoming.iterdir()]
         self._shard = ""
         self._in_shard = 0
         self._open = 0
+        self._free: list[memoryview] = []
         self.chunk = CHUNK
         """Octets that a sink gathers before it writes."""
         self.room: Room | None = None
         """Asked before octets are written, where somebody sets it."""
+        self.each = BUFFERS_EACH
+        """Buffers that a sink may be busy with while it gathers."""
         self._syncs: dict[str, asyncio.Future[None]] = {}
         self._doomed: dict[str, asyncio.TimerHandle] = {}
         _sync(folder)
@@ -351,32 +234,58 @@ class Blobs:
             self._remove(blob)
         self._doomed.clear()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._syncers.shutdown)
 
     # Below: for Sink.
 
     def opened(self, count: int) -> None:
-        """More sinks are open, or fewer."""
+        """More large bodies are on their way, or fewer."""
         self._open += count
-        self.chunk = max(INLINE_MAX, min(CHUNK, HELD_MAX // max(1, self._open)))
+        self.each = BUFFERS_EACH if self._open <= FEW else 1
+        self.chunk = max(CHUNK_MIN, min(CHUNK, HELD_MAX // max(1, self._open * (1 + self.each)) // 4096 * 4096))
+
+    def buffer(self) -> memoryview:
+        """Room for octets on their way to a file."""
+        if self.chunk == CHUNK and self._free:
+            return self._free.pop()
+        return memoryview(bytearray(self.chunk))
+
+    def give_back(self, octets: memoryview) -> None:
+        """A buffer is used no more."""
+        if len(octets) == CHUNK and len(self._free) < FREE_BUFFERS_MAX:
+            self._free.append(octets)
+
+    def submit(self, work: Callable[[*Ts], R], *args: *Ts) -> Future[R]:
+        """Have a thread do what needs the processor."""
+        return self._threads.submit(work, *args)
 
     def run(self, work: Callable[[*Ts], R], *args: *Ts) -> asyncio.Future[R]:
-        """Run `work` on a thread of the blobs' own.
+        """Have a thread do what waits for the disk.
 
         Raises:
             ServiceUnavailable: the disk is full or read-only. ChamberError: it failed.
         """
-        return asyncio.get_running_loop().run_in_executor(self._threads, _tried, work, *args)
+        return asyncio.get_running_loop().run_in_executor(self._syncers, _tried, work, *args)
 
     def open_temporary(self, name: str) -> int:
         """A new temporary file."""
         return os.open(self._incoming / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def publish(self, file: int, name: str) -> str:
-        """Sync a temporary file and move it to its shard; the shard's name. The folder is not synced yet."""
-        os.fdatasync(file)
+        """Move a temporary file to its shard and sync it; the shard's name. The folder is not synced yet."""
         shard = self._current_shard()
+        # Why first: then one commit of the file system's journal holds the name and the octets. Nobody knows the name.
         os.rename(self._incoming / name, self._folder / shard / name)
+        try:
+            os.fdatasync(file)
+        except OSError:
+            self._remove(f"{shard}/{name}")
+            raise
         return shard
+
+    def ref(self, shard: str, name: str, size: int) -> BlobRef:
+        """What a committed blob is known by."""
+        return BlobRef(f"{shard}/{name}", size)
 
     async def sync_shard(self, shard: str) -> None:
         """Wait for a sync of the folder that begins after now; those who wait together share one."""
@@ -440,7 +349,7 @@ class Blobs:
 
     def _remove_soon(self, blob: str) -> None:
         self._doomed.pop(blob, None)
-        self._threads.submit(self._remove, blob)
+        self._syncers.submit(self._remove, blob)
 
     def _remove(self, blob: str) -> None:
         try:

@@ -54,7 +54,7 @@ class StoredBlobs(Blobs):
     grace_s = 60.0  # Why: another chamber may be sending it
 
     def __init__(self, folder: Path, place: Place, clock: Clock) -> None:
-        super().__init__(folder, THREADS)
+        super().__init__(folder, syncs=THREADS)
         self._store = Store(place, clock, THREADS)
         self._holds = threading.BoundedSemaphore(HELD_MAX)
         self._clock = clock

@@ -10,7 +10,9 @@ import os
 
 import pytest
 
-from cloudchamber.store.blobs import CHUNK, HELD_MAX, INLINE_MAX, Blobs
+from cloudchamber.base.body import put_into
+from cloudchamber.base.errors import ServiceUnavailable
+from cloudchamber.store.blobs import CHUNK, CHUNK_MIN, HELD_MAX, INLINE_MAX, Blobs
 
 
 @pytest.fixture
@@ -125,9 +127,38 @@ async def test_those_who_commit_together_share_a_sync_of_the_folder(blobs):
 
 async def test_many_bodies_hold_as_little_together_as_a_few(blobs: Blobs) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        sinks = [await stack.enter_async_context(blobs.receive()) for _ in range(2000)]
-        assert blobs.chunk == INLINE_MAX
-        assert blobs.chunk * len(sinks) <= 2 * HELD_MAX
-        await sinks[0].write(bytes(INLINE_MAX + 1))
-        assert sinks[0]._held_size == 0
+        sinks = [await stack.enter_async_context(blobs.receive()) for _ in range(500)]
+        for sink in sinks:
+            await sink.write(bytes(INLINE_MAX + 1))
+        assert blobs.chunk == CHUNK_MIN
+        for sink in sinks:
+            await put_into(sink, bytes(CHUNK))
+            await sink.settle()
+        assert sum(len(room) for sink in sinks if (room := sink.room()) is not None) <= HELD_MAX
     assert blobs.chunk == CHUNK
+
+
+async def test_poured_octets_are_hashed_and_written_while_more_come(blobs: Blobs) -> None:
+    body, sha = os.urandom(10 * CHUNK + 77), hashlib.sha256()
+    async with blobs.receive() as sink:
+        sink.also(sha)
+        await put_into(sink, body)
+        await sink.finish()
+        blob = await sink.commit()
+    assert blobs.path(blob.id).read_bytes() == body
+    assert (sink.md5, sha.digest()) == (hashlib.md5(body).digest(), hashlib.sha256(body).digest())
+    with pytest.raises(AssertionError):
+        sink.also(sha)
+
+
+async def test_what_the_disk_refuses_reaches_whoever_sends_and_ends(blobs: Blobs, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ServiceUnavailable, match="is full"):
+        async with blobs.receive() as sink:
+            await put_into(sink, bytes(2 * CHUNK))
+            monkeypatch.setattr(os, "write", full)
+            await put_into(sink, bytes(20 * CHUNK))
+            await sink.finish()
+    assert files(tmp_path) == []

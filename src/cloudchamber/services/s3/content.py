@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base.body import FileSlice, Held
+from cloudchamber.base.body import FileSlice, Held, Pourable
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1024 * 1024
 """Octets that are decrypted in one go, off the event loop."""
+POUR_MIN = 128 * 1024
+"""Octets from which on a body is poured from the socket into the sink's buffers."""
 PUT_MAX = 5 * 1024**3
 """Source: Amazon S3 User Guide, "Uploading objects": 5 GB in one operation."""
 
@@ -71,10 +73,13 @@ async def receive(
     nonce = part.keeper.nonce() if encryption.on else None
     cipher = (lambda: part.keeper.cipher(nonce, 0, key)) if nonce is not None else None
     async with part.blobs.receive((wanted.digest, *more), cipher, inline_max) as sink:
-        async for chunk in body:
-            await sink.write(chunk)
-            if sink.size > PUT_MAX:
-                raise EntityTooLarge(ProposedSize=str(sink.size), MaxSizeAllowed=str(PUT_MAX))
+        if length is not None and length > POUR_MIN and isinstance(body, Pourable):
+            await body.pour(sink)
+        else:
+            async for chunk in body:
+                await sink.write(chunk)
+                if sink.size > PUT_MAX:
+                    raise EntityTooLarge(ProposedSize=str(sink.size), MaxSizeAllowed=str(PUT_MAX))
         await sink.finish()
         md5 = sink.md5
         checksums.check_md5(request, md5)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Large bodies: past the parser into buffers, hashed and written while more come."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+
+SIZE = 3 * 1024 * 1024 + 77
+
+
+def presigned(s3, operation: str, bucket: str, key: str) -> tuple[str, int, str]:
+    """Host, port and target of a request that anybody may send."""
+    url = urlsplit(s3.generate_presigned_url(operation, {"Bucket": bucket, "Key": key}))
+    return url.hostname or "", url.port or 80, f"{url.path}?{url.query}"
+
+
+def put_head(target: str, host: str, port: int, size: int, more: str = "") -> bytes:
+    return f"PUT {target} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {size}\r\n{more}\r\n".encode()
+
+
+def answers(sock: socket.socket, count: int) -> list[tuple[int, bytes]]:
+    """Status and body of the next answers."""
+    told, data = [], b""
+    while len(told) < count:
+        while b"\r\n\r\n" not in data:
+            data += sock.recv(65536)
+        head, _, data = data.partition(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        while len(data) < length:
+            data += sock.recv(65536)
+        told.append((int(head[9:12]), data[:length]))
+        data = data[length:]
+    return told
+
+
+def test_what_follows_a_large_body_in_the_same_breath_is_the_next_request(s3, bucket):
+    body, small = os.urandom(SIZE), b"small"
+    host, port, large = presigned(s3, "put_object", bucket, "large")
+    second = presigned(s3, "put_object", bucket, "second")[2]
+    fetch = presigned(s3, "get_object", bucket, "large")[2]
+    said = put_head(large, host, port, SIZE) + body + put_head(second, host, port, 5) + small
+    said += put_head(large, host, port, SIZE) + body
+    said += f"GET {fetch} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+    with socket.create_connection((host, port)) as sock:
+        sock.sendall(said)
+        told = answers(sock, 4)
+    assert [status for status, _ in told] == [200] * 4
+    assert told[3][1] == body
+
+
+@pytest.mark.parametrize("step", [SIZE // 3, 65_536])
+def test_a_body_that_waits_for_100_continue_and_comes_in_pieces(s3, bucket, step):
+    body = os.urandom(SIZE)
+    host, port, target = presigned(s3, "put_object", bucket, "waited")
+    with socket.create_connection((host, port)) as sock:
+        sock.sendall(put_head(target, host, port, SIZE, "Expect: 100-continue\r\n"))
+        assert sock.recv(1024).startswith(b"HTTP/1.1 100")
+        for at in range(0, SIZE, step):
+            sock.sendall(body[at : at + step])
+        assert answers(sock, 1)[0][0] == 200
+    assert s3.get_object(Bucket=bucket, Key="waited")["Body"].read() == body
+
+
+def test_a_large_body_with_another_hash_or_checksum_is_refused_and_the_connection_goes_on(s3, bucket):
+    for more in ({"ChecksumSHA256": "A" * 43 + "="}, {"ChecksumCRC32": "AAAAAA=="}, {"ContentMD5": "A" * 22 + "=="}):
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(Bucket=bucket, Key="other", Body=bytes(SIZE), **more)
+        assert refused.value.response["Error"]["Code"] == "BadDigest"
+    with pytest.raises(s3.exceptions.NoSuchKey):
+        s3.get_object(Bucket=bucket, Key="other")
+    told = s3.put_object(Bucket=bucket, Key="other", Body=bytes(SIZE))
+    assert told["ETag"].strip('"') == hashlib.md5(bytes(SIZE)).hexdigest()
+
+
+@pytest.mark.parametrize("sent", [10, 200_000, SIZE - 1])
+def test_a_client_that_goes_away_in_a_large_body_leaves_nothing(chamber, s3, bucket, sent):
+    host, port, target = presigned(s3, "put_object", bucket, "cut")
+    with socket.create_connection((host, port)) as sock:
+        sock.sendall(put_head(target, host, port, SIZE) + bytes(sent))
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+    assert not list((chamber.state / "s3/blobs/incoming").iterdir())
+    with pytest.raises(s3.exceptions.NoSuchKey):
+        s3.get_object(Bucket=bucket, Key="cut")
