@@ -185,6 +185,7 @@ class Chamber:
             ask=pipeline.ask,
             parts=self._parts,
             https_port=settings.https_port,
+            restore_s=settings.restore_s,
             legacy_buckets=settings.new_buckets == "legacy",
             apart=self._apart,
             open_blobs=self._open_blobs,

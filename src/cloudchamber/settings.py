@@ -42,6 +42,8 @@ class Settings:
     mode: str = ""
     """Sandbox mode to insist on; empty: the strongest that works."""
     log_level: str = "INFO"
+    restore_s: float | None = None
+    """How long S3 takes to restore an archived object; None: as long as AWS, which is hours."""
     new_buckets: str = "current"
     """Defaults of new buckets: ``current``, or ``legacy`` as S3 had them before April 2023."""
     cluster: Cluster | None = None
@@ -78,6 +80,7 @@ def from_environment(**given: object) -> Settings:
         ("mode", "CLOUDCHAMBER_SANDBOX", str),
         ("log_level", "CLOUDCHAMBER_LOG", str),
         ("new_buckets", "CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS", str),
+        ("restore_s", "CLOUDCHAMBER_S3_RESTORE_SECONDS", float),
     ):
         if name not in told and os.environ.get(variable):
             try:

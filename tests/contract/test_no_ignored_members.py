@@ -32,7 +32,6 @@ ANYWHERE = {
     ("s3", "ChecksumAlgorithm"): "says which header has the checksum; compared in wire/s3.py, check_document",
     ("s3", "ContentLength"): "the length of the body that comes is counted",
     ("kms", "GrantTokens"): "there are no grants",
-    ("s3", "OptionalObjectAttributes"): "asks for RestoreStatus, which only archived objects have",
 }
 HARMLESS = {
     ("cloudformation", "CancelUpdateStack", "ClientRequestToken"): "a second cancel of one update is refused anyway",

@@ -87,6 +87,8 @@ class Doors:
     """What each service's `part` returned, by service name: read your own with `part()`."""
     https_port: int = 4443
     """Port that the HTTPS door to instances should take; 0 means any free one."""
+    restore_s: float | None = None
+    """How long S3 takes to restore an archived object; None: as long as AWS."""
     legacy_buckets: bool = False
     """New buckets have the defaults of before April 2023: ACLs in force, public access not blocked."""
     apart: Mapping[str, Service] = field(default_factory=dict[str, "Service"])

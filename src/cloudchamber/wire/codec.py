@@ -299,6 +299,7 @@ def serialize_rest(operation: OperationModel) -> Serialize:
     body_of = reply_payload(operation, payload) if payload else reply_members(operation, bindings.elsewhere)
     encode_keys = s3.url_encoder(operation) if is_s3 else None
     fixed = s3.HEADERS.get(operation.name, ()) if is_s3 else ()
+    renews = is_s3 and operation.name == "RestoreObject"
     usual = s3.STATUS.get(operation.name, operation.status) if is_s3 else operation.status
     tells_region = is_s3 and operation.name in s3.TELL_REGION
 
@@ -314,6 +315,8 @@ def serialize_rest(operation: OperationModel) -> Serialize:
         if tells_region and "BucketRegion" in response:
             headers.append(("x-amz-bucket-region", response["BucketRegion"]))
         status = response.get(bindings.status) if bindings.status else None
+        if renews and "Renewed" in response:
+            status = 200
         if is_s3 and "ContentRange" in response:  # Why: the model does not say it; RFC 9110, section 15.3.7
             status = 206
         return HttpReply(int(status or usual), headers, body)

@@ -52,7 +52,6 @@ def versions(s3, bucket) -> list[tuple[str, str, bool]]:
         ("MalformedXML", {"NoncurrentVersionExpiration": {"NewerNoncurrentVersions": 2}}),
         ("InvalidArgument", {"NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 101}}),
         ("InvalidArgument", {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 0}}),
-        ("NotImplemented", {"Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]}),
     ],
 )
 def test_rules_that_are_refused(s3, bucket, code, rule):

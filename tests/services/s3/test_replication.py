@@ -114,8 +114,8 @@ def test_configurations_that_are_refused(s3, pair, bucket, role, user):
     refused("InvalidRequest", put, Bucket=bucket, ReplicationConfiguration=with_rules(rule(target)))
     refused("InvalidRequest", put, Bucket=source, ReplicationConfiguration=with_rules(rule(bucket)))
     refused("MalformedXML", put, Bucket=source, ReplicationConfiguration=with_rules())
-    cold = {"Bucket": f"arn:aws:s3:::{target}", "StorageClass": "GLACIER"}
-    refused("NotImplemented", put, Bucket=source, ReplicationConfiguration=with_rules(rule(target, Destination=cold)))
+    other = {"Bucket": f"arn:aws:s3:::{target}", "StorageClass": "SNOW"}
+    refused("MalformedXML", put, Bucket=source, ReplicationConfiguration=with_rules(rule(target, Destination=other)))
     plain = user(allow("s3:*", "*"))
     error = refused(
         "AccessDenied", plain.put_bucket_replication, Bucket=source, ReplicationConfiguration=with_rules(rule(target))

@@ -75,6 +75,8 @@ ChecksumMode = Literal["ENABLED"]
 
 ChecksumType = Literal["COMPOSITE", "FULL_OBJECT"]
 
+CompressionType = Literal["NONE", "GZIP", "BZIP2"]
+
 DataRedundancy = Literal["SingleAvailabilityZone", "SingleLocalZone"]
 
 DeleteMarkerReplicationStatus = Literal["Enabled", "Disabled"]
@@ -121,6 +123,10 @@ ExistingObjectReplicationStatus = Literal["Enabled", "Disabled"]
 
 ExpirationStatus = Literal["Enabled", "Disabled"]
 
+ExpressionType = Literal["SQL"]
+
+FileHeaderInfo = Literal["USE", "IGNORE", "NONE"]
+
 FilterRuleName = Literal["prefix", "suffix"]
 
 IntelligentTieringAccessTier = Literal["ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS"]
@@ -154,6 +160,8 @@ InventoryOptionalField = Literal[
     "LifecycleExpirationDate",
     "IntelligentTieringReferenceDate",
 ]
+
+JSONType = Literal["DOCUMENT", "LINES"]
 
 LocationType = Literal["AvailabilityZone", "LocalZone"]
 
@@ -221,6 +229,8 @@ Permission = Literal["FULL_CONTROL", "WRITE", "WRITE_ACP", "READ", "READ_ACP"]
 
 Protocol = Literal["http", "https"]
 
+QuoteFields = Literal["ALWAYS", "ASNEEDED"]
+
 ReplicaModificationsStatus = Literal["Enabled", "Disabled"]
 
 ReplicationRuleStatus = Literal["Enabled", "Disabled"]
@@ -232,6 +242,8 @@ ReplicationTimeStatus = Literal["Enabled", "Disabled"]
 RequestCharged = Literal["requester"]
 
 RequestPayer = Literal["requester"]
+
+RestoreRequestType = Literal["SELECT"]
 
 ServerSideEncryption = Literal["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"]
 
@@ -258,6 +270,8 @@ StorageClass = Literal[
 StorageClassAnalysisSchemaVersion = Literal["V_1"]
 
 TaggingDirective = Literal["COPY", "REPLACE"]
+
+Tier = Literal["Standard", "Bulk", "Expedited"]
 
 TransitionDefaultMinimumObjectSize = Literal["varies_by_storage_class", "all_storage_classes_128K"]
 
@@ -362,6 +376,24 @@ class CORSRule(TypedDict):
     AllowedOrigins: list[str]
     ExposeHeaders: NotRequired[list[str]]
     MaxAgeSeconds: NotRequired[int]
+
+
+class CSVInput(TypedDict):
+    FileHeaderInfo: NotRequired[FileHeaderInfo]
+    Comments: NotRequired[str]
+    QuoteEscapeCharacter: NotRequired[str]
+    RecordDelimiter: NotRequired[str]
+    FieldDelimiter: NotRequired[str]
+    QuoteCharacter: NotRequired[str]
+    AllowQuotedRecordDelimiter: NotRequired[bool]
+
+
+class CSVOutput(TypedDict):
+    QuoteFields: NotRequired[QuoteFields]
+    QuoteEscapeCharacter: NotRequired[str]
+    RecordDelimiter: NotRequired[str]
+    FieldDelimiter: NotRequired[str]
+    QuoteCharacter: NotRequired[str]
 
 
 class Checksum(TypedDict):
@@ -793,6 +825,12 @@ class Destination(TypedDict):
     Metrics: NotRequired[Metrics]
 
 
+class Encryption(TypedDict):
+    EncryptionType: ServerSideEncryption
+    KMSKeyId: NotRequired[str]
+    KMSContext: NotRequired[str]
+
+
 class EncryptionConfiguration(TypedDict):
     ReplicaKmsKeyID: NotRequired[str]
 
@@ -1191,6 +1229,10 @@ class GetPublicAccessBlockRequest(TypedDict):
     ExpectedBucketOwner: NotRequired[str]
 
 
+class GlacierJobParameters(TypedDict):
+    Tier: Tier
+
+
 class Grant(TypedDict):
     Grantee: NotRequired[Grantee]
     Permission: NotRequired[Permission]
@@ -1299,6 +1341,13 @@ class Initiator(TypedDict):
     DisplayName: NotRequired[str]
 
 
+class InputSerialization(TypedDict):
+    CSV: NotRequired[CSVInput]
+    CompressionType: NotRequired[CompressionType]
+    JSON: NotRequired[JSONInput]
+    Parquet: NotRequired[ParquetInput]
+
+
 class IntelligentTieringAndOperator(TypedDict):
     Prefix: NotRequired[str]
     Tags: NotRequired[list[Tag]]
@@ -1350,6 +1399,14 @@ class InventoryS3BucketDestination(TypedDict):
 
 class InventorySchedule(TypedDict):
     Frequency: InventoryFrequency
+
+
+class JSONInput(TypedDict):
+    Type: NotRequired[JSONType]
+
+
+class JSONOutput(TypedDict):
+    RecordDelimiter: NotRequired[str]
 
 
 class LambdaFunctionConfiguration(TypedDict):
@@ -1617,6 +1674,11 @@ class LoggingEnabled(TypedDict):
     TargetObjectKeyFormat: NotRequired[TargetObjectKeyFormat]
 
 
+class MetadataEntry(TypedDict):
+    Name: NotRequired[str]
+    Value: NotRequired[str]
+
+
 class Metrics(TypedDict):
     Status: MetricsStatus
     EventThreshold: NotRequired[ReplicationTimeValue]
@@ -1743,6 +1805,15 @@ class ObjectVersion(TypedDict):
     RestoreStatus: NotRequired[RestoreStatus]
 
 
+class OutputLocation(TypedDict):
+    S3: NotRequired[S3Location]
+
+
+class OutputSerialization(TypedDict):
+    CSV: NotRequired[CSVOutput]
+    JSON: NotRequired[JSONOutput]
+
+
 class Owner(TypedDict):
     DisplayName: NotRequired[str]
     ID: NotRequired[str]
@@ -1754,6 +1825,10 @@ class OwnershipControls(TypedDict):
 
 class OwnershipControlsRule(TypedDict):
     ObjectOwnership: ObjectOwnership
+
+
+class ParquetInput(TypedDict):
+    pass
 
 
 class Part(TypedDict):
@@ -2170,6 +2245,31 @@ class RequestPaymentConfiguration(TypedDict):
     Payer: Payer
 
 
+class RestoreObjectOutput(TypedDict):
+    RequestCharged: NotRequired[RequestCharged]
+    RestoreOutputPath: NotRequired[str]
+
+
+class RestoreObjectRequest(TypedDict):
+    Bucket: str
+    Key: str
+    VersionId: NotRequired[str]
+    RestoreRequest: NotRequired[RestoreRequest]
+    RequestPayer: NotRequired[RequestPayer]
+    ChecksumAlgorithm: NotRequired[ChecksumAlgorithm]
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class RestoreRequest(TypedDict):
+    Days: NotRequired[int]
+    GlacierJobParameters: NotRequired[GlacierJobParameters]
+    Type: NotRequired[RestoreRequestType]
+    Tier: NotRequired[Tier]
+    Description: NotRequired[str]
+    SelectParameters: NotRequired[SelectParameters]
+    OutputLocation: NotRequired[OutputLocation]
+
+
 class RestoreStatus(TypedDict):
     IsRestoreInProgress: NotRequired[bool]
     RestoreExpiryDate: NotRequired[datetime]
@@ -2184,12 +2284,30 @@ class S3KeyFilter(TypedDict):
     FilterRules: NotRequired[list[FilterRule]]
 
 
+class S3Location(TypedDict):
+    BucketName: str
+    Prefix: str
+    Encryption: NotRequired[Encryption]
+    CannedACL: NotRequired[ObjectCannedACL]
+    AccessControlList: NotRequired[list[Grant]]
+    Tagging: NotRequired[Tagging]
+    UserMetadata: NotRequired[list[MetadataEntry]]
+    StorageClass: NotRequired[StorageClass]
+
+
 class SSEKMS(TypedDict):
     KeyId: str
 
 
 class SSES3(TypedDict):
     pass
+
+
+class SelectParameters(TypedDict):
+    InputSerialization: InputSerialization
+    ExpressionType: ExpressionType
+    Expression: str
+    OutputSerialization: OutputSerialization
 
 
 class ServerSideEncryptionByDefault(TypedDict):

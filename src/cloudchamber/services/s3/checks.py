@@ -6,11 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
-from cloudchamber.services.s3 import tables
+from cloudchamber.services.s3 import storage, tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
     InvalidBucketOwnerAWSAccountID,
-    InvalidStorageClass,
     NoSuchKey,
     NoSuchVersion,
     Unimplemented,
@@ -35,12 +34,6 @@ _REFUSED = {
     "WriteOffsetBytes": "x-amz-write-offset-bytes",
     "MFA": "x-amz-mfa",
 }
-
-
-_STORAGE = frozenset(
-    ("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE",
-     "GLACIER_IR")
-)  # fmt: skip
 
 
 def bucket(call: Call, request: Mapping[str, Any]) -> Bucket:
@@ -86,13 +79,7 @@ def refuse(request: Mapping[str, Any]) -> None:
     for member, header in _REFUSED.items():
         if member in request:
             raise Unimplemented(f"{header} is not implemented by this chamber yet", Header=header)
-    storage = request.get("StorageClass", "STANDARD")
-    if storage not in _STORAGE:
-        raise InvalidStorageClass(StorageClassRequested=storage)
-    if storage != "STANDARD":
-        raise Unimplemented(
-            f"Storage class {storage} is not implemented by this chamber yet", Header="x-amz-storage-class"
-        )
+    storage.check(request.get("StorageClass") or storage.STANDARD)
 
 
 def version(request: Mapping[str, Any]) -> None:

@@ -40,6 +40,12 @@ def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
     if any(b <= a for a, b in pairwise(numbers)):
         raise InvalidPartOrder(UploadId=upload.id)
     there = {part.number: part for part in call.doors.database.read(lambda db: tables.parts(db, upload.id))}
+    mode = upload.checksum_type if upload.checksum_algorithm else "null"
+    if request.get("ChecksumType", mode) != mode:
+        raise InvalidRequest(
+            f"The upload was created using the {mode} checksum mode. The complete request must use the same checksum "
+            "mode."
+        )
     _check_complete(upload, wanted)
     chosen: list[Part] = []
     wrong: tuple[int, str] | None = None
@@ -102,12 +108,6 @@ def _same_checksum(upload: Upload, part: Part, one: Request) -> bool:
 def checksum(upload: Upload, chosen: list[Part], request: Request) -> str:
     """The object's checksum, compared with the client's."""
     algorithm = upload.checksum_algorithm or checksums.DEFAULT
-    mode = upload.checksum_type if upload.checksum_algorithm else "null"
-    if request.get("ChecksumType", mode) != mode:
-        raise InvalidRequest(
-            f"The upload was created using the {mode} checksum mode. The complete request must use the "
-            "same checksum mode."
-        )
     values = [part.checksum.partition(":")[2] for part in chosen]
     if upload.checksum_type == "COMPOSITE":
         value = checksums.composite(algorithm, values)
@@ -133,7 +133,9 @@ async def publish(
 ) -> content.Published:
     """One file of all parts, then the object and the end of the upload in one write."""
     whole = await _join(call, upload, chosen)
-    stored = {name: upload.stored[name] for name in ("headers", "metadata", "acl", "sse") if name in upload.stored}
+    stored = {
+        name: upload.stored[name] for name in ("headers", "metadata", "acl", "sse", "class") if name in upload.stored
+    }
     given = upload.checksum_algorithm != ""
     stored["upload"] = upload.id
     if upload.stored.get("encrypt"):

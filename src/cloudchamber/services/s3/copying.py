@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, checksums, conditions, lookup, needs, object_lock, owning, rules, sse
+from cloudchamber.services.s3 import (
+    checks,
+    checksums,
+    conditions,
+    lookup,
+    needs,
+    object_lock,
+    owning,
+    rules,
+    sse,
+    storage,
+)
 from cloudchamber.services.s3.checksums import Wanted
 from cloudchamber.services.s3.content import PUT_MAX, Publication, Received, octets, publish, receive
 from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MethodNotAllowed
@@ -49,6 +60,7 @@ async def source(call: Call, request: Request) -> tuple[str, Object]:
             "The source of a copy request may not specifically refer to a delete marker by version id."
         ) from None
     conditions.check_copy(found, request, call.now)
+    storage.check_source(found, call.now)
     return bucket_name, found
 
 
@@ -80,7 +92,7 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes."
         )
-    stored = _kept(found, request) if metadata == "COPY" else stored_of(request)
+    stored = _kept(found, request) | storage.asked(request) if metadata == "COPY" else stored_of(request)
     stored |= owned
     if tagging == "COPY":
         tags = found.tag_values

@@ -549,6 +549,22 @@ class TooManyConfigurations(S3Error):
     text = "You are attempting to create a new configuration but have already reached the 1,000-configuration limit."
 
 
+class InvalidObjectState(S3Error):
+    """The object is archived, or is not, and the operation wants the other."""
+
+    code = "InvalidObjectState"
+    status = 403
+    text = "The operation is not valid for the object's storage class"
+
+
+class RestoreAlreadyInProgress(S3Error):
+    """The object is being restored already."""
+
+    code = "RestoreAlreadyInProgress"
+    status = 409
+    text = "Object restore is already in progress"
+
+
 class InvalidStorageClass(S3Error):
     """There is no such storage class."""
 

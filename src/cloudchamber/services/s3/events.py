@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
     from cloudchamber.base.clock import Clock
     from cloudchamber.contract.call import Call
-    from cloudchamber.services.s3.tables import Bucket
+    from cloudchamber.services.s3.tables import Bucket, Object
     from cloudchamber.store.database import Tx
 
 TOPIC = "s3.notification"
 EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
 """ETag that records of delete markers have."""
+
+
+COMPLETED, DELETED = "ObjectRestore:Completed", "ObjectRestore:Delete"
+"""A restored copy is there; it is gone."""
 
 
 class Sequencer:
@@ -95,10 +99,17 @@ class Cause:
 
 
 def emit_matching(
-    tx: Tx, call: Call | Cause, sequencer: Sequencer, bucket: Bucket, event: str, key: str, described: Mapping[str, Any]
+    tx: Tx,
+    call: Call | Cause,
+    sequencer: Sequencer,
+    bucket: Bucket,
+    event: str,
+    key: str,
+    described: Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
 ) -> int:
     """Add one message for each configuration that matches; how many. `described`: ``size``, ``eTag`` and
-    ``versionId``, as far as the event has them."""
+    ``versionId``, as far as the event has them; `more`: further members of the record."""
     if not bucket.notification:
         return 0
     found = [c for c in configurations(bucket.notification) if matches(c, event, key)]
@@ -107,7 +118,7 @@ def emit_matching(
     cause = call if isinstance(call, Cause) else Cause.of_call(call)
     sequence = sequencer.next()
     for configuration in found:
-        record = record_of(cause, bucket, event, key, described, sequence, configuration["Id"])
+        record = record_of(cause, bucket, event, key, described, sequence, configuration["Id"]) | dict(more or {})
         arn = configuration["LambdaFunctionArn"]
         payload = {
             "function_arn": arn,
@@ -119,6 +130,12 @@ def emit_matching(
         }
         emit(tx, TOPIC, f"{arn} {bucket.name}/{key}", payload)
     return len(found)
+
+
+def described_of(versioning: str, found: Object) -> dict[str, Any]:
+    """What records of restores and transitions say of the object."""
+    named = {"versionId": found.version} if versioning else {}
+    return {"size": found.size, "eTag": found.etag, **named}
 
 
 def record_of(

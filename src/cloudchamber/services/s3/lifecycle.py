@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Request = Mapping[str, Any]
 
-_SIZES = ("all_storage_classes_128K", "varies_by_storage_class")
+_SIZES = (rules.ALL_SMALL, rules.VARYING)
 
 
 @operation("PutBucketLifecycleConfiguration", needs=needs.on_bucket("s3:PutLifecycleConfiguration"))
@@ -55,8 +55,9 @@ async def get_bucket_lifecycle_configuration(call: Call, request: Request) -> di
         raise NoSuchLifecycleConfiguration(BucketName=bucket.name)
     told: dict[str, Any] = copy.deepcopy(dict(rules.read(bucket.lifecycle)))
     for rule in told["Rules"]:
-        if "Date" in rule.get("Expiration", {}):
-            rule["Expiration"]["Date"] = datetime.fromisoformat(rule["Expiration"]["Date"])
+        for one in (rule.get("Expiration", {}), *rule.get("Transitions", ())):
+            if "Date" in one:
+                one["Date"] = datetime.fromisoformat(one["Date"])
     return told
 
 

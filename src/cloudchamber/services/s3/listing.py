@@ -18,6 +18,7 @@ from cloudchamber.services.s3.checksums import algorithm_of, kind
 from cloudchamber.services.s3.errors import InvalidArgument
 from cloudchamber.services.s3.names import quoted
 from cloudchamber.services.s3.owning import people
+from cloudchamber.services.s3.restoring import add_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +100,7 @@ def rolled_up(key: str, prefix: str, delimiter: str) -> str | None:
 
 
 def _rows(db: Reader, bucket: str, low: str, strict: bool, end: str | None, limit: int) -> list[Any]:
-    sql = "SELECT key, size, etag, modified, checksum FROM s3_objects WHERE bucket = ? AND key "
+    sql = "SELECT key, size, etag, modified, checksum, storage FROM s3_objects WHERE bucket = ? AND key "
     sql += ">" if strict else ">="
     values: tuple[Any, ...] = (bucket, low, limit)
     if end is None:
@@ -134,13 +135,13 @@ def encoding(request: Mapping[str, Any]) -> None:
 
 def _contents(found: Page, owner: Mapping[str, str] | None) -> list[dict[str, Any]]:
     contents: list[dict[str, Any]] = []
-    for key, size, etag, modified, checksum in found.objects:
+    for key, size, etag, modified, checksum, storage in found.objects:
         entry: dict[str, Any] = {
             "Key": key,
             "LastModified": datetime.fromtimestamp(modified, UTC),
             "ETag": quoted(etag),
             "Size": size,
-            "StorageClass": "STANDARD",
+            "StorageClass": storage or "STANDARD",
         }
         if checksum:
             entry["ChecksumAlgorithm"] = [algorithm_of(checksum)]
@@ -184,7 +185,9 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     if found.truncated and delimiter:
         response["NextMarker"] = found.last
     known = call.principal.kind != "anonymous"  # Why: S3 tells nobody's callers no owner
-    return _fill(response, found, request, owner_shown(bucket.account, people(call.doors)) if known else None)
+    _fill(response, found, request, owner_shown(bucket.account, people(call.doors)) if known else None)
+    add_status(call, bucket.name, request, response.get("Contents", []))
+    return response
 
 
 @operation("ListObjectsV2", needs=needs.on_bucket("s3:ListBucket"))
@@ -213,7 +216,9 @@ async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, A
     if request.get("StartAfter") and token is None:
         response["StartAfter"] = request["StartAfter"]
     owner = owner_shown(bucket.account, people(call.doors)) if request.get("FetchOwner") else None
-    return _fill(response, found, request, owner)
+    _fill(response, found, request, owner)
+    add_status(call, bucket.name, request, response.get("Contents", []))
+    return response
 
 
 def _token(last: str) -> str:

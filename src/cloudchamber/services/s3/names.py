@@ -96,8 +96,8 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 
 
 def copy_source(text: str) -> tuple[str, str]:
-    """Bucket and key of `x-amz-copy-source`: ``/bucket/key``, ``bucket/key``, percent-encoded (a plus is a blank), the URL of
-    an object with its bucket in the path, or an ARN's form.
+    """Bucket and key of `x-amz-copy-source`: ``/bucket/key``, ``bucket/key``, percent-encoded (plus: a blank), a URL
+    of an object with its bucket in the path, or an ARN's form.
 
     Raises:
         InvalidArgument: it names none, or an access point.

@@ -231,6 +231,11 @@ def _on_version(call: Call, action: str, request: Request) -> Need:
     return _need(call, action, request["Bucket"], request["Key"], keys)
 
 
+def restore_object(call: Call, request: Request) -> Iterable[Need]:
+    """RestoreObject: one action, whether a version is named or not."""
+    yield _need(call, "s3:RestoreObject", request["Bucket"], request["Key"])
+
+
 def delete_object(call: Call, request: Request) -> Iterable[Need]:
     """DeleteObject, or DeleteObjectVersion; and to bypass governance mode, where that is asked."""
     yield from on_object("s3:DeleteObject")(call, request)

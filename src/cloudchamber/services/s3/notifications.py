@@ -27,6 +27,8 @@ EVENTS = {
     "s3:ObjectCreated": ("Put", "Post", "Copy", "CompleteMultipartUpload"),
     "s3:ObjectRemoved": ("Delete", "DeleteMarkerCreated"),
     "s3:LifecycleExpiration": ("Delete", "DeleteMarkerCreated"),
+    "s3:ObjectRestore": ("Post", "Completed", "Delete"),
+    "s3": ("LifecycleTransition",),
 }
 CONFIGURATIONS_MAX = 100
 _OTHER_EVENTS = ("s3:Object", "s3:Lifecycle", "s3:Replication", "s3:Intelligent", "s3:Reduced")
@@ -75,7 +77,7 @@ def _checked(given: Request) -> dict[str, Any]:
     """One configuration, its events and filter checked, with an id."""
     for event in given["Events"]:
         kind, _, name = event.rpartition(":")
-        if name == "*" and kind in EVENTS:
+        if name == "*" and kind in EVENTS and kind != "s3":
             continue
         if name not in EVENTS.get(kind, ()):
             if event.startswith(_OTHER_EVENTS):

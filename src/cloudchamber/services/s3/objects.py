@@ -23,6 +23,7 @@ from cloudchamber.services.s3 import (
     rfc2047,
     rules,
     sse,
+    storage,
     tables,
 )
 from cloudchamber.services.s3.content import Publication, body_of, publish, receive, send
@@ -68,7 +69,7 @@ def stored_of(request: Request) -> dict[str, Any]:
         if not where.startswith(("/", "http://", "https://")):
             raise InvalidRedirectLocation()
         headers["WebsiteRedirectLocation"] = where
-    stored: dict[str, Any] = {}
+    stored: dict[str, Any] = dict(storage.asked(request))
     if headers:
         stored["headers"] = headers
     metadata = request.get("Metadata")
@@ -125,7 +126,7 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     }
 
 
-def described(found: Object, request: Request) -> dict[str, Any]:
+def described(call: Call, found: Object) -> dict[str, Any]:
     """Response members that GET and HEAD share."""
     response: dict[str, Any] = {
         "AcceptRanges": "bytes",
@@ -139,6 +140,8 @@ def described(found: Object, request: Request) -> dict[str, Any]:
     if "Expires" in response:
         response["Expires"] = datetime.fromtimestamp(response["Expires"], UTC)
     response |= sse.of_object(found.stored)
+    if "class" in found.stored:
+        response |= storage.told(found, call.now)
     if found.versioned:
         response["VersionId"] = found.version
     if found.lock:
@@ -253,12 +256,15 @@ async def get_object(call: Call, request: Request) -> dict[str, Any]:
         return kept
     stamp = recent.stamp()
     found = await _find(call, request, body=True)
+    storage.check_readable(found, call.now)
     key = await sse.key_of(call, found.stored, request)
-    response = described(found, request) | _expiration(call, found, request)
+    response = described(call, found) | _expiration(call, found, request)
     offset, length = _select(found, request, response)
     _override(call, response, request)
     response["Body"] = send(call, found, offset, length, key)
     call.note(bytes=length)
+    if "restore" in found.stored:  # Why: what is told of it changes with time
+        return response
     return recent.keep(stamp, "GetObject", request, response)
 
 
@@ -274,9 +280,11 @@ async def head_object(call: Call, request: Request) -> dict[str, Any]:
     stamp = recent.stamp()
     found = await _find(call, request, body=False)
     await sse.key_of(call, found.stored, request, unwrap=False)
-    response = described(found, request) | _expiration(call, found, request)
+    response = described(call, found) | _expiration(call, found, request)
     _select(found, request, response)
     _override(call, response, request)
+    if "restore" in found.stored:
+        return response
     return recent.keep(stamp, "HeadObject", request, response)
 
 
@@ -359,7 +367,7 @@ async def get_object_attributes(call: Call, request: Request) -> dict[str, Any]:
     if "ObjectSize" in wanted:
         response["ObjectSize"] = found.size
     if "StorageClass" in wanted:
-        response["StorageClass"] = "STANDARD"
+        response["StorageClass"] = storage.of(found.stored)
     if "Checksum" in wanted and found.checksum:
         told = checksums.members(found.checksum)
         response["Checksum"] = {name: value.partition("-")[0] for name, value in told.items()}

@@ -54,6 +54,7 @@ class S3Part:
         self.payers: frozenset[str] = frozenset()
         """Buckets whose requesters pay."""
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
+        self.restore_s = doors.restore_s
         self._replicator = Replicator(doors, self.blobs, self.sequencer)
         self.scrubber = Scrubber(doors, self.blobs, self.keeper, folder)
         self._sweep: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, needs, rules, tables, versions
+from cloudchamber.services.s3 import checks, needs, rules, storage, tables, versions
 from cloudchamber.services.s3.errors import (
     InvalidRequest,
     MalformedXML,
@@ -79,8 +79,8 @@ def _rule(given: Request, number: int) -> dict[str, Any]:
     for member in _NOT_BUILT:
         if member in destination:
             raise Unimplemented(f"Destination.{member} is not implemented by this chamber yet")
-    if destination.get("StorageClass", "STANDARD") != "STANDARD":
-        raise Unimplemented(f"Storage class {destination['StorageClass']} is not implemented by this chamber yet")
+    if destination.get("StorageClass", storage.STANDARD) not in storage.DOWNWARDS:
+        raise MalformedXML()
     if given.get("SourceSelectionCriteria"):
         raise Unimplemented("SourceSelectionCriteria is not implemented by this chamber yet")
     if given.get("ExistingObjectReplication", {}).get("Status") == "Enabled":
@@ -139,6 +139,16 @@ def targets(bucket: Bucket, key: str, size: int, tags: Mapping[str, str], *, mar
     ]
 
 
+def _classes(bucket: Bucket) -> dict[str, str]:
+    """The storage class of copies, by target; empty: that of the source."""
+    made: dict[str, str] = {}
+    for rule in sorted(_read(bucket.replication or "{}")["Rules"], key=lambda rule: -rule.get("Priority", 0)):
+        where: Request = rule["Destination"]
+        if rule["Status"] == "Enabled":
+            made.setdefault(split_arn(where["Bucket"])[0], where.get("StorageClass", ""))
+    return made
+
+
 def pending(to: Sequence[str]) -> str | None:
     """What a version keeps of its copies, before any is made."""
     return json.dumps({"status": PENDING, "of": dict.fromkeys(to, PENDING)}) if to else None
@@ -151,6 +161,7 @@ def told(found: Object) -> dict[str, str]:
 
 def order(tx: Tx, bucket: Bucket, key: str, version: str, to: Sequence[str]) -> None:
     """Order copies in the transaction that writes the version; they are made in the order of the key's versions."""
+    classes = _classes(bucket) if to else {}
     for name in to:
         payload = {
             "bucket": bucket.name,
@@ -159,6 +170,7 @@ def order(tx: Tx, bucket: Bucket, key: str, version: str, to: Sequence[str]) -> 
             "key": key,
             "version": version,
             "to": name,
+            "class": classes.get(name, ""),
             "role": _read(bucket.replication or "{}")["Role"],
         }
         emit(tx, TOPIC, f"{bucket.name}/{key} {name}", payload)

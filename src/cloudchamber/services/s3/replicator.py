@@ -98,7 +98,9 @@ class Replicator:
             if target.versioning != versions.ENABLED:
                 raise AccessDenied("the destination bucket keeps no versions")
             now = versions.find(tx, order["bucket"], order["key"], order["version"])
-            made = now is not None and versions.insert(tx, target.name, now, found.data, blob, REPLICA)
+            made = now is not None and versions.insert(
+                tx, target.name, now, found.data, blob, REPLICA, order.get("class", "")
+            )
             emitted = 0
             if made and not found.marker:
                 described = {"size": found.size, "eTag": found.etag, "versionId": found.version}

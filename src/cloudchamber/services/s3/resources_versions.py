@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from cloudchamber.contract.resource import Agent
 
 _TAG = Property(shape={"Key": Property(required=True), "Value": Property(required=True)})
+_MOVE = Property(
+    shape={
+        "StorageClass": Property(required=True),
+        "TransitionInDays": Property(),
+        "TransitionDate": Property(),
+    }
+)
+_NONCURRENT_MOVE = Property(
+    shape={
+        "StorageClass": Property(required=True),
+        "TransitionInDays": Property(required=True),
+        "NewerNoncurrentVersions": Property(),
+    }
+)
 _RULE = Property(
     required=True,
     shape={
@@ -32,6 +46,10 @@ _RULE = Property(
         "ExpirationDate": Property(),
         "ExpiredObjectDeleteMarker": Property(),
         "NoncurrentVersionExpirationInDays": Property(),
+        "Transition": _MOVE,
+        "Transitions": _MOVE,
+        "NoncurrentVersionTransition": _NONCURRENT_MOVE,
+        "NoncurrentVersionTransitions": _NONCURRENT_MOVE,
         "NoncurrentVersionExpiration": Property(
             shape={"NoncurrentDays": Property(required=True), "NewerNoncurrentVersions": Property()}
         ),
@@ -51,7 +69,7 @@ PROPERTIES = {
             ),
         }
     ),
-    "LifecycleConfiguration": Property(shape={"Rules": _RULE}),
+    "LifecycleConfiguration": Property(shape={"Rules": _RULE, "TransitionDefaultMinimumObjectSize": Property()}),
 }
 """The properties, and how they are written."""
 
@@ -79,7 +97,9 @@ async def apply_lifecycle(agent: Agent, bucket: str, value: Any) -> None:
         await agent.ask("s3", "DeleteBucketLifecycle", {"Bucket": bucket})
         return
     configuration = {"Rules": [_rule(given) for given in value["Rules"]]}
-    request = {"Bucket": bucket, "LifecycleConfiguration": configuration}
+    request: dict[str, Any] = {"Bucket": bucket, "LifecycleConfiguration": configuration}
+    if "TransitionDefaultMinimumObjectSize" in value:
+        request["TransitionDefaultMinimumObjectSize"] = value["TransitionDefaultMinimumObjectSize"]
     await agent.ask("s3", "PutBucketLifecycleConfiguration", request)
 
 
@@ -102,7 +122,34 @@ def _rule(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
         if name in given:
             rule[name] = {member: int(number) for member, number in given[name].items()}
+    moves = [_move(one) for one in _several(given, "Transition")]
+    if moves:
+        rule["Transitions"] = moves
+    noncurrent = [_noncurrent_move(one) for one in _several(given, "NoncurrentVersionTransition")]
+    if noncurrent:
+        rule["NoncurrentVersionTransitions"] = noncurrent
     return rule
+
+
+def _several(given: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """A property that may be written alone, under its old name, or as a list."""
+    return [*([given[name]] if name in given else []), *given.get(f"{name}s", [])]
+
+
+def _move(given: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {"StorageClass": given["StorageClass"]}
+    if "TransitionInDays" in given:
+        made["Days"] = int(given["TransitionInDays"])
+    if "TransitionDate" in given:
+        made["Date"] = _moment(str(given["TransitionDate"]))
+    return made
+
+
+def _noncurrent_move(given: Mapping[str, Any]) -> dict[str, Any]:
+    made = {"StorageClass": given["StorageClass"], "NoncurrentDays": int(given["TransitionInDays"])}
+    if "NewerNoncurrentVersions" in given:
+        made["NewerNoncurrentVersions"] = int(given["NewerNoncurrentVersions"])
+    return made
 
 
 def _moment(text: str) -> datetime:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MalformedXML, Unimplemented
+from cloudchamber.services.s3.errors import InvalidArgument, InvalidRequest, MalformedXML
+from cloudchamber.services.s3.storage import ARCHIVED, DOWNWARDS
 from cloudchamber.wire.scalars import http_date
 
 if TYPE_CHECKING:
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 RULES_MAX = 1000
 ID_MAX = 255
 NEWER_MAX = 100
+INFREQUENT_DAYS = 30
+"""How long objects must have been stored before they may be moved to infrequent access, and stay there."""
+SMALL_OCTETS = 128 * 1024
+ALL_SMALL, VARYING = "all_storage_classes_128K", "varies_by_storage_class"
+"""Which objects are too small to be moved, unless a rule names sizes: all below 128 KiB, or not those that go into an
+archive."""
+_INFREQUENT = ("STANDARD_IA", "ONEZONE_IA")
+_TARGETS = DOWNWARDS[2:]
 _DAY = timedelta(days=1)
 _PREDICATES = ("Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan", "And")
 _TRANSITIONS = ("Transitions", "NoncurrentVersionTransitions")
@@ -35,7 +45,6 @@ def checked(given: Sequence[Given], new_id: Callable[[], str]) -> list[dict[str,
 
     Raises:
         MalformedXML, InvalidRequest, InvalidArgument: they break the rules for rules.
-        Unimplemented: a transition; there is only one storage class here.
     """
     if not 1 <= len(given) <= RULES_MAX:
         raise MalformedXML()
@@ -62,13 +71,8 @@ def _rule(given: Given, new_id: Callable[[], str]) -> dict[str, Any]:
     _expiration(given, rule)
     _noncurrent(given, rule)
     _abort(given, rule)
-    for member in _TRANSITIONS:
-        if given.get(member):
-            for one in given[member]:
-                if "Date" in one:
-                    _date(one["Date"])
-            classes = ", ".join(str(one.get("StorageClass")) for one in given[member])
-            raise Unimplemented(f"{member}: storage class {classes} is not implemented by this chamber yet")
+    _transitions(given, rule)
+    _noncurrent_transitions(given, rule)
     return rule
 
 
@@ -126,14 +130,17 @@ def _noncurrent(given: Given, rule: dict[str, Any]) -> None:
         raise MalformedXML()
     text = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer"
     _positive(wanted["NoncurrentDays"], text, "NoncurrentDays")
-    newer = int(wanted.get("NewerNoncurrentVersions", 1))
-    if not 1 <= newer <= NEWER_MAX:
+    _newer(int(wanted.get("NewerNoncurrentVersions", 1)))
+    rule["NoncurrentVersionExpiration"] = dict(wanted)
+
+
+def _newer(count: int) -> None:
+    if not 1 <= count <= NEWER_MAX:
         raise InvalidArgument(
             f"'NewerNoncurrentVersions' must be a positive integer not greater than {NEWER_MAX}",
             ArgumentName="NewerNoncurrentVersions",
-            ArgumentValue=str(newer),
+            ArgumentValue=str(count),
         )
-    rule["NoncurrentVersionExpiration"] = dict(wanted)
 
 
 def _abort(given: Given, rule: dict[str, Any]) -> None:
@@ -147,6 +154,103 @@ def _abort(given: Given, rule: dict[str, Any]) -> None:
     if by_tags(rule):
         raise InvalidRequest("AbortIncompleteMultipartUpload cannot be specified with Tags.")
     rule["AbortIncompleteMultipartUpload"] = dict(wanted)
+
+
+def _transitions(given: Given, rule: dict[str, Any]) -> None:
+    """Source: Amazon S3 User Guide, "Transitioning objects using Amazon S3 Lifecycle"."""
+    wanted: list[Given] = given.get("Transitions") or []
+    if not wanted:
+        return
+    kept: list[dict[str, Any]] = []
+    for one in wanted:
+        if one.get("StorageClass") not in _TARGETS or ("Days" in one) == ("Date" in one):
+            raise MalformedXML()
+        if "Date" in one:
+            kept.append({**one, "Date": _date(one["Date"]).isoformat()})
+            continue
+        _days(int(one["Days"]), "Days", "Transition", one["StorageClass"])
+        kept.append(dict(one))
+    _check_order(kept, "Days", "Transition", rule)
+    expiration: Given = rule.get("Expiration", {})
+    kinds = {name for one in (*kept, expiration) for name in ("Days", "Date") if name in one}
+    if len(kinds) > 1:
+        raise InvalidRequest(
+            "Found mixed 'Date' and 'Days' based Expiration and Transition actions in lifecycle rule for "
+            f"{_filter_told(rule)}"
+        )
+    for kind in kinds.intersection(expiration):
+        if any(_later(one[kind], expiration[kind]) for one in kept):
+            raise InvalidArgument(
+                f"'{kind}' in the Expiration action for {_filter_told(rule)} must be greater than '{kind}' in the "
+                "Transition action",
+                ArgumentName=kind,
+                ArgumentValue=str(expiration[kind]),
+            )
+    rule["Transitions"] = kept
+
+
+def _later(move: Any, end: Any) -> bool:
+    return move >= end if isinstance(move, int) else datetime.fromisoformat(move) >= datetime.fromisoformat(end)
+
+
+def _noncurrent_transitions(given: Given, rule: dict[str, Any]) -> None:
+    wanted: list[Given] = given.get("NoncurrentVersionTransitions") or []
+    if not wanted:
+        return
+    for one in wanted:
+        if one.get("StorageClass") not in _TARGETS or "NoncurrentDays" not in one:
+            raise MalformedXML()
+        _days(int(one["NoncurrentDays"]), "NoncurrentDays", "NoncurrentVersionTransition", one["StorageClass"])
+        _newer(int(one.get("NewerNoncurrentVersions", 1)))
+    _check_order(wanted, "NoncurrentDays", "NoncurrentVersionTransition", rule)
+    end: Given = rule.get("NoncurrentVersionExpiration", {})
+    if end and any(int(one["NoncurrentDays"]) >= int(end["NoncurrentDays"]) for one in wanted):
+        raise InvalidArgument(
+            f"'NoncurrentDays' in the NoncurrentVersionExpiration action for {_filter_told(rule)} must be greater than "
+            "'NoncurrentDays' in the NoncurrentVersionTransition action",
+            ArgumentName="NoncurrentDays",
+            ArgumentValue=str(end["NoncurrentDays"]),
+        )
+    rule["NoncurrentVersionTransitions"] = [dict(one) for one in wanted]
+
+
+def _days(days: int, name: str, action: str, target: str) -> None:
+    if days < 0:
+        raise InvalidArgument(
+            f"'{name}' for {action} action must be nonnegative", ArgumentName=name, ArgumentValue=str(days)
+        )
+    if target in _INFREQUENT and days < INFREQUENT_DAYS:
+        raise InvalidArgument(
+            f"'{name}' in {action} action must be greater than or equal to {INFREQUENT_DAYS} for storageClass "
+            f"'{target}'",
+            ArgumentName=name,
+            ArgumentValue=str(days),
+        )
+
+
+def _check_order(wanted: Sequence[Given], name: str, action: str, rule: Given) -> None:
+    """One transition for each class; the further down it is, the later, and a month after one to infrequent access."""
+    if len({one["StorageClass"] for one in wanted}) != len(wanted):
+        raise InvalidRequest(
+            f"'StorageClass' must be different for '{action}' actions in same 'Rule' with {_filter_told(rule)}"
+        )
+    dated = [one for one in wanted if name in one]
+    dated = sorted(dated, key=lambda one: DOWNWARDS.index(one["StorageClass"]))
+    for first, second in pairwise(dated):
+        gap = INFREQUENT_DAYS if first["StorageClass"] in _INFREQUENT else 1
+        if int(second[name]) < int(first[name]) + gap:
+            raise InvalidArgument(
+                f"'{name}' in the '{action}' action for StorageClass '{second['StorageClass']}' for "
+                f"{_filter_told(rule)} must be {gap} days more than '{name}' in the '{action}' action for "
+                f"StorageClass '{first['StorageClass']}'",
+                ArgumentName=name,
+                ArgumentValue=str(second[name]),
+            )
+
+
+def _filter_told(rule: Given) -> str:
+    prefix = prefix_of(rule)
+    return f"prefix '{prefix}'" if "Prefix" in rule else f"filter '(prefix={prefix})'" if prefix else "filter ''"
 
 
 def _positive(value: Any, text: str, name: str) -> None:
@@ -211,6 +315,43 @@ def expires(rule: Given, modified: float) -> datetime | None:
     if "Date" in wanted:
         return datetime.fromisoformat(wanted["Date"])
     return None
+
+
+def move(rule: Given, at: str, modified: float, now: datetime) -> str:
+    """The class that a rule moves a current version to, which is `at` one now; empty: none."""
+    found = [
+        one["StorageClass"]
+        for one in rule.get("Transitions", ())
+        if (after(modified, int(one["Days"])) if "Days" in one else datetime.fromisoformat(one["Date"])) <= now
+    ]
+    return _lowest(found, at)
+
+
+def noncurrent_move(rule: Given, at: str, newer: int, since: float, now: datetime) -> str:
+    """The same of a version that is noncurrent `since` then, and has `newer` noncurrent ones above it."""
+    found = [
+        one["StorageClass"]
+        for one in rule.get("NoncurrentVersionTransitions", ())
+        if newer >= int(one.get("NewerNoncurrentVersions", 0)) and after(since, int(one["NoncurrentDays"])) <= now
+    ]
+    return _lowest(found, at)
+
+
+def _lowest(found: list[str], at: str) -> str:
+    below = [name for name in found if DOWNWARDS.index(name) > DOWNWARDS.index(at)]
+    return max(below, key=DOWNWARDS.index, default="")
+
+
+def large_enough(rule: Given, size: int, target: str, smallest: str) -> bool:
+    """Whether an object of that size is moved: rules that name sizes are taken at their word.
+
+    Source: Amazon S3 User Guide, "Transitioning objects using Amazon S3 Lifecycle", "Constraints and considerations".
+    """
+    wanted: Given = rule.get("Filter", {})
+    wanted = wanted.get("And", wanted)
+    if "ObjectSizeGreaterThan" in wanted or "ObjectSizeLessThan" in wanted:
+        return True
+    return size >= SMALL_OCTETS or (smallest == VARYING and target in ARCHIVED)
 
 
 def expiration(text: str | None, key: str, size: int, tags: Mapping[str, str], modified: float) -> str | None:

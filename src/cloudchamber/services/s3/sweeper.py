@@ -13,15 +13,19 @@ import asyncio
 import json
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import ids
+from cloudchamber.base.clock import iso
 from cloudchamber.base.errors import ChamberError, ServiceError
-from cloudchamber.services.s3 import events, object_lock, rules, tables, versions
+from cloudchamber.services.s3 import events, object_lock, rules, storage, tables, versions
+from cloudchamber.services.s3.events import COMPLETED, described_of
+from cloudchamber.services.s3.names import object_arn
+from cloudchamber.track.track import Segment, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.services.s3.events import Cause, Sequencer
@@ -36,24 +40,42 @@ ENDED_AT_ONCE = 50
 _LOOK_S = 60.0
 _PAUSE_S = 5.0
 _ROWS = (
-    "SELECT key, seq, version, 0 AS marker, size, modified, tags FROM s3_objects "
+    "SELECT key, seq, version, 0 AS marker, size, modified, tags, storage FROM s3_objects "
     "WHERE bucket = ?1 AND (key, -seq) > (?2, ?3) "
-    "UNION ALL SELECT key, seq, version, marker, size, modified, tags FROM s3_versions "
+    "UNION ALL SELECT key, seq, version, marker, size, modified, tags, storage FROM s3_versions "
     "WHERE bucket = ?1 AND (key, -seq) > (?2, ?3) ORDER BY key, seq DESC LIMIT ?4"
 )
 
+_MOVED = {
+    "STANDARD_IA": "S3.TRANSITION_SIA.OBJECT",
+    "ONEZONE_IA": "S3.TRANSITION_ZIA.OBJECT",
+    "INTELLIGENT_TIERING": "S3.TRANSITION_INT.OBJECT",
+    "GLACIER_IR": "S3.TRANSITION_GIR.OBJECT",
+    "GLACIER": "S3.TRANSITION.OBJECT",
+    "DEEP_ARCHIVE": "S3.TRANSITION_GDA.OBJECT",
+}
+_ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "Transitions", "NoncurrentVersionTransitions")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A version that a rule ends: a current one (`seq` as it was seen), or one that is to go for good."""
+    """A version that a rule ends or moves: a current one (`seq` as it was seen), or one that is to go for good."""
 
     key: str
     version: str
     seq: int
     for_good: bool
     noncurrent: bool = False
+    target: str = ""
+    """The storage class that it is moved to; empty: it ends."""
+
+    @property
+    def name(self) -> str:
+        """What is done, as access logs of S3 call it."""
+        if self.target:
+            return _MOVED[self.target]
+        return "S3.EXPIRE.OBJECT"
 
 
 @dataclass(slots=True)
@@ -68,6 +90,8 @@ class Walk:
     """How many noncurrent versions of the key were met."""
     marker: Any = None
     """A current delete marker, until it is seen whether it stands alone."""
+    smallest: str = rules.ALL_SMALL
+    """Which objects are too small to be moved."""
 
 
 class Sweeper:
@@ -104,6 +128,7 @@ class Sweeper:
             try:
                 if self._doors.database.leads:
                     await self.sweep()
+                    until = min(until, self._next_restore(until))
             except (ChamberError, OSError):
                 _log.exception("lifecycle rules could not be carried out; once more in %s s", _PAUSE_S)
                 until = now + timedelta(seconds=_PAUSE_S)
@@ -115,7 +140,8 @@ class Sweeper:
                     continue
 
     async def sweep(self) -> int:
-        """Do all that is due now; how many versions and uploads were ended."""
+        """Do all that is due now; how many versions and uploads were ended or moved."""
+        await self._restores()
         sql = "SELECT name FROM s3_buckets WHERE lifecycle IS NOT NULL ORDER BY name"
         names = [row[0] for row in self._doors.database.read(lambda db: db.execute(sql).fetchall())]
         return sum([await self._sweep_bucket(name) for name in names])
@@ -127,9 +153,9 @@ class Sweeper:
             return 0
         now = self._doors.clock.now()
         ended = await self._abort(bucket, now)
-        if not any("Expiration" in rule or "NoncurrentVersionExpiration" in rule for rule in found):
+        if not any(action in rule for rule in found for action in _ACTIONS):
             return ended
-        walk = Walk()
+        walk = Walk(smallest=rules.read(bucket.lifecycle or "{}")["TransitionDefaultMinimumObjectSize"])
         while True:
             rows = await self._doors.database.query(_rows_behind(name, walk.key, walk.seq))
             due = [one for row in rows for one in _step(walk, row, found, now)]
@@ -143,25 +169,63 @@ class Sweeper:
     async def _end(self, name: str, due: list[Due], now: datetime) -> int:
         cause = events.Cause.of_service(now)
 
-        def change(tx: Tx) -> tuple[list[str], int, int]:
+        def change(tx: Tx) -> tuple[list[str], list[Due], int]:
             bucket = tables.find_bucket(tx, name)
             gone: list[str] = []
-            ended = emitted = 0
+            over: list[Due] = []
+            emitted = 0
             if bucket is None or not bucket.lifecycle:
-                return gone, 0, 0
+                return gone, over, 0
             for one in due:
                 done = _end_one(tx, cause, self._sequencer, bucket, one, now)
                 if done is not None:
                     gone += done[0]
                     emitted += done[1]
-                    ended += 1
-            return gone, ended, emitted
+                    over.append(one)
+            return gone, over, emitted
 
-        gone, ended, emitted = await self._doors.database.write(change)
+        gone, over, emitted = await self._doors.database.write(change)
         self._blobs.delete(gone)
+        self._note(name, over, cause)
         if emitted:
             self._doors.outbox.nudge()
-        return ended
+        return len(over)
+
+    def _note(self, bucket: str, over: list[Due], cause: Cause) -> None:
+        """Put onto a track what was done, one step for each kind."""
+        trace = Trace.parse(cause.trace)
+        for kind in dict.fromkeys(one.name for one in over):
+            keys = [one.key for one in over if one.name == kind]
+            at = cause.now.timestamp()
+            step = Segment(trace.track_id if trace else "", ids.segment_id(), "", "s3", kind, at, at, 200)
+            step.principal, step.resource = "s3.amazonaws.com", object_arn(bucket, keys[0])
+            step.request_id, step.notes = cause.request_id, {"objects": len(keys)}
+            self._doors.recorder.record(step)
+
+    # Restored copies
+
+    def _next_restore(self, otherwise: datetime) -> datetime:
+        """When the next restored copy is ready, or goes."""
+        row = self._doors.database.read(lambda db: db.execute("SELECT min(at) FROM s3_restores").fetchone())
+        return otherwise if row[0] is None else datetime.fromtimestamp(row[0], UTC)
+
+    async def _restores(self) -> None:
+        """Tell of restored copies that are ready now, and take away those whose days are over."""
+        now = self._doors.clock.now()
+        sql = "SELECT bucket, key, version, event FROM s3_restores WHERE at <= ? ORDER BY at LIMIT ?"
+        cause = events.Cause.of_service(now)
+
+        def change(tx: Tx) -> tuple[int, int]:
+            rows = tx.execute(sql, (now.timestamp(), ENDED_AT_ONCE)).fetchall()
+            return len(rows), sum(_restored(tx, cause, self._sequencer, row, now) for row in rows)
+
+        look = "SELECT 1 FROM s3_restores WHERE at <= ? LIMIT 1"
+        while self._doors.database.read(lambda db: db.execute(look, (now.timestamp(),)).fetchone()) is not None:
+            done, emitted = await self._doors.database.write(change)
+            if emitted:
+                self._doors.outbox.nudge()
+            if not done:
+                return
 
     async def _abort(self, bucket: Bucket, now: datetime) -> int:
         """Abort uploads that are too old."""
@@ -193,13 +257,33 @@ def _step(walk: Walk, row: Any, found: list[Rule], now: datetime) -> list[Due]:
             walk.marker = row
         elif any(_over(rules.expires(rule, row["modified"]), now) for rule in _about(row, found)):
             due.append(Due(row["key"], row["version"], row["seq"], for_good=False))
+        elif target := _moved(walk, row, found, now):
+            due.append(Due(row["key"], row["version"], row["seq"], for_good=False, target=target))
     else:
         walk.marker = None
         walk.noncurrent += 1
         if any(_noncurrent_over(rule, walk, now) for rule in _about(row, found)):
             due.append(Due(row["key"], row["version"], row["seq"], for_good=True, noncurrent=True))
+        elif not row["marker"] and (target := _moved(walk, row, found, now, noncurrent=True)):
+            due.append(Due(row["key"], row["version"], row["seq"], for_good=False, noncurrent=True, target=target))
     walk.key, walk.seq, walk.newer = row["key"], row["seq"], row["modified"]
     return due
+
+
+def _moved(walk: Walk, row: Any, found: list[Rule], now: datetime, *, noncurrent: bool = False) -> str:
+    """The storage class that a version is moved to; empty: none. Of several the one that is furthest down."""
+    at = row["storage"] or storage.STANDARD
+    targets = [
+        target
+        for rule in _about(row, found)
+        if (
+            target := rules.noncurrent_move(rule, at, walk.noncurrent, walk.newer, now)
+            if noncurrent
+            else rules.move(rule, at, row["modified"], now)
+        )
+        and rules.large_enough(rule, row["size"], target, walk.smallest)
+    ]
+    return max(targets, key=storage.DOWNWARDS.index, default="")
 
 
 def _alone(walk: Walk, found: list[Rule], now: datetime) -> list[Due]:
@@ -240,6 +324,13 @@ def _end_one(
     current = tables.find_object(tx, bucket.name, one.key)
     if one.noncurrent and current is not None and current.seq == one.seq:
         return None
+    if one.target:
+        if not one.noncurrent and (current is None or current.seq != one.seq):
+            return None
+        versions.move(tx, bucket.name, found, one.target)
+        more = {"lifecycleEventData": {"transitionEventData": {"destinationStorageClass": one.target}}}
+        told = described_of(bucket.versioning, found)
+        return [], events.emit_matching(tx, cause, sequencer, bucket, "LifecycleTransition", one.key, told, more)
     if not one.for_good and bucket.versioning:
         if current is None or current.seq != one.seq:
             return None
@@ -256,3 +347,27 @@ def _end_one(
     gone = versions.remove(tx, bucket.name, found)
     named = {"versionId": found.version} if bucket.versioning else {}
     return gone, events.emit_matching(tx, cause, sequencer, bucket, "LifecycleExpiration:Delete", one.key, named)
+
+
+def _restored(tx: Tx, cause: Cause, sequencer: Sequencer, row: Any, now: datetime) -> int:
+    """Tell of one restored copy that it is there, or that it is gone; how many events."""
+    name, key, version, event = row["bucket"], row["key"], row["version"], row["event"]
+    sql = "DELETE FROM s3_restores WHERE bucket = ? AND key = ? AND version = ? AND event = ?"
+    tx.execute(sql, (name, key, version, event))
+    bucket, found = tables.find_bucket(tx, name), versions.find(tx, name, key, version)
+    restore: Mapping[str, Any] = found.stored.get("restore", {}) if found is not None else {}
+    if bucket is None or found is None or not restore:
+        return 0
+    more: dict[str, Any] = {}
+    if event == COMPLETED:
+        until = iso(datetime.fromtimestamp(restore["until"], UTC))
+        kind = storage.of(found.stored)
+        told = {"lifecycleRestorationExpiryTime": until, "lifecycleRestoreStorageClass": kind}
+        more = {"glacierEventData": {"restoreEventData": told}}
+    elif restore["until"] > now.timestamp():
+        return 0
+    else:
+        kept = {member: value for member, value in found.stored.items() if member != "restore"}
+        versions.change(tx, name, found, "stored", json.dumps(kept, separators=(",", ":")))
+    described = described_of(bucket.versioning, found)
+    return events.emit_matching(tx, cause, sequencer, bucket, event, key, described, more)

@@ -276,8 +276,8 @@ def put_object(
         stored = {**stored, "nonce": content.nonce}
     tx.execute(
         "INSERT OR REPLACE INTO s3_objects "
-        "(bucket, key, size, etag, modified, checksum, body, blob, tags, stored, seq, version, lock, replication) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(bucket, key, size, etag, modified, checksum, body, blob, tags, stored, seq, version, lock, replication, "
+        "storage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             bucket_name,
             key,
@@ -293,6 +293,7 @@ def put_object(
             version,
             lock,
             replication,
+            stored.get("class"),
         ),
     )
 

@@ -22,6 +22,7 @@ from cloudchamber.services.s3 import (
     owning,
     rules,
     sse,
+    storage,
     tables,
 )
 from cloudchamber.services.s3.acl import owner_shown
@@ -329,7 +330,7 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
         "IsTruncated": len(found) > limit > 0,
         "Initiator": _initiator(upload.initiator, owner),
         "Owner": owner,
-        "StorageClass": "STANDARD",
+        "StorageClass": storage.of(upload.stored),
     }
     if upload.checksum_algorithm:
         response |= {"ChecksumAlgorithm": upload.checksum_algorithm, "ChecksumType": upload.checksum_type}
@@ -409,7 +410,7 @@ def _told(upload: Upload, owner: Mapping[str, str]) -> dict[str, Any]:
         "Key": upload.key,
         "UploadId": upload.id,
         "Initiated": datetime.fromtimestamp(int(upload.initiated), UTC),
-        "StorageClass": "STANDARD",
+        "StorageClass": storage.of(upload.stored),
         "Owner": owner,
         "Initiator": _initiator(upload.initiator, owner),
     }

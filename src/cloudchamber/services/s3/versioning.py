@@ -24,6 +24,7 @@ from cloudchamber.services.s3.errors import (
 from cloudchamber.services.s3.listing import encoding, limit_of, rolled_up, successor
 from cloudchamber.services.s3.names import quoted
 from cloudchamber.services.s3.owning import people
+from cloudchamber.services.s3.restoring import add_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Request = Mapping[str, Any]
 
 _CHUNK_MIN, _CHUNK = 4, 256
-_FIELDS = "key, seq, version, {} AS marker, size, etag, modified, checksum"
+_FIELDS = "key, seq, version, {} AS marker, size, etag, modified, checksum, storage"
 
 
 @operation("PutBucketVersioning", needs=needs.on_bucket("s3:PutBucketVersioning"))
@@ -237,6 +238,7 @@ async def list_object_versions(call: Call, request: Request) -> dict[str, Any]:
     for row, newest in found.rows:
         told = _told(row, newest, owner)
         response.setdefault("DeleteMarkers" if row["marker"] else "Versions", []).append(told)
+    add_status(call, bucket.name, request, response.get("Versions", []))
     if found.prefixes:
         response["CommonPrefixes"] = [{"Prefix": p} for p in found.prefixes]
     return response
@@ -252,7 +254,7 @@ def _told(row: Any, newest: bool, owner: Mapping[str, str]) -> dict[str, Any]:
     }
     if row["marker"]:
         return told
-    told |= {"ETag": quoted(row["etag"]), "Size": row["size"], "StorageClass": "STANDARD"}
+    told |= {"ETag": quoted(row["etag"]), "Size": row["size"], "StorageClass": row["storage"] or "STANDARD"}
     if row["checksum"]:
         told |= {"ChecksumAlgorithm": [algorithm_of(row["checksum"])], "ChecksumType": kind(row["checksum"])}
     return told

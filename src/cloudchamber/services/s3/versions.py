@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.errors import InvalidArgument
+from cloudchamber.services.s3.storage import STANDARD
 from cloudchamber.services.s3.tables import NULL, Bucket, Object
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader, Tx
 
 ENABLED = "Enabled"
-_COLUMNS = "bucket, key, seq, version, size, etag, modified, checksum, body, blob, tags, stored, lock, replication"
+_COLUMNS = (
+    "bucket, key, seq, version, size, etag, modified, checksum, body, blob, tags, stored, lock, replication, storage"
+)
 _VERSION = (
     "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored, o.seq, o.version, o.lock, "
     "o.replication, 1, o.marker"
@@ -161,13 +164,20 @@ def put(
     return version, gone
 
 
-def insert(tx: Tx, bucket: str, made: Object, data: bytes | None, blob: str | None, status: str) -> bool:
+def insert(
+    tx: Tx, bucket: str, made: Object, data: bytes | None, blob: str | None, status: str, storage_class: str = ""
+) -> bool:
     """Put a copy of a version of another bucket, with its id, to its place among those that are there.
 
-    False if it is there already.
+    `storage_class`: the copy's; empty: the version's own. False if it is there already.
     """
     if find(tx, bucket, made.key, made.version) is not None:
         return False
+    stored = {name: value for name, value in made.stored.items() if name != "restore"}
+    if storage_class:
+        stored |= {"class": storage_class}
+    if stored.get("class") == STANDARD:
+        del stored["class"]
     old = tables.find_object(tx, bucket, made.key)
     top = old if old is not None else newest(tx, bucket, made.key)
     body = tx.execute("INSERT INTO s3_bodies (data) VALUES (?)", (data,)).lastrowid if data else None
@@ -186,9 +196,10 @@ def insert(tx: Tx, bucket: str, made: Object, data: bytes | None, blob: str | No
         body,
         blob,
         made.tags,
-        json.dumps(made.stored, separators=(",", ":")),
+        json.dumps(stored, separators=(",", ":")),
         None,
         json.dumps({"status": status}),
+        stored.get("class"),
     )
     marks = ", ".join("?" * len(values))
     if current:
@@ -234,8 +245,23 @@ def remove(tx: Tx, bucket: str, found: Object) -> list[str]:
     return gone
 
 
+def move(tx: Tx, bucket: str, found: Object, storage_class: str) -> None:
+    """Set the storage class of one version; a restored copy of it goes."""
+    stored = {name: value for name, value in found.stored.items() if name != "restore"}
+    stored = {**stored, "class": storage_class}
+    change(tx, bucket, found, "stored", json.dumps(stored, separators=(",", ":")))
+    change(tx, bucket, found, "storage", storage_class)
+    forget_restores(tx, bucket, found)
+
+
+def forget_restores(tx: Tx, bucket: str, found: Object) -> None:
+    """Tell no more of a version's restored copy."""
+    sql = "DELETE FROM s3_restores WHERE bucket = ? AND key = ? AND version = ?"
+    tx.execute(sql, (bucket, found.key, found.version))
+
+
 def change(tx: Tx, bucket: str, found: Object, column: str, value: str | None) -> None:
-    """Set `tags`, `lock`, `replication` or `stored` of one version."""
+    """Set `tags`, `lock`, `replication`, `storage` or `stored` of one version."""
     for table in ("s3_objects", "s3_versions"):
         sql = f"UPDATE {table} SET {column} = ? WHERE bucket = ? AND key = ? AND seq = ? AND version = ?"
         if tx.execute(sql, (value, bucket, found.key, found.seq, found.version)).rowcount:
