@@ -97,7 +97,8 @@ class SandboxSpec:
     there asks the connection for its true destination (`SO_ORIGINAL_DST`). 0: nothing leads further than the router."""
     datagram_port: int = 0
     """UDP that leaves the sandbox, to whatever address, is led to the listener (`datagrams`) on this port of its
-    router, where the kernel can do that (`nft_tproxy`); who reads there decides. 0, or where it cannot: it is dropped."""
+    router, where the kernel can do that (`nft_tproxy`); who reads there decides. It is dropped where it cannot, and
+    for 0."""
     mounts: tuple[Mount, ...] = ()
     volume: Path | None = None
     """Folder that keeps /etc /home /root /var /opt /srv of an instance from one start to the next."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flows of datagrams: bounded, in order, ended when idle and with their instance. Sockets are real, decisions made up."""
+"""Flows of datagrams: bounded, in order, ended when idle and with their instance. Real sockets, made-up decisions."""
 
 from __future__ import annotations
 

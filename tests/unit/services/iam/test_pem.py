@@ -55,6 +55,8 @@ def test_any_text(text, begin):
             pass
 
 
+# A certificate whose number became 0 is taken, with a warning of what a later library will do.
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @given(st.integers(0, 2000), st.integers(0, 255))
 def test_any_changed_octet(place, octet):
     private, der = material()
