@@ -18,7 +18,7 @@ from tests.sandbox.test_attacks import as_user, python_of_others
 async def test_everything_holds_without_privileges(name):
     python = python_of_others()
     if python is None:
-        pytest.skip("no Python 3.11 that an ordinary user may run")
+        pytest.skip("no Python of this version that an ordinary user may run")
     root = Path(__file__).parents[2]
     packages = Path(pytest.__file__).parents[1]
     run = await asyncio.create_subprocess_exec(

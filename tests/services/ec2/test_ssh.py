@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -290,3 +291,68 @@ def test_clients_that_break_off(machine: Machine) -> None:
     assert machine.ssh("echo alive").stdout == "alive\n"
     lab = machine.lab
     lab.until(lambda: machine.ssh("ps -e -o comm= | grep -cx yes").stdout == "0\n", "the end of what was hung up")
+
+
+def test_what_has_no_terminal_ends_with_its_client_too(machine: Machine) -> None:
+    line = [
+        "ssh",
+        "-F",
+        "/dev/null",
+        "-i",
+        str(machine.key),
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "IdentitiesOnly=yes",
+    ]
+    line += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-T", f"ec2-user@{machine.address}"]
+    silent = "sh -c 'echo begun; sleep 31415' ; true"
+    for command in ([silent], ["nohup sleep 27182 & " + silent]):
+        started = subprocess.Popen([*line, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert started.stdout is not None
+        assert started.stdout.readline() == b"begun\n"
+        started.kill()
+        started.wait()
+        started.stdout.close()
+        machine.lab.until(
+            lambda: machine.ssh("ps -e -o args= | grep -c '[s]leep 31415'").stdout == "0\n", "the end of the command"
+        )
+    # Who asks not to be hung up on stays.
+    assert machine.ssh("ps -e -o args= | grep -c '[s]leep 27182'; pkill -f 'sleep 2718[2]'").stdout == "1\n"
+    killed = machine.ssh("kill -TERM $$")
+    assert killed.returncode == 255
+    assert machine.ssh("exit 7").returncode == 7
+    assert machine.ssh("cat", input="to the end").stdout == "to the end"
+
+
+def test_no_way_from_a_session_to_what_is_not_the_instances(machine: Machine, tmp_path: Path) -> None:
+    """Another instance's key, an agent, sockets of this machine by their paths."""
+    other = machine.lab.ec2.create_key_pair(KeyName=unique("other"), KeyType="ed25519")
+    key = tmp_path / "other.pem"
+    key.touch(mode=0o600)
+    key.write_text(other["KeyMaterial"])
+    assert machine.ssh("true", key=key).returncode == 255
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL) as agent:
+        while not (tmp_path / "agent").exists():
+            assert agent.poll() is None
+        environment = {"SSH_AUTH_SOCK": str(tmp_path / "agent"), "PATH": "/usr/bin:/bin"}
+        assert machine.ssh("-A", 'echo "agent:$SSH_AUTH_SOCK"', env=environment).stdout == "agent:\n"
+        agent.terminate()
+    # A socket of this machine by its path: such forwarding is not there, in either direction.
+    here = tmp_path / "here"
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.bind(str(here))
+        ours.listen()
+        refused = machine.ssh("-o", "ExitOnForwardFailure=yes", "-R", f"/tmp/there:{here}", "true")
+        assert refused.returncode == 255
+        with pytest.raises(asyncssh.ChannelOpenError):
+            asyncio.run(_socket_by_path(machine, str(here)))
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ours.accept()
+
+
+async def _socket_by_path(machine: Machine, path: str) -> None:
+    options = {"known_hosts": None, "client_keys": [str(machine.key)], "username": "ec2-user", "config": None}
+    async with asyncssh.connect(machine.address, **options) as connection:
+        await connection.open_unix_connection(path)

@@ -2,7 +2,7 @@
 """One SSH session: a shell, a command or a file transfer, on a terminal or on pipes.
 
 Octets are copied between the channel and the descriptors of a process inside, with the flow control of both. A session
-that ends hangs up its terminal, or closes its pipes, as sshd does.
+that ends hangs up its terminal, or closes its pipes: what runs inside gets SIGHUP in either case (`guest/login.py`).
 """
 
 from __future__ import annotations

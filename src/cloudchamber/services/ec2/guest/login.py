@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import pwd
 import select
+import signal
 import socket
 import sys
 
@@ -98,6 +99,34 @@ def sftp(name: str) -> int:
     os.execv(sys.executable, [sys.executable, "-I", server, who.pw_dir])
 
 
+def as_long_as_it_is_heard(shell: str, words: list[str]) -> int:
+    """Run without a terminal: where nobody hears it any more, hang up, as the end of a terminal would.
+
+    Source: signal(7), SIGHUP; pipe(7): whoever may write to a pipe that nobody reads any more has POLLERR.
+    """
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        try:
+            os.execv(shell, words)
+        except OSError as error:
+            os.write(2, f"{shell}: {error.strerror}\n".encode())
+            os._exit(127)
+    os.close(0)  # Why: a program that takes no more input must be seen to
+    ended, heard = os.pidfd_open(child), select.poll()
+    heard.register(ended, select.POLLIN)
+    heard.register(1, 0)
+    if ended not in dict(heard.poll()):
+        os.killpg(child, signal.SIGHUP)
+        return 255
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
 def main(verb: str, *words: str) -> int:
     """One verb of the module's docstring."""
     if verb == "keys":
@@ -109,8 +138,11 @@ def main(verb: str, *words: str) -> int:
     who = become(words[0])
     shell = who.pw_shell or "/bin/sh"
     name = os.path.basename(shell)
+    command = [f"-{name}"] if verb == "shell" else [name, "-c", words[1]]
+    if not os.isatty(0):
+        return as_long_as_it_is_heard(shell, command)
     try:
-        os.execv(shell, [f"-{name}"] if verb == "shell" else [name, "-c", words[1]])
+        os.execv(shell, command)
     except OSError as error:
         sys.exit(f"{shell}: {error.strerror}")
 
