@@ -114,8 +114,12 @@ class Client:
         """Scrub what is stored; what the chamber tells meanwhile."""
         asked = urllib.parse.urlencode({"bucket": bucket, "octets_per_s": octets_per_s})
         with self._open(f"api/scrub?{asked}", b"", timeout_s=None) as reply:
+            told: dict[str, Any] = {}
             for line in reply:
-                yield json.loads(line)
+                told = json.loads(line)
+                yield told
+        if told.get("kind") != "done":
+            raise ChamberError("the scrub was cut short", "see 'cloudchamber logs'")
 
     def _send(self, path: str, body: bytes | None) -> Any:
         with self._open(path, body, timeout_s=900) as reply:

@@ -109,7 +109,7 @@ class Verifier:
             nonce = pieces[0][1] if pieces else None
             yield data if nonce is None else self._keeper.cipher(nonce).update(data)
             return
-        file = self._blobs.open(blob, 0)
+        file = self._blobs.open(blob, 0, size)
         try:
             for length, nonce in pieces:
                 cipher: Any = None if nonce is None else self._keeper.cipher(nonce)
