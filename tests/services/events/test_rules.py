@@ -60,6 +60,9 @@ def test_what_is_refused(chamber: Any, members: dict[str, Any], words: str) -> N
         chamber.client("events").put_rule(Name="refused", **members)
 
 
+FUNCTION = {"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:f"}
+
+
 def test_targets_that_are_refused(chamber: Any) -> None:
     client = chamber.client("events")
     client.put_rule(Name="aimed", ScheduleExpression="rate(5 minutes)")
@@ -67,6 +70,9 @@ def test_targets_that_are_refused(chamber: Any) -> None:
         ({"Id": "1", "Arn": "arn:aws:sqs:us-east-1:000000000000:q"}, "only Lambda functions"),
         ({"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:f", "InputPath": "$.x"}, "InputPath"),
         ({"Id": "1", "Arn": "arn:aws:lambda:us-east-1:000000000000:function:f", "Input": "{"}, "JSON syntax error"),
+        ({**FUNCTION, "RetryPolicy": {"MaximumRetryAttempts": 186}}, "MaximumRetryAttempts|less than or equal"),
+        ({**FUNCTION, "RetryPolicy": {"MaximumEventAgeInSeconds": 86_401}}, "MaximumEventAgeInSeconds|less than"),
+        ({**FUNCTION, "DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:q"}}, "DeadLetterConfig is not"),
     ):
         with pytest.raises(ClientError, match=words):
             client.put_targets(Rule="aimed", Targets=[target])

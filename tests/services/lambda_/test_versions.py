@@ -231,3 +231,39 @@ def test_provisioned_concurrency_is_there_before_it_is_ready(chamber: Any) -> No
     client.delete_provisioned_concurrency_config(**asked)
     with pytest.raises(client.exceptions.ProvisionedConcurrencyConfigNotFoundException):
         client.get_provisioned_concurrency_config(**asked)
+
+
+def test_a_description_counts_and_publishing_is_a_revision(chamber: Any) -> None:
+    client = function(chamber, "described", WHO, Description="none")
+    asked = {"FunctionName": "described"}
+    first = client.publish_version(**asked, Description="of the version")
+    assert client.publish_version(**asked, Description="another")["Version"] == first["Version"] == "1"
+    before = client.get_function_configuration(**asked)["RevisionId"]
+    client.update_function_configuration(**asked, Description="of the function")
+    client.get_waiter("function_updated_v2").wait(**asked, WaiterConfig={"Delay": 1})
+    second = client.publish_version(**asked)
+    assert (second["Version"], second["Description"]) == ("2", "of the function")
+    after = client.get_function_configuration(**asked)["RevisionId"]
+    client.tag_resource(Resource=ARN + "described", Tags={"a": "b"})
+    assert len({before, after, client.get_function_configuration(**asked)["RevisionId"]}) == 3
+    alias = client.create_alias(**asked, Name="live", FunctionVersion="2")
+    permission = {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"}
+    with pytest.raises(client.exceptions.PreconditionFailedException):
+        client.add_permission(**asked, Qualifier="live", **permission, RevisionId="wrong")
+    client.add_permission(**asked, Qualifier="live", **permission, RevisionId=alias["RevisionId"])
+
+
+def test_a_version_is_provisioned_once(chamber: Any) -> None:
+    client = function(chamber, "provisioned-once", WHO)
+    asked = {"FunctionName": "provisioned-once"}
+    client.publish_version(**asked)
+    client.create_alias(**asked, Name="live", FunctionVersion="1")
+    wanted = {**asked, "ProvisionedConcurrentExecutions": 1}
+    client.put_provisioned_concurrency_config(**wanted, Qualifier="1")
+    with pytest.raises(ClientError, match="Alias can't be used"):
+        client.put_provisioned_concurrency_config(**wanted, Qualifier="live")
+    client.delete_provisioned_concurrency_config(**asked, Qualifier="1")
+    client.put_provisioned_concurrency_config(**wanted, Qualifier="live")
+    with pytest.raises(ClientError, match="Version is pointed by"):
+        client.put_provisioned_concurrency_config(**wanted, Qualifier="1")
+    client.delete_provisioned_concurrency_config(**asked, Qualifier="live")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 TOPIC = "events.run"
 _LOOK_S = 30.0
 _AGE_S = 86_400.0
+RETRIES = 185
+"""How often, and for how long, a target is tried again. Source: Amazon EventBridge API Reference, RetryPolicy."""
 _log = logging.getLogger(__name__)
 
 
@@ -117,14 +119,15 @@ class SchedulePart:
             }
         )
         for target in rule.targets:
-            age_s = float(target.get("RetryPolicy", {}).get("MaximumEventAgeInSeconds", _AGE_S))
+            retry: Mapping[str, Any] = target.get("RetryPolicy", {})
             payload = {
                 "rule": rule.arn,
                 "account": rule.account,
                 "region": rule.region,
                 "function": target["Arn"],
                 "event": target.get("Input", event),
-                "until": now.timestamp() + age_s,
+                "until": now.timestamp() + float(retry.get("MaximumEventAgeInSeconds", _AGE_S)),
+                "retries": int(retry.get("MaximumRetryAttempts", RETRIES)),
             }
             emit(tx, TOPIC, f"{rule.arn} {target['Id']}", payload)
 
@@ -143,7 +146,8 @@ class SchedulePart:
                 "lambda", "Invoke", request, principal=principal, trace=Trace.begin(int(now)), region=payload["region"]
             )
         except ServiceError as error:
-            if error.status in (429, 500, 503) and now < float(payload["until"]):
+            again = message.attempts < int(payload.get("retries", RETRIES)) and now < float(payload["until"])
+            if again and error.status in (429, 500, 503):
                 raise
             _log.warning("rule %s could not run %s: %s", payload["rule"], payload["function"], error.message)
 

@@ -12,6 +12,7 @@ from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.events import needs, tables
 from cloudchamber.services.events.errors import LimitExceededException, ValidationException
+from cloudchamber.services.events.part import RETRIES
 from cloudchamber.services.events.rules import check_bus, named, paged
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def _check(target: Mapping[str, Any]) -> dict[str, Any]:
     retry: Mapping[str, Any] = target.get("RetryPolicy", {})
     if not _AGE[0] <= int(retry.get("MaximumEventAgeInSeconds", _AGE[1])) <= _AGE[1]:
         raise ValidationException("MaximumEventAgeInSeconds must be between 60 and 86400")
-    if int(retry.get("MaximumRetryAttempts", 185)) != 185:
-        raise ValidationException("RetryPolicy.MaximumRetryAttempts is not supported by this chamber yet")
+    if not 0 <= int(retry.get("MaximumRetryAttempts", RETRIES)) <= RETRIES:
+        raise ValidationException(f"MaximumRetryAttempts must be between 0 and {RETRIES}")
     return dict(target)
 
 

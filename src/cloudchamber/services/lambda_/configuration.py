@@ -39,6 +39,8 @@ _RESERVED = frozenset(
         *(f"AWS_LAMBDA_{name}" for name in ("MAX_CONCURRENCY", "METADATA_API", "METADATA_TOKEN")),
     }
 )
+DESCRIBED = "Described"
+"""In a version: the description that ``$LATEST`` had, where the version was published with another one."""
 _ENVIRONMENT_MAX = 4096
 _SAID_MAX = 8192
 _NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
@@ -243,7 +245,7 @@ def shown(function: Function) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "FunctionName": function.name,
         "FunctionArn": function.asked_arn,
-        **{name: value for name, value in function.configuration.items() if name != "Layers"},
+        **{name: value for name, value in function.configuration.items() if name not in ("Layers", DESCRIBED)},
         **_layers(function),
         "Version": function.version,
         "TracingConfig": {"Mode": "PassThrough"},

@@ -145,15 +145,19 @@ def _tagged(resource: str) -> str:
 async def tag_resource(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     """Add or replace tags of a function. Source: Lambda API Reference, TagResource."""
     arn, new = _tagged(str(request["Resource"])), dict(request["Tags"])
+    if not new:
+        raise InvalidParameterValueException("An error occurred and the request cannot be processed.")
     for key, value in new.items():
         if not _TAG_KEY.fullmatch(key) or len(value) > 256:
             raise InvalidParameterValueException(f"Tags: key {key[:130]!r} or its value is not valid")
 
     def publish(tx: Tx) -> None:
-        tags = {**tables.get(tx, arn).tags, **new}
+        function = tables.get(tx, arn)
+        tags = {**function.tags, **new}
         if len(tags) > 50:
             raise InvalidParameterValueException("Number of tags exceeds resource tag limit.")
         tables.change(tx, arn, tags=tags)
+        tables.revise(tx, function)
 
     await call.doors.database.write(publish)
     return {}
@@ -165,8 +169,9 @@ async def untag_resource(call: Call, request: Mapping[str, Any]) -> dict[str, An
     arn, gone = _tagged(str(request["Resource"])), set(request["TagKeys"])
 
     def publish(tx: Tx) -> None:
-        tags = tables.get(tx, arn).tags
-        tables.change(tx, arn, tags={key: value for key, value in tags.items() if key not in gone})
+        function = tables.get(tx, arn)
+        tables.change(tx, arn, tags={key: value for key, value in function.tags.items() if key not in gone})
+        tables.revise(tx, function)
 
     await call.doors.database.write(publish)
     return {}

@@ -27,9 +27,14 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Reader, Tx
 
 
-def _check_policy_revision(settings: Settings, request: Mapping[str, Any]) -> None:
-    wanted = request.get("RevisionId")
-    if wanted and wanted != settings.policy_revision:
+def _check_policy_revision(db: Reader, reference: Reference, settings: Settings, request: Mapping[str, Any]) -> None:
+    """Refuse a change made for another revision: of the policy, or of what has none yet."""
+    wanted, current = request.get("RevisionId"), settings.policy_revision
+    if not current:
+        alias = tables.find_alias(db, reference.arn, reference.qualifier)
+        chosen = tables.chosen(db, reference)
+        current = alias.revision if alias is not None else chosen.configuration["RevisionId"]
+    if wanted and wanted != current:
         raise PreconditionFailedException(
             "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the "
             "latest Revision Id"
@@ -54,7 +59,7 @@ async def add_permission(call: Call, request: Mapping[str, Any]) -> dict[str, An
     def publish(tx: Tx) -> None:
         tables.chosen(tx, reference)
         settings = tables.settings(tx, reference.arn, reference.qualifier)
-        _check_policy_revision(settings, request)
+        _check_policy_revision(tx, reference, settings, request)
         if any(old["Sid"] == made["Sid"] for old in settings.statements):
             raise ResourceConflictException(
                 f"The statement id ({made['Sid']}) provided already exists. Please provide a new statement id, or "
@@ -74,7 +79,7 @@ async def remove_permission(call: Call, request: Mapping[str, Any]) -> dict[str,
     def publish(tx: Tx) -> None:
         tables.chosen(tx, reference)
         settings = tables.settings(tx, reference.arn, reference.qualifier)
-        _check_policy_revision(settings, request)
+        _check_policy_revision(tx, reference, settings, request)
         if not settings.statements:
             raise ResourceNotFoundException("No policy is associated with the given resource.")
         statements = tuple(old for old in settings.statements if old["Sid"] != sid)

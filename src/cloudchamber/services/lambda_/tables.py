@@ -192,6 +192,11 @@ def insert_version(tx: Tx, function: Function, document: Mapping[str, Any]) -> N
     change(tx, function.arn, next_version=function.next_version + 1)
 
 
+def revise(tx: Tx, function: Function) -> None:
+    """Give a function another revision: what is known of it has changed."""
+    change(tx, function.arn, configuration={**function.configuration, "RevisionId": ids.request_id()})
+
+
 def revise_versions(tx: Tx, arn: str) -> None:
     """Give every version of a function another revision."""
     for row in tx.execute("SELECT version, configuration FROM lambda_versions WHERE arn = ?", (arn,)).fetchall():

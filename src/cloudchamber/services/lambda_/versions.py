@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cloudchamber.store.database import Tx
 
 _PAGE = 50
-_OF_THE_MOMENT = ("RevisionId", "LastModified", "Description")
+_OF_THE_MOMENT = ("RevisionId", "LastModified", configuration.DESCRIBED)
 """What does not count when a function is compared with its last version."""
 
 
@@ -32,8 +32,9 @@ def publish(tx: Tx, function: Function, description: str | None = None) -> Funct
         return last
     document = {**function.configuration, "RevisionId": ids.request_id()}
     if description is not None:
-        document["Description"] = description
+        document |= {"Description": description, configuration.DESCRIBED: function.configuration["Description"]}
     tables.insert_version(tx, function, document)
+    tables.revise(tx, function)
     made = tables.find_version(tx, function.arn, str(function.next_version))
     assert made is not None
     return made
@@ -44,7 +45,8 @@ def _same(last: Function, now: Function) -> bool:
 
 
 def _lasting(function: Function) -> dict[str, Any]:
-    return {name: value for name, value in function.configuration.items() if name not in _OF_THE_MOMENT}
+    found = {name: value for name, value in function.configuration.items() if name not in _OF_THE_MOMENT}
+    return found | {"Description": function.configuration.get(configuration.DESCRIBED, found["Description"])}
 
 
 @operation("PublishVersion", needs=needs.on_function("lambda:PublishVersion"))

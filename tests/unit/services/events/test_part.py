@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from cloudchamber.base.errors import ServiceError
 from cloudchamber.services import events
 from cloudchamber.services.events import tables
 from cloudchamber.services.events.part import SchedulePart
@@ -17,9 +18,16 @@ from cloudchamber.services.events.rules import next_run
 from cloudchamber.services.events.tables import Rule
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
-from cloudchamber.store.outbox import Outbox
+from cloudchamber.store.outbox import Message, Outbox
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+class TooManyRequestsException(ServiceError):  # noqa: N818 - AWS names it so
+    """The target's limit is reached."""
+
+    code = "TooManyRequestsException"
+    status = 429
 
 
 class Hands:
@@ -71,3 +79,32 @@ async def ticking(folder: Path) -> None:
     assert database.read(tables.next_due) == (NOON + timedelta(hours=3, minutes=5)).timestamp()
     await outbox.stop()
     await database.close()
+
+
+def test_a_target_is_tried_again_as_its_policy_says() -> None:
+    clock: Any = Hands()
+    asked: list[str] = []
+
+    async def ask(service: str, operation: str, request: Any, **_: Any) -> None:
+        asked.append(operation)
+        raise TooManyRequestsException("Rate Exceeded.")
+
+    part = SchedulePart(SimpleNamespace(clock=clock, ask=ask))  # type: ignore[arg-type]
+    until = clock.at.timestamp() + 60
+    payload = {"rule": "arn:r", "account": "0", "region": "us-east-1", "function": "f", "event": "{}", "until": until}
+
+    def again(attempts: int, **members: Any) -> bool:
+        message = Message(1, "events.run", "arn:r 1", {**payload, **members}, attempts)
+        try:
+            asyncio.run(part.deliver(message))
+        except TooManyRequestsException:
+            return True
+        return False
+
+    assert not again(0, retries=0)
+    assert again(0, retries=1) and not again(1, retries=1)
+    assert again(100)  # the default: 185 times, for a day
+    assert not again(185)
+    clock.at += timedelta(seconds=61)
+    assert not again(0, retries=3)
+    assert len(asked) == 6
