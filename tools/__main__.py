@@ -47,6 +47,8 @@ def main() -> int:
         return importlib.import_module(f"tools.{name.replace('-', '_')}").main(rest)
     if name == "differential":
         return importlib.import_module("tools.differential").main(rest)
+    if name == "conformance":
+        return importlib.import_module("tools.conformance").main(rest)
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -139,6 +139,13 @@ def test_older_acls_tell_names_and_groups_first(older):
         s3.abort_multipart_upload(Bucket="older-acl", Key=one["Key"], UploadId=one["UploadId"])
 
 
+def test_an_older_completion_without_a_body_is_no_xml(older):
+    s3 = older.client("s3")
+    s3.create_bucket(Bucket="older-upload")
+    upload = s3.create_multipart_upload(Bucket="older-upload", Key="k")["UploadId"]
+    refused("MalformedXML", s3.complete_multipart_upload, Bucket="older-upload", Key="k", UploadId=upload)
+
+
 def test_nobody_may_post_with_tags_where_everybody_may_write(older):
     s3 = older.client("s3")
     s3.create_bucket(Bucket="older-post", ACL="public-read-write")

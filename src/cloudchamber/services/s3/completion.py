@@ -15,6 +15,7 @@ from cloudchamber.services.s3.errors import (
     InvalidPart,
     InvalidPartOrder,
     InvalidRequest,
+    MalformedXML,
 )
 from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
@@ -35,6 +36,8 @@ def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
     """The parts that the request names, in order, each as it was uploaded."""
     wanted: list[Request] = request.get("MultipartUpload", {}).get("Parts", [])
     if not wanted:
+        if call.doors.legacy_buckets and "MultipartUpload" not in request:
+            raise MalformedXML()  # Why: so S3 said in 2022 (aws/aws-cli, issue 6966)
         raise InvalidRequest("You must specify at least one part")
     numbers = [int(one.get("PartNumber", 0)) for one in wanted]
     if any(b <= a for a, b in pairwise(numbers)):
