@@ -26,14 +26,15 @@ def pytest_configure(config: pytest.Config) -> None:
     import s3tests.functional as suite  # pyright: ignore[reportMissingImports] - it is the checkout
     from botocore.config import Config
 
-    made: Any = boto3.client
+    sdk: Any = boto3
+    made = sdk.client
 
     def client(*arguments: Any, **options: Any) -> Any:
         # Why: the suite asks IAM and STS in a region without a name, which is Ceph's
         return made(*arguments, **{**options, "region_name": options.get("region_name") or "us-east-1"})
 
     Config.OPTION_DEFAULTS["read_timeout"] = _TIMEOUT_S  # type: ignore[attr-defined]
-    boto3.client = client
+    sdk.client = client
     functional: Any = suite
     functional.setup = _begin
     functional.teardown = _end
