@@ -2,7 +2,8 @@
 """Server access logging: one line for each request, delivered in batches as objects of another bucket.
 
 Delivery is a call like any other: `logging.s3.amazonaws.com` puts the object, and the target bucket's policy (or its
-ACL, for the group of log delivery) must let it. As on AWS it is best effort: lines that wait are lost by a crash.
+ACL, for the group of log delivery) must let it. Lines that wait are rows: written behind, in batches, so that requests
+never wait for them (a crash may lose the last second), and delivered at least once, by the next start if need be.
 
 Source: Amazon S3 User Guide, "Logging requests with server access logging" and "Amazon S3 server access log format".
 """
@@ -10,6 +11,7 @@ Source: Amazon S3 User Guide, "Logging requests with server access logging" and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cloudchamber.base import ids
-from cloudchamber.base.errors import ServiceError
+from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.services.s3 import tables
 from cloudchamber.services.s3.names import bucket_arn, canonical_id
@@ -34,7 +36,12 @@ LINES_MAX = 1000
 """Lines that are delivered at once."""
 WAIT_S = 60.0
 """How long a line waits for others."""
-BUFFERED_MAX = 100_000
+BUFFERED_MAX = 20_000
+"""Lines in memory that the disk has not taken; what comes beyond is dropped, and the chamber's log says so."""
+WAITING_MAX = 100_000
+"""Lines of one bucket that wait for a target which cannot be written; older ones go."""
+BEHIND_S = 0.5
+LOOK_S = 5.0
 _log = logging.getLogger(__name__)
 _VERBS = {
     "GetObject": "REST.GET.OBJECT", "HeadObject": "REST.HEAD.OBJECT", "PutObject": "REST.PUT.OBJECT",
@@ -67,66 +74,111 @@ class Served:
         return self.routed.bucket
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    at: float
-    text: str
-
-
 class AccessLog:
-    """Gathers lines by bucket, and puts them into the target when there are enough or the oldest has waited."""
+    """Writes lines down, and puts them into the target when there are enough or the oldest has waited."""
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._lines: dict[str, list[_Line]] = {}
+        self._lines: list[tuple[str, float, bytes]] = []
         self._task: asyncio.Task[None] | None = None
-        self._count = 0
+        self._came = asyncio.Event()
+        self._dropped = 0
+        self._waits = True
+        """Whether there may be rows."""
         self.targets: dict[str, Mapping[str, Any]] = {}
         """Bucket -> its `LoggingEnabled`; buckets without are not in it."""
 
     def served(self, one: Served) -> None:
         """Take note of one request."""
-        if self._count >= BUFFERED_MAX:
+        if len(self._lines) >= BUFFERED_MAX:
+            self._dropped += 1
             return
-        lines = self._lines.setdefault(one.bucket, [])
-        lines.append(_Line(one.segment.started, line(self._doors, one)))
-        self._count += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._wait(), name="s3 access logs")
-        if len(lines) >= LINES_MAX:
-            self._task = asyncio.create_task(self.flush(), name="s3 access logs")
+        octets = line(self._doors, one).encode("utf-8", "surrogateescape")
+        self._lines.append((one.bucket, one.segment.started, octets))
+        self._came.set()
 
-    async def _wait(self) -> None:
-        await asyncio.sleep(WAIT_S)
-        await self.flush()
+    def start(self) -> None:
+        """Begin to write lines down, and to deliver them; also those of before."""
+        self._task = asyncio.create_task(self._for_ever(), name="s3 access logs")
 
     async def stop(self) -> None:
         """Deliver what waits."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self.flush()
+        await self._written()
+        await self._deliver_due(all_of_it=True)
 
-    async def flush(self) -> None:
-        """Deliver everything."""
-        waiting, self._lines, self._count = self._lines, {}, 0
-        for bucket, lines in waiting.items():
-            target = self.targets.get(bucket)
-            if target is not None:
-                await self._deliver(bucket, target, lines)
+    async def _for_ever(self) -> None:
+        while True:
+            try:
+                await self._written()
+                await self._deliver_due(all_of_it=False)
+            except Exception:  # noqa: BLE001 - the edge: a disk in trouble must not end the logs
+                _log.exception("access logs could not be written; once more in %s s", LOOK_S)
+                await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S if self._waits else None):
+                    await self._came.wait()
+            await asyncio.sleep(BEHIND_S)
 
-    async def _deliver(self, bucket: str, target: Mapping[str, Any], lines: list[_Line]) -> None:
-        owner = self._doors.database.read(lambda db: tables.find_bucket(db, bucket))
-        if owner is None:
+    async def _written(self) -> None:
+        """Make rows of the lines that came; what the disk refuses stays."""
+        self._came.clear()
+        lines = self._lines[:BUFFERED_MAX]
+        if not lines:
             return
-        key = self._key(owner, target)
-        body = "".join(one.text for one in lines).encode("utf-8", "surrogateescape")
-        request: dict[str, Any] = {"Bucket": target["TargetBucket"], "Key": key, "Body": body}
-        who = service_principal("logging.s3.amazonaws.com", owner.account, bucket_arn(bucket))
+        sql = "INSERT INTO s3_log_lines (bucket, at, line) VALUES (?, ?, ?)"
         try:
-            await self._doors.ask("s3", "PutObject", request, principal=who, region=owner.region)
-        except ServiceError as error:
-            _log.warning("the access log of %s cannot be written: %s %s", bucket, error.code, error.message)
+            await self._doors.database.write(lambda tx: tx.executemany(sql, lines) and None)
+        except ChamberError as error:
+            _log.warning("%d lines of access logs wait for the disk: %s", len(self._lines), error.message)
+            return
+        del self._lines[: len(lines)]
+        self._waits = True
+        if self._dropped:
+            _log.warning("%d lines of access logs were dropped: the disk did not take them in time", self._dropped)
+            self._dropped = 0
+
+    async def _deliver_due(self, *, all_of_it: bool) -> None:
+        database = self._doors.database
+        if not database.leads or not self._waits:
+            return
+        sql = "SELECT bucket, count(*), min(at), min(id) FROM s3_log_lines GROUP BY bucket"
+        rows = await database.query(lambda db: db.execute(sql).fetchall())
+        self._waits = bool(rows) or database.shared
+        now = self._doors.clock.now().timestamp()
+        for bucket, count, oldest, first in rows:
+            while count > 0 and (all_of_it or count >= LINES_MAX or oldest + WAIT_S <= now):
+                if not await self._deliver(bucket):
+                    if count > WAITING_MAX:
+                        await self._forget(bucket, first + count - WAITING_MAX)
+                    break
+                count -= LINES_MAX
+
+    async def _deliver(self, bucket: str) -> bool:
+        """Deliver the oldest lines of a bucket; False if that is to be tried again."""
+        database = self._doors.database
+        sql = "SELECT id, line FROM s3_log_lines WHERE bucket = ? ORDER BY id LIMIT ?"
+        rows = await database.query(lambda db: db.execute(sql, (bucket, LINES_MAX)).fetchall())
+        owner, target = database.read(lambda db: tables.find_bucket(db, bucket)), self.targets.get(bucket)
+        if rows and owner is not None and target is not None:
+            body = b"".join(bytes(row["line"]) for row in rows)
+            request: dict[str, Any] = {"Bucket": target["TargetBucket"], "Key": self._key(owner, target), "Body": body}
+            who = service_principal("logging.s3.amazonaws.com", owner.account, bucket_arn(bucket))
+            try:
+                await self._doors.ask("s3", "PutObject", request, principal=who, region=owner.region)
+            except ServiceError as error:
+                _log.warning("the access log of %s cannot be written: %s %s", bucket, error.code, error.message)
+                if error.status >= 500:
+                    return False
+        if rows:
+            await self._forget(bucket, rows[-1]["id"])
+        return True
+
+    async def _forget(self, bucket: str, last: int) -> None:
+        sql = "DELETE FROM s3_log_lines WHERE bucket = ? AND id <= ?"
+        await self._doors.database.write(lambda tx: tx.execute(sql, (bucket, last)) and None)
 
     def _key(self, owner: tables.Bucket, target: Mapping[str, Any]) -> str:
         now = self._doors.clock.now()

@@ -68,6 +68,7 @@ class S3Part:
         if not self._doors.database.shared:
             self.scrubber.known_state = await belong(self._doors.database, self._doors.folder / "s3")
         self._sweep = asyncio.create_task(self._keep_up(), name="s3 sweep")
+        self.log.start()
         self.sweeper.start()
         self.scrubber.start()
 
