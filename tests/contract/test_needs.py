@@ -132,6 +132,12 @@ OTHER_FORMS = {
     "lambda:ListLayerVersions": "arn:aws:lambda:*:*:layer:*",
     "logs:DescribeLogGroups": "arn:aws:logs:*:*:log-group::log-stream:*",
     "cloudformation:ListStacks": "arn:aws:cloudformation:*:*:stack/*/*",
+    # Amazon S3 User Guide, "Identity-based policy examples for Amazon S3": "Action": "s3:ListAllMyBuckets",
+    # "Resource": "arn:aws:s3:::*"
+    "s3:ListAllMyBuckets": "arn:aws:s3:::*",
+    # IAM API Reference, CreateAccessKey: "you can use this operation to manage AWS account root user credentials"
+    **dict.fromkeys((f"iam:{verb}AccessKey" for verb in ("Create", "Update", "Delete")), "arn:aws:iam::*:root"),
+    "iam:ListAccessKeys": "arn:aws:iam::*:root",
 }
 """Resources of actions that have no resource type."""
 DEPENDENT = {
