@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Generator, Mapping
     from pathlib import Path
 
 
@@ -114,7 +115,22 @@ class FileSlice:
     length: int
 
 
-ReplyBody: TypeAlias = "bytes | FileSlice | AsyncIterator[bytes]"
+class Drawn:
+    """A reply's body that is made piece by piece, on a thread: octets that must be decrypted, or fetched first."""
+
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
+        self.pieces = pieces
+        """No piece is empty."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while piece := await asyncio.to_thread(next, self.pieces, b""):
+                yield piece
+        finally:
+            self.pieces.close()
+
+
+ReplyBody: TypeAlias = "bytes | FileSlice | Drawn | AsyncIterator[bytes]"
 
 
 async def read_all(body: Body, limit: int) -> bytes:

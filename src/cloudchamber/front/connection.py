@@ -13,21 +13,22 @@ import logging
 import os
 import socket
 from collections import deque
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import httptools
 
-from cloudchamber.base.body import FileSlice
+from cloudchamber.base.body import Drawn, FileSlice
 from cloudchamber.front.begun import Begun
 from cloudchamber.front.diversion import Diversion
 from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
+from cloudchamber.front.pump import FilePump, PiecePump, Pump
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterable
 
     from cloudchamber.base.body import Intake
     from cloudchamber.front.incoming import Diverted
@@ -44,7 +45,8 @@ LINGER_S = 2.0
 """How long we read away what comes after our last reply, so that the reply is not lost with it."""
 WATCH_S = 5.0
 WAITING_REQUESTS_MAX = 32
-SENDFILE_OCTETS = 1024 * 1024
+THREAD_OCTETS = 256 * 1024
+"""Files from this size on are sent by a thread, so that a slow disk holds up nobody else."""
 ENDLESS = ("text/event-stream", "application/vnd.amazon.eventstream")
 """Kinds of replies that may last as long as the client stays."""
 
@@ -405,6 +407,8 @@ class Connection(asyncio.Protocol):
                     await self._room()
             elif isinstance(body, FileSlice):
                 await self._send_file(head, body, bodyless=bodyless)
+            elif isinstance(body, Drawn) and not chunked and self._plain:
+                await self._send_drawn(head, body, bodyless=bodyless)
             else:
                 self.endless = any(v.startswith(ENDLESS) for n, v in reply.headers if n == "Content-Type")
                 await self._send_stream(head, body, chunked=chunked, bodyless=bodyless)
@@ -418,7 +422,7 @@ class Connection(asyncio.Protocol):
         if self._lost:
             raise BodyCut("the client went away")
 
-    async def _send_stream(self, head: bytes, body: AsyncIterator[bytes], *, chunked: bool, bodyless: bool) -> None:
+    async def _send_stream(self, head: bytes, body: AsyncIterable[bytes], *, chunked: bool, bodyless: bool) -> None:
         generator = cast("AsyncGenerator[bytes, Any]", body)
         async with aclosing(generator) if hasattr(body, "aclose") else nullcontext():
             self._head_sent = True
@@ -432,21 +436,62 @@ class Connection(asyncio.Protocol):
             if chunked:
                 self.send(b"0\r\n\r\n")
 
+    @property
+    def _plain(self) -> bool:
+        """Whether octets on the socket are octets of ours: no TLS in between."""
+        return self._transport.get_extra_info("sslcontext") is None
+
     async def _send_file(self, head: bytes, part: FileSlice, *, bodyless: bool) -> None:
-        """Let the kernel copy the file to the socket; the loop only waits until there is room."""
+        """Let the kernel copy the file to the socket; a large one on a thread."""
         with part.path.open("rb") as file:
             self._head_sent = True
             if bodyless:
                 self.send(head)
                 return
-            self._transport.set_write_buffer_limits(0)
-            try:
+            async with self._past_transport(head) as descriptor:
+                if part.length > THREAD_OCTETS:
+                    await self._pump(FilePump(descriptor, file.fileno(), part.offset, part.length), descriptor)
+                else:
+                    await self._copy(descriptor, file.fileno(), part)
+
+    async def _send_drawn(self, head: bytes, body: Drawn, *, bodyless: bool) -> None:
+        """Let a thread make the octets, and send them."""
+        try:
+            self._head_sent = True
+            if bodyless:
                 self.send(head)
-                await self._flushed()
-                await self._copy(file.fileno(), part)
-            finally:
-                if not self._transport.is_closing():
-                    self._transport.set_write_buffer_limits()
+                return
+            async with self._past_transport(head) as descriptor:
+                await self._pump(PiecePump(descriptor, body.pieces), descriptor)
+        finally:
+            body.pieces.close()
+
+    @asynccontextmanager
+    async def _past_transport(self, head: bytes) -> AsyncGenerator[int]:
+        """Send a head; when it is gone, a descriptor of the socket for octets that go past the transport."""
+        self._transport.set_write_buffer_limits(0)
+        descriptor = -1
+        try:
+            self.send(head)
+            await self._flushed()
+            # Why a second descriptor: the loop lets nobody watch the transport's own.
+            descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+            yield descriptor
+        finally:
+            self._can_write.set()
+            if descriptor >= 0:
+                os.close(descriptor)
+            if not self._transport.is_closing():
+                self._transport.set_write_buffer_limits()
+
+    async def _pump(self, pump: Pump, descriptor: int) -> None:
+        while not await pump.run():
+            if self._lost:
+                raise BodyCut("the client went away")
+            self.pause_writing()
+            await _writable(self._loop, descriptor)
+            self.resume_writing()
+        self._moved()
 
     async def _flushed(self) -> None:
         """Wait until the transport holds nothing back: what the kernel sends next must come after it."""
@@ -456,28 +501,21 @@ class Connection(asyncio.Protocol):
                 return
             await asyncio.sleep(0)
 
-    async def _copy(self, source: int, part: FileSlice) -> None:
-        # Why a second descriptor: the loop lets nobody watch the transport's own.
-        descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
-        try:
-            offset, end = part.offset, part.offset + part.length
-            while offset < end:
-                if self._lost:
-                    raise BodyCut("the client went away")
-                try:
-                    sent = os.sendfile(descriptor, source, offset, min(end - offset, SENDFILE_OCTETS))
-                except BlockingIOError:
-                    self.pause_writing()
-                    await _writable(self._loop, descriptor)
-                    self.resume_writing()
-                    continue
-                if sent == 0:
-                    raise ConnectionError("the file is shorter than its row says")
-                offset += sent
-                await asyncio.sleep(0)
-        finally:
-            self._can_write.set()
-            os.close(descriptor)
+    async def _copy(self, descriptor: int, source: int, part: FileSlice) -> None:
+        offset, end = part.offset, part.offset + part.length
+        while offset < end:
+            if self._lost:
+                raise BodyCut("the client went away")
+            try:
+                sent = os.sendfile(descriptor, source, offset, end - offset)
+            except BlockingIOError:
+                self.pause_writing()
+                await _writable(self._loop, descriptor)
+                self.resume_writing()
+                continue
+            if sent == 0:
+                raise ConnectionError("the file is shorter than its row says")
+            offset += sent
 
 
 def _headers(came: list[tuple[bytes, bytes]]) -> Headers:

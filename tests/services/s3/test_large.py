@@ -89,3 +89,19 @@ def test_a_client_that_goes_away_in_a_large_body_leaves_nothing(chamber, s3, buc
     assert not list((chamber.state / "s3/blobs/incoming").iterdir())
     with pytest.raises(s3.exceptions.NoSuchKey):
         s3.get_object(Bucket=bucket, Key="cut")
+
+
+def test_an_encrypted_object_comes_back_whole_in_ranges_and_to_clients_that_wait(s3, bucket):
+    body = os.urandom(SIZE)
+    s3.put_object(Bucket=bucket, Key="sealed", Body=body)
+    assert s3.get_object(Bucket=bucket, Key="sealed")["Body"].read() == body
+    for first, last in ((0, 0), (15, 300_000), (SIZE - 5, SIZE - 1)):
+        got = s3.get_object(Bucket=bucket, Key="sealed", Range=f"bytes={first}-{last}")
+        assert got["Body"].read() == body[first : last + 1]
+    host, port, target = presigned(s3, "get_object", bucket, "sealed")
+    with socket.create_connection((host, port)) as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        for _ in range(3):  # Why: others are served while it takes nothing
+            assert s3.get_object(Bucket=bucket, Key="sealed")["Body"].read() == body
+        assert answers(slow, 1) == [(200, body)]

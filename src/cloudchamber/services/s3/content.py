@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base.body import FileSlice, Held, Pourable
+from cloudchamber.base.body import Drawn, FileSlice, Held, Pourable
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
@@ -16,17 +16,18 @@ from cloudchamber.services.s3.tables import Content
 from cloudchamber.store.blobs import CHUNK, INLINE_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 
     from cloudchamber.base.body import Body, ReplyBody
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.checksums import Wanted
+    from cloudchamber.services.s3.part import S3Part
     from cloudchamber.services.s3.sse import Encryption
     from cloudchamber.services.s3.tables import Object
     from cloudchamber.store.database import Tx
 
-_PIECE = 1024 * 1024
-"""Octets that are decrypted in one go, off the event loop."""
+_PIECE = 256 * 1024
+"""Octets that are decrypted in one go, while they are in the processor's cache."""
 POUR_MIN = 128 * 1024
 """Octets from which on a body is poured from the socket into the sink's buffers."""
 PUT_MAX = 5 * 1024**3
@@ -105,19 +106,14 @@ def send(call: Call, found: Object, offset: int, length: int, key: bytes | None 
     pieces: list[tuple[int, str]] = found.stored.get("nonces") or ([(found.size, nonce)] if nonce is not None else [])
     if not pieces:
         return part.blobs.reply(found.blob, offset, length)
-    return _decrypted(call, found.blob, pieces, offset, length, key)
+    return Drawn(_decrypted(part, found.blob, pieces, offset, length, key))
 
 
-async def _decrypted(
-    call: Call, blob: str, pieces: Sequence[tuple[int, str]], offset: int, length: int, key: bytes | None
-) -> AsyncIterator[bytes]:
-    """Octets of a file whose `pieces` (parts of an upload) were encrypted one by one."""
-    part = live(call.doors)
-    file = await asyncio.to_thread(part.blobs.open, blob, offset, length)
-
-    def step(cipher: Any, count: int) -> bytes:
-        return cipher.update(file.read(count))
-
+def _decrypted(
+    part: S3Part, blob: str, pieces: Sequence[tuple[int, str]], offset: int, length: int, key: bytes | None
+) -> Generator[bytes, None, None]:
+    """Octets of a file whose `pieces` (parts of an upload) were encrypted one by one; on a thread."""
+    file = part.blobs.open(blob, offset, length)
     try:
         for size, nonce in pieces:
             if offset >= size:
@@ -127,11 +123,11 @@ async def _decrypted(
             cipher = part.keeper.cipher(nonce, offset, key)
             offset, length = 0, length - count
             while count > 0:
-                data = await asyncio.to_thread(step, cipher, min(_PIECE, count))
+                data = file.read(min(_PIECE, count))
                 if not data:
                     raise OSError(f"blob {blob} is shorter than its row says")
                 count -= len(data)
-                yield data
+                yield cipher.update(data)
             if length <= 0:
                 return
     finally:
