@@ -193,7 +193,7 @@ def test_the_configuration_of_an_address(chamber: Any) -> None:
     changed = client.update_function_url_config(**asked, AuthType="AWS_IAM", InvokeMode="RESPONSE_STREAM")
     assert (changed["AuthType"], changed["InvokeMode"]) == ("AWS_IAM", "RESPONSE_STREAM")
     client.delete_function_url_config(**asked)
-    assert ask(made["FunctionUrl"]).status == 404
+    assert ask(made["FunctionUrl"]).status == 403
 
 
 NODE = (

@@ -267,3 +267,22 @@ def test_a_version_is_provisioned_once(chamber: Any) -> None:
     with pytest.raises(ClientError, match="Version is pointed by"):
         client.put_provisioned_concurrency_config(**wanted, Qualifier="1")
     client.delete_provisioned_concurrency_config(**asked, Qualifier="live")
+
+
+def test_provisioned_concurrency_is_a_part_of_the_reserved(chamber: Any) -> None:
+    client = function(chamber, "reserved-whole", WHO)
+    asked = {"FunctionName": "reserved-whole"}
+    client.publish_version(**asked)
+    client.put_function_concurrency(**asked, ReservedConcurrentExecutions=1)
+    assert call(client, "reserved-whole")[0]
+    client.put_provisioned_concurrency_config(**asked, Qualifier="1", ProvisionedConcurrentExecutions=1)
+    until(lambda: client.get_provisioned_concurrency_config(**asked, Qualifier="1")["Status"] == "READY")
+    with pytest.raises(client.exceptions.TooManyRequestsException) as refused:
+        client.invoke(**asked)
+    assert refused.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert call(client, "reserved-whole:1")[0][0] == "1"
+    with pytest.raises(ClientError, match="should not be lower than function's total provisioned concurrency"):
+        client.put_function_concurrency(**asked, ReservedConcurrentExecutions=0)
+    with pytest.raises(ClientError, match="should not be greater than the reservedConcurrentExecution"):
+        client.put_provisioned_concurrency_config(**asked, Qualifier="1", ProvisionedConcurrentExecutions=2)
+    client.delete_provisioned_concurrency_config(**asked, Qualifier="1")

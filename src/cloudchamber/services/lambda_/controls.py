@@ -11,6 +11,7 @@ from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
 from cloudchamber.services.lambda_.archive import UNZIPPED_MAX, ZIPPED_MAX
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceNotFoundException
+from cloudchamber.services.lambda_.names import LATEST
 from cloudchamber.services.lambda_.part import LambdaPart
 from cloudchamber.services.lambda_.reading import latest, plain
 
@@ -40,7 +41,15 @@ async def put_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, A
         raise InvalidParameterValueException("ReservedConcurrentExecutions must be greater than or equal to 0")
 
     def publish(tx: Tx) -> None:
-        function = tables.get(tx, arn)
+        function = tables.find(tx, arn)
+        if function is None:
+            raise ResourceNotFoundException(f"Function not found: {arn}:{LATEST}")
+        kept = sum(number for of, _, number in tables.provisioned(tx) if of == arn)
+        if wanted < kept:
+            raise InvalidParameterValueException(
+                f" ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned "
+                f"concurrency [{kept}]."
+            )
         others = tx.execute(
             "SELECT coalesce(sum(reserved), 0) FROM lambda_functions WHERE account = ? AND region = ? AND arn != ?",
             (function.account, function.region, arn),

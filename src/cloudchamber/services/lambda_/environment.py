@@ -349,15 +349,15 @@ class Environment:
     async def _streamed(self, stream: Streamed, sink: Sink | None, until: float) -> Outcome | None:
         """Hand the pieces on as they come; None when the time is over, which is said like any other timeout."""
         held = bytearray()
-        octets = 0
+        octets, most = 0, RESPONSE_MAX if sink is None else _STREAM_MAX
         try:
             async with asyncio.timeout(max(0.0, until - self._doors.clock.monotonic())):
                 async for piece in stream:
                     octets += len(piece)
-                    if octets > (RESPONSE_MAX if sink is None else _STREAM_MAX):
+                    if octets > most:
                         kind = "Function.ResponseSizeTooLarge"
                         said = outcome.failed(
-                            kind, f"Response payload size exceeded maximum allowed payload size ({octets})."
+                            kind, f"Response payload size exceeded maximum allowed payload size ({_STREAM_MAX} bytes)."
                         )
                         return Outcome(said, "Unhandled", kind, usable=False)
                     if sink is None:

@@ -19,8 +19,9 @@ from cloudchamber.services.lambda_.errors import (
     RequestEntityTooLargeException,
     RequestTooLargeException,
     ResourceConflictException,
+    ResourceNotFoundException,
 )
-from cloudchamber.services.lambda_.names import Reference
+from cloudchamber.services.lambda_.names import LATEST, Reference
 from cloudchamber.services.lambda_.part import LambdaPart
 from cloudchamber.services.lambda_.reading import named
 from cloudchamber.services.lambda_.relay import Relay
@@ -140,7 +141,12 @@ async def _pieces(relay: Relay, *, tail: bool) -> AsyncIterator[dict[str, Any]]:
 def chosen(call: Call, request: Mapping[str, Any]) -> Function:
     """The function version that runs this time: an alias with weights decides by chance."""
     reference = named(call, request)
-    return call.doors.database.read(lambda db: tables.chosen(db, reference, ids.fraction()))
+    try:
+        return call.doors.database.read(lambda db: tables.chosen(db, reference, ids.fraction()))
+    except ResourceNotFoundException as error:
+        if reference.qualifier:
+            raise
+        raise ResourceNotFoundException(f"Function not found: {reference.arn}:{LATEST}") from error
 
 
 async def ready(call: Call, function: Function, part: LambdaPart) -> Function:

@@ -49,8 +49,8 @@ def function_arn(account: str, region: str, name: str) -> str:
 
 
 def session_name(name: str) -> str:
-    """The name of a function's role session: the function's, which may be shorter than STS takes."""
-    return name.ljust(2, "-")
+    """The name of a function's role session: the function's; one that is shorter than STS takes goes on."""
+    return name if len(name) > 1 else f"{name}@lambda_function"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ class _Pool:
     warming: int = 0
     """Environments that start without an event."""
 
+    def take(self) -> Environment:
+        """One of the idle environments: a provisioned one first, else the one that was used last."""
+        index = next((n for n, e in enumerate(self.idle) if e.provisioned), -1) if self.keep else -1
+        return self.idle.pop(index)
+
     @property
     def running(self) -> int:
         return len(self.busy) + self.starting
@@ -111,9 +116,9 @@ class Pools:
             self._reserved.pop(function.arn, None)
         else:
             self._reserved[function.arn] = function.reserved
-        self._admit(function)
+        self._admit(pool, function)
         while pool.idle:
-            found = pool.idle.pop()
+            found = pool.take()
             pool.busy.add(found)
             if found.usable(self._doors.clock.now(), function.generation) and await found.settled():
                 return found
@@ -172,7 +177,7 @@ class Pools:
         finally:
             pool.warming -= 1
         if isinstance(made, Outcome):
-            pool.failure = made.payload.decode("utf-8", "replace")[:500]
+            pool.failure = "FUNCTION_ERROR_INIT_FAILURE"  # its log says more
             return
         pool.failure = ""
         pool.busy.discard(made)
@@ -186,10 +191,17 @@ class Pools:
         pool = self._pools.get(key) or _Pool()
         return pool.provisioned, pool.warming, pool.failure
 
-    def _admit(self, function: Function) -> None:
+    def _admit(self, pool: _Pool, function: Function) -> None:
+        if any(e.provisioned for e in pool.idle):
+            return  # that is what it is kept for
         running = self._running()
         if function.reserved is not None:
-            if running.get(function.arn, 0) >= function.reserved:
+            # Provisioned concurrency is a part of the reserved one, whoever uses it. Source: Lambda Developer Guide,
+            # "Understanding and visualizing concurrency".
+            pools = [each for (arn, _), each in self._pools.items() if arn == function.arn]
+            kept = sum(each.provisioned for each in pools)
+            used = running.get(function.arn, 0) - sum(e.provisioned for each in pools for e in each.busy)
+            if used >= function.reserved - kept:
                 raise _throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
             return
         unreserved = sum(count for arn, count in running.items() if arn not in self._reserved)

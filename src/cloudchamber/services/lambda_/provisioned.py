@@ -98,7 +98,8 @@ async def put_provisioned_concurrency_config(call: Call, request: Mapping[str, A
         function = _chosen(tx, reference)
         _check_free(tx, reference, function.version)
         others = sum(n for arn, q, n in tables.provisioned(tx) if (arn, q) != (reference.arn, reference.qualifier))
-        if function.reserved is not None and number > function.reserved:
+        own = sum(n for arn, q, n in tables.provisioned(tx) if arn == reference.arn and q != reference.qualifier)
+        if function.reserved is not None and own + number > function.reserved:
             raise InvalidParameterValueException(
                 "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for "
                 "function"

@@ -184,7 +184,7 @@ class RuntimeApi:
         elif self._answer is None or self._answer.done():
             connection.refuse(400, "InvalidStateTransition", "The invocation has been answered")
         elif connection.octets > RESPONSE_MAX:
-            self._answer.set_result(Answer("error", _too_large(connection.octets), "Function.ResponseSizeTooLarge"))
+            self._answer.set_result(Answer("error", _too_large(), "Function.ResponseSizeTooLarge"))
             message = f"Exceeded maximum allowed payload size ({RESPONSE_MAX} bytes)."
             connection.refuse(413, "RequestEntityTooLarge", message)
         else:
@@ -193,12 +193,11 @@ class RuntimeApi:
             connection.reply(202, b'{"status":"OK"}')
 
 
-def _too_large(size: int) -> bytes:
+def _too_large() -> bytes:
     return json.dumps(
         {
             "errorType": "Function.ResponseSizeTooLarge",
-            "errorMessage": f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
-            f"({RESPONSE_MAX} bytes).",
+            "errorMessage": f"Response payload size exceeded maximum allowed payload size ({RESPONSE_MAX} bytes).",
         }
     ).encode()
 

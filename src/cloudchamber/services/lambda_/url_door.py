@@ -87,7 +87,9 @@ class UrlDoor:
         named = url_tables.HOST.fullmatch(host)
         found = self._doors.database.read(lambda db: url_tables.by_id(db, named["id"] if named else ""))
         if found is None:
-            return _said(404, None)
+            refused = _said(403, None)  # as AWS does not say which addresses there are
+            refused.headers.append(("x-amzn-ErrorType", "AccessDeniedException"))
+            return refused
         cors: Mapping[str, Any] = found.document.get("Cors") or {}
         origin, asked = request.headers.get("origin"), request.headers.get("access-control-request-method")
         if cors and request.method == "OPTIONS" and origin and asked:
@@ -146,7 +148,7 @@ class UrlDoor:
         }
         payload = json.dumps(event, separators=(",", ":")).encode()
         work = Work(segment.request_id, payload, handed)
-        if found.document["InvokeMode"] == "RESPONSE_STREAM":
+        if found.document.get("InvokeMode") == "RESPONSE_STREAM":
             return await self._streaming(function, work)
         return await self._buffered(function, work)
 

@@ -40,17 +40,17 @@ def _shown(call: Call, found: FunctionUrl) -> dict[str, Any]:
         "FunctionUrl": address(call.doors.endpoint, found),
         "FunctionArn": found.asked_arn,
         "AuthType": found.document["AuthType"],
-        "InvokeMode": found.document["InvokeMode"],
+        "InvokeMode": found.document.get("InvokeMode", "BUFFERED"),
         "CreationTime": found.document["CreationTime"],
         "LastModifiedTime": found.document["LastModifiedTime"],
     }
     return answer | ({"Cors": found.document["Cors"]} if found.document.get("Cors") else {})
 
 
-def _answered(call: Call, found: FunctionUrl, request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a change answers: the mode only where it was asked for, as recorded on AWS."""
+def _answered(call: Call, found: FunctionUrl) -> dict[str, Any]:
+    """What a change answers: the mode only where it was ever asked for, as recorded on AWS."""
     shown = _shown(call, found)
-    return shown if "InvokeMode" in request else {name: shown[name] for name in shown if name != "InvokeMode"}
+    return shown if "InvokeMode" in found.document else {name: shown[name] for name in shown if name != "InvokeMode"}
 
 
 def _check(request: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ async def create_function_url_config(call: Call, request: Mapping[str, Any]) -> 
     now = iso(call.now)
     document: dict[str, Any] = {
         "AuthType": request["AuthType"],
-        "InvokeMode": request.get("InvokeMode", "BUFFERED"),
+        **({"InvokeMode": request["InvokeMode"]} if "InvokeMode" in request else {}),
         "Cors": request.get("Cors") or {},
         "CreationTime": now,
         "LastModifiedTime": now,
@@ -134,7 +134,7 @@ async def create_function_url_config(call: Call, request: Mapping[str, Any]) -> 
         )
         return _get(tx, reference)
 
-    return _answered(call, await call.doors.database.write(publish), request)
+    return _answered(call, await call.doors.database.write(publish))
 
 
 @operation("GetFunctionUrlConfig", needs=needs.on_url("lambda:GetFunctionUrlConfig"))
@@ -157,7 +157,7 @@ async def update_function_url_config(call: Call, request: Mapping[str, Any]) -> 
         tx.execute("UPDATE lambda_urls SET document = ? WHERE id = ?", (json.dumps(document), found.id))
         return _get(tx, reference)
 
-    return _answered(call, await call.doors.database.write(publish), request)
+    return _answered(call, await call.doors.database.write(publish))
 
 
 @operation("ListFunctionUrlConfigs", needs=needs.on_function("lambda:ListFunctionUrlConfigs"))
