@@ -35,6 +35,7 @@ from cloudchamber.store.shared_keys import share
 from cloudchamber.track.recorder import Recorder
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -45,6 +46,8 @@ _log = logging.getLogger(__name__)
 FILES_MAX = 65_536
 THREADS = 64
 """Of a chamber that shares its state: they wait for the store of blobs."""
+_LOCAL = ("localhost", "s3.localhost", "localhost.localstack.cloud", "s3.localhost.localstack.cloud")
+HTTPS_NAMES = (*_LOCAL, *(f"*.{name}" for name in _LOCAL), "127.0.0.1", "::1")
 _LOCK_WAITS_S = (0.01, 0.04, 0.2)
 """Who only looks whether a chamber runs holds the lock for a moment."""
 
@@ -63,6 +66,7 @@ class Chamber:
         self._lock: int | None = None
         self._apart: dict[str, Service] = {}
         self._open_blobs: Callable[[Path], Blobs] = Blobs
+        self._https: ssl.SSLContext | None = None
 
     async def start(self) -> None:
         """Start everything; returns when every part runs.
@@ -156,12 +160,18 @@ class Chamber:
 
     async def _listen(self) -> None:
         try:
-            port = await self._listener.listen("127.0.0.1", self.settings.port)
+            port = self._listener.listen("127.0.0.1", self.settings.port, self._tls)
         except OSError as error:
             raise ChamberError(
                 f"port {self.settings.port} of 127.0.0.1 is taken", "stop what has it, or give another --port"
             ) from error
         self.endpoint = f"http://127.0.0.1:{port}"
+
+    def _tls(self) -> ssl.SSLContext:
+        """For those who speak HTTPS to the API's port; made when somebody first does."""
+        if self._https is None:
+            self._https = self.doors.authority.https(HTTPS_NAMES)
+        return self._https
 
     def _wire(self, found: Mapping[str, Service], pipeline: Pipeline) -> None:
         make = found["iam"].identities

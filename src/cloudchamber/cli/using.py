@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from cloudchamber.client import Client
 
 
-def _exports(client: Client) -> dict[str, str]:
+def _exports(client: Client, *, https: bool = False) -> dict[str, str]:
     key, secret = client.root_key
+    authority = str(client.state / "ca" / "ca.pem")
+    # Why two: the first is boto3's and the aws command's, the second Node's
+    trusted = {"AWS_CA_BUNDLE": authority, "NODE_EXTRA_CA_CERTS": authority} if https else {}
     return {
-        "AWS_ENDPOINT_URL": client.endpoint,
+        "AWS_ENDPOINT_URL": client.endpoint.replace("http:", "https:", 1) if https else client.endpoint,
+        **trusted,
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": client.about["region"],
@@ -34,9 +38,10 @@ def _exports(client: Client) -> dict[str, str]:
 @main.command()
 @state_option
 @json_option
-def env(state: str | None, as_json: bool) -> None:
+@click.option("--https", is_flag=True, help="The same port by HTTPS, and the chamber's certificate authority.")
+def env(state: str | None, as_json: bool, https: bool) -> None:
     """Shell exports of the endpoint, the root credentials and PATH: eval "$(cloudchamber env)"."""
-    values = _exports(chamber(state))
+    values = _exports(chamber(state), https=https)
     if as_json:
         click.echo(json.dumps(values))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from cloudchamber.store.blobs import Blobs
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
@@ -36,6 +37,10 @@ class Authority(Protocol):
 
     def issue(self, names: tuple[str, ...]) -> tuple[Path, Path]:
         """Paths of a certificate chain and its key (PEM, ECDSA P-256) for DNS names and IP addresses."""
+        ...
+
+    def https(self, names: tuple[str, ...]) -> ssl.SSLContext:
+        """What a server of HTTP/1.1 by these names needs."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import ssl
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -54,6 +55,15 @@ class Authority:
                 self._make_leaf(names, chain, key)
                 private.write(until, (self._clock.now() + timedelta(days=_LEAF_DAYS)).isoformat().encode())
         return chain, key
+
+    def https(self, names: tuple[str, ...]) -> ssl.SSLContext:
+        """What a server of HTTP/1.1 by these names needs: TLS 1.2 or newer, with a certificate of this authority."""
+        chain, key = self.issue(names)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(chain, key)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     def _fresh(self, until: Path) -> bool:
         """Whether a certificate is good for a while; its end lies beside it: reading it would cost a start 30 ms."""

@@ -28,7 +28,7 @@ from cloudchamber.front.pump import FilePump, PiecePump, Pump
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Generator
 
     from cloudchamber.base.body import Intake
     from cloudchamber.front.incoming import Diverted
@@ -45,6 +45,7 @@ LINGER_S = 2.0
 """How long we read away what comes after our last reply, so that the reply is not lost with it."""
 WATCH_S = 5.0
 WAITING_REQUESTS_MAX = 32
+PIECE_OCTETS = 1024 * 1024
 THREAD_OCTETS = 256 * 1024
 """Files from this size on are sent by a thread, so that a slow disk holds up nobody else."""
 ENDLESS = ("text/event-stream", "application/vnd.amazon.eventstream")
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         """The sandbox that the client is in; empty for this machine."""
         self._peer = origin
+        self._scheme = "http"
         self._house = house
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
@@ -140,6 +142,8 @@ class Connection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         if not self._peer:
             self._peer = str(cast("tuple[object, ...]", name)[0]) if isinstance(name, tuple) else "127.0.0.1"
+        if transport.get_extra_info("sslcontext") is not None:
+            self._scheme = "https"
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -233,7 +237,7 @@ class Connection(asyncio.Protocol):
         version = self._parser.get_http_version()
         path, query = _target(self._url.decode("latin-1"), headers)
         length = _length(method, version, headers)
-        request = HttpRequest(method, path, query, headers, self._peer)
+        request = HttpRequest(method, path, query, headers, self._peer, self._scheme, bool(self.origin))
         keep = version == "1.1" and "upgrade" not in headers.first and self._parser.should_keep_alive()
         expects = "expect" in headers.first and version == "1.1"
         expects = expects and headers.get("expect").strip().lower() == "100-continue"
@@ -405,9 +409,13 @@ class Connection(asyncio.Protocol):
                 )
                 if self._lost or not self._can_write.is_set():
                     await self._room()
+            elif isinstance(body, FileSlice) and self._scheme == "https":
+                with body.path.open("rb") as file:
+                    read = Drawn(_pieces(file.fileno(), body))
+                    await self._send_stream(head, read, chunked=False, bodyless=bodyless)
             elif isinstance(body, FileSlice):
                 await self._send_file(head, body, bodyless=bodyless)
-            elif isinstance(body, Drawn) and not chunked and self._plain:
+            elif isinstance(body, Drawn) and not chunked and self._scheme == "http":
                 await self._send_drawn(head, body, bodyless=bodyless)
             else:
                 self.endless = any(v.startswith(ENDLESS) for n, v in reply.headers if n == "Content-Type")
@@ -435,11 +443,6 @@ class Connection(asyncio.Protocol):
                 await self._room()
             if chunked:
                 self.send(b"0\r\n\r\n")
-
-    @property
-    def _plain(self) -> bool:
-        """Whether octets on the socket are octets of ours: no TLS in between."""
-        return self._transport.get_extra_info("sslcontext") is None
 
     async def _send_file(self, head: bytes, part: FileSlice, *, bodyless: bool) -> None:
         """Let the kernel copy the file to the socket; a large one on a thread."""
@@ -516,6 +519,17 @@ class Connection(asyncio.Protocol):
             if sent == 0:
                 raise ConnectionError("the file is shorter than its row says")
             offset += sent
+
+
+def _pieces(source: int, part: FileSlice) -> Generator[bytes, None, None]:
+    """A file by way of this process, which encrypts it."""
+    offset, end = part.offset, part.offset + part.length
+    while offset < end:
+        piece = os.pread(source, min(end - offset, PIECE_OCTETS), offset)
+        if not piece:
+            raise ConnectionError("the file is shorter than its row says")
+        yield piece
+        offset += len(piece)
 
 
 def _headers(came: list[tuple[bytes, bytes]]) -> Headers:

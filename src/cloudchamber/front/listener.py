@@ -8,14 +8,17 @@ and files sent by the kernel; and it answers two to four times as many requests 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from cloudchamber.front.connection import Connection, Door
+from cloudchamber.front.either import EitherWay
 from cloudchamber.front.incoming import BodyCut, Incoming
 
 if TYPE_CHECKING:
-    import socket
+    import ssl
+    from collections.abc import Callable
 
 __all__ = ["BodyCut", "Door", "Incoming", "Listener"]
 
@@ -54,17 +57,19 @@ class Listener:
         self._sandbox_connections_max = sandbox_connections_max
         self._counts: Counter[str] = Counter()
         self._servers: set[asyncio.Server] = set()
+        self._own: list[EitherWay] = []
 
-    async def listen(self, host: str, port: int) -> int:
-        """Listen on an address of this machine; returns the port.
+    def listen(self, host: str, port: int, context: Callable[[], ssl.SSLContext]) -> int:
+        """Listen on an address of this machine, for HTTP and HTTPS; returns the port.
+
+        `context` is asked for when a client first speaks TLS.
 
         Raises:
             OSError: the port is taken.
         """
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: self._accept("", self._connections_max), host, port, backlog=1024)
-        self._servers.add(server)
-        return server.sockets[0].getsockname()[1]
+        sock = socket.create_server((host, port), backlog=1024)
+        self._own.append(EitherWay(sock, lambda: self._accept("", self._connections_max), context))
+        return sock.getsockname()[1]
 
     async def serve(self, sock: socket.socket, *, peer: str) -> asyncio.Server:
         """Answer on a socket that listens already, somewhere inside a sandbox; `peer` says whose it is.
@@ -109,7 +114,7 @@ class Listener:
     async def close(self) -> None:
         """Stop listening; connections that wait for a reply get a moment to receive it."""
         self.closing = True
-        for server in self._servers:
+        for server in (*self._servers, *self._own):
             server.close()
         for connection in list(self.connections):
             if connection.task is None or connection.endless:

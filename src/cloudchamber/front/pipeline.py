@@ -267,7 +267,7 @@ def _call(step: Step, request: HttpRequest, who: Authenticated) -> Call:
         lineage=step.lineage,
         headers=request.headers,
         peer=request.peer,
-        secure=request.scheme == "https",
+        secure=request.scheme == "https" or request.private,
         signed_by=who.how,
         algorithm=who.algorithm,
         signed_at=who.signed_at,

@@ -41,16 +41,20 @@ _DATE = re.compile(
 _DATE_MAX = (292_278_993, 12, 31, 23, 59, 59, 23, 59)
 
 
-def identity(text: str) -> None:
+def identity(text: str, *, managed: bool = False) -> None:
     """Check an identity-based policy, a permissions boundary or a session policy.
 
+    Managed policies must say that they are of version 2012-10-17. Others need not: the policies that SAM makes of its
+    templates (`S3ReadPolicy` and the like) say nothing. Without it they are of 2008-10-17, which knows no variables.
     The order is IAM's: a document with several faults is told the first of them that IAM looks for.
 
     Raises:
         PolicyError: with AWS's message.
+
+    Source: IAM User Guide, IAM JSON policy elements: Version.
     """
     statements = _statements(text)
-    if load(text).get("Version") != "2012-10-17":
+    if managed and load(text).get("Version") != "2012-10-17":
         raise PolicyError("Policy document must be version 2012-10-17 or greater.")
     for statement in statements:
         if "Principal" in statement or "NotPrincipal" in statement:

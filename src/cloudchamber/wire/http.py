@@ -68,6 +68,8 @@ class HttpRequest(NamedTuple):
     headers: Headers
     peer: str = "127.0.0.1"
     scheme: str = "http"
+    private: bool = False
+    """Whether it came by a sandbox's own socket, which nobody else can listen to."""
 
 
 @dataclass(slots=True)

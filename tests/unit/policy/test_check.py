@@ -138,7 +138,7 @@ OLD = "Policy document must be version 2012-10-17 or greater."
 )
 def test_the_first_fault_is_told_in_iams_words(body: Any, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
-        check.identity(json.dumps(body))
+        check.identity(json.dumps(body), managed=True)
     assert str(caught.value) == message
 
 
@@ -162,3 +162,10 @@ def test_the_first_fault_is_told_in_iams_words(body: Any, message: str) -> None:
 )
 def test_right_policies_are_taken(body: Any) -> None:
     check.identity(json.dumps(body))
+
+
+@pytest.mark.parametrize("body", [{"Statement": statement()["Statement"]}, statement() | {"Version": "2008-10-17"}])
+def test_only_managed_policies_must_say_their_version(body: dict[str, Any]) -> None:
+    check.identity(json.dumps(body))
+    with pytest.raises(PolicyError, match=OLD):
+        check.identity(json.dumps(body), managed=True)

@@ -72,11 +72,7 @@ class Web:
 
     async def start(self) -> None:
         """Listen on the wanted port of 127.0.0.1, or the next free one."""
-        chain, key = self._doors.authority.issue((f"*.{names.WEB_DOMAIN}", "localhost", "127.0.0.1"))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(chain, key)
-        context.set_alpn_protocols(["http/1.1"])
+        context = self._doors.authority.https((f"*.{names.WEB_DOMAIN}", "localhost", "127.0.0.1"))
         wanted = self._doors.https_port
         for port in range(wanted, wanted + _PORTS_TRIED) if wanted else (0,):
             try:

@@ -24,13 +24,17 @@ def size(text: str) -> int:
 
 
 def identity(text: str) -> None:
-    """Check an identity-based policy.
+    """Check an inline policy.
 
     Raises:
         MalformedPolicyDocument: with AWS's message.
     """
+    _checked(text, managed=False)
+
+
+def _checked(text: str, *, managed: bool) -> None:
     try:
-        check.identity(text)
+        check.identity(text, managed=managed)
     except PolicyError as error:
         raise MalformedPolicyDocument(str(error)) from error
 
@@ -42,7 +46,7 @@ def managed(text: str) -> None:
         MalformedPolicyDocument: with AWS's message.
         LimitExceeded: it is too long.
     """
-    identity(text)
+    _checked(text, managed=True)
     if size(text) > MANAGED_MAX:
         raise LimitExceeded(f"Cannot exceed quota for PolicySize: {MANAGED_MAX}")
 
