@@ -46,6 +46,8 @@ BUCKETS_MAX = 10_000
 ALL_BLOCKED = json.dumps(
     dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 )
+_LIMITS = frozenset(("BucketRegion", "ContinuationToken", "MaxBuckets", "Prefix"))
+"""With one of these a listing tells regions. Source: Amazon S3 API Reference, Bucket, "BucketRegion"."""
 _EU = "EU"
 """An older name of eu-west-1, which a bucket's location keeps."""
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -221,8 +223,8 @@ async def list_buckets(call: Call, request: Request) -> dict[str, Any]:
         {
             "Name": bucket.name,
             "CreationDate": datetime.fromtimestamp(bucket.created, UTC),
-            "BucketRegion": bucket.region,
             "BucketArn": bucket_arn(bucket.name),
+            **({"BucketRegion": bucket.region} if _LIMITS.intersection(request) else {}),
         }
         for bucket in shown
     ]

@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloudchamber.base import ids
 from cloudchamber.base.body import Drawn, FileSlice, Held, Pourable
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
@@ -84,12 +85,15 @@ async def receive(
         await sink.finish()
         md5 = sink.md5
         checksums.check_md5(request, md5)
+        # Why: an MD5 would tell what is in it. Source: Amazon S3 API Reference, Object, "ETag": objects encrypted by
+        # SSE-C or SSE-KMS "have ETags that are not an MD5 digest of their object data".
+        etag = md5.hex() if encryption.kept is None else ids.hex_token(16)
         checksum = f"{wanted.algorithm}:{wanted.verify(body if hasattr(body, 'trailers') else None)}"  # pyright: ignore[reportArgumentType] - a Body, by its trailers
         if sink.inline is not None:
             data = sink.inline if nonce is None else part.keeper.small(nonce, sink.inline, key)
-            return Received(Content(sink.size, data=data, nonce=nonce), md5.hex(), checksum)
+            return Received(Content(sink.size, data=data, nonce=nonce), etag, checksum)
         blob = await sink.commit()
-        return Received(Content(sink.size, blob=blob.id, nonce=nonce), md5.hex(), checksum)
+        return Received(Content(sink.size, blob=blob.id, nonce=nonce), etag, checksum)
 
 
 def send(call: Call, found: Object, offset: int, length: int, key: bytes | None = None) -> ReplyBody:

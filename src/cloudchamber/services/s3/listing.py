@@ -174,7 +174,7 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     limit, prefix, delimiter = limit_of(request), request.get("Prefix", ""), request.get("Delimiter", "")
     marker = request.get("Marker", "")
     found = call.doors.database.read(lambda db: key_page(db, bucket.name, prefix, delimiter, marker, limit))
-    response = {
+    response: dict[str, Any] = {
         "Name": bucket.name,
         "Prefix": prefix,
         "Marker": marker,
@@ -201,7 +201,7 @@ async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, A
     if token is not None:
         after = _token_read(token)
     found = call.doors.database.read(lambda db: key_page(db, bucket.name, prefix, delimiter, after, limit))
-    response = {
+    response: dict[str, Any] = {
         "Name": bucket.name,
         "Prefix": prefix,
         "MaxKeys": limit,
@@ -232,7 +232,7 @@ def _token_read(token: str) -> str:
             raise ValueError(token)
         return text[1:].decode()
     except ValueError:
-        more = {"ArgumentValue": token} if token else {}
-        raise InvalidArgument(
-            "The continuation token provided is incorrect", ArgumentName="continuation-token", **more
-        ) from None
+        error = InvalidArgument("The continuation token provided is incorrect", ArgumentName="continuation-token")
+        if token:
+            error.members = {**error.members, "ArgumentValue": token}
+        raise error from None
