@@ -25,6 +25,13 @@ START_WITHIN_S = 60
 ROOT_KEY = "AKIAROOTROOTROOTROOT:test-root-secret"
 
 
+def _without_account(request: Any, **_: Any) -> None:
+    """boto3 puts the account before the host's name, and there is no host `000000000000.127.0.0.1`."""
+    scheme, _, rest = request.url.partition("://")
+    host, slash, path = rest.partition("/")
+    request.url = f"{scheme}://127.0.0.1:{host.rpartition(':')[2]}{slash}{path}"
+
+
 @dataclass
 class RunningChamber:
     """A chamber in a process of its own; `kill` and `start` again keep its state."""
@@ -87,7 +94,10 @@ class RunningChamber:
         from botocore.config import Config
 
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120).merge(options.pop("config", Config()))
-        return self.session(key, token).client(service, endpoint_url=self.endpoint, config=config, **options)
+        made = self.session(key, token).client(service, endpoint_url=self.endpoint, config=config, **options)
+        if service == "s3control":
+            made.meta.events.register("before-sign.s3-control", _without_account)
+        return made
 
     def environment(self) -> dict[str, str]:
         """What `cloudchamber env` would set, for programs such as the aws command."""

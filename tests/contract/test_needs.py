@@ -524,6 +524,7 @@ SPOKEN = {
         "Tags": "rds:req-tag/team",
     },
     "ec2-instance-connect": {"InstanceOSUser": "ec2:osuser"},
+    "s3control": {},
     "secretsmanager": {
         "SecretId": "secretsmanager:SecretId",
         "Name": "secretsmanager:Name",

@@ -281,6 +281,8 @@ def test_each_item_comes_once(made: Made, service: str, operation: str) -> None:
     def items(**config: Any) -> tuple[list[str], int]:
         pages = list(paginator.paginate(**given, PaginationConfig=config))
         found = [one for page in pages for key in keys for one in jmespath.search(key, page) or []]
+        for bucket in found if operation == "ListBuckets" else ():
+            bucket.pop("BucketRegion", None)  # Why: S3 tells it only where a page's size, or the like, is asked for
         return [json.dumps(one, default=str, sort_keys=True) for one in found], len(pages)
 
     whole, _ = items()

@@ -53,6 +53,7 @@ _APART = ": it runs on one machine only, and this chamber shares its state with 
 UNROUTED = Routed("front", "unrouted", "query")
 """What a request is before anybody knows what it means."""
 
+_S3 = ("s3", "s3control")
 _log = logging.getLogger(__name__)
 
 
@@ -152,7 +153,7 @@ class Pipeline:
             except Exception:  # noqa: BLE001 - the edge of everything: the client gets AWS's 500, the log gets the story
                 _log.exception("%s %s failed, request %s", routed.service, routed.operation, step.segment.request_id)
                 reply = _refusal(step, routed, request, InternalFailure("We encountered an internal error."))
-        if routed.service == "s3":
+        if routed.service in _S3:
             reply.headers += _of_s3(int(step.segment.started))
         else:
             reply.headers.append((HEADER, f"Root={step.segment.track_id}"))

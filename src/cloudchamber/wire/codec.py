@@ -299,8 +299,9 @@ def serialize_rest(operation: OperationModel) -> Serialize:
     body_of = reply_payload(operation, payload) if payload else reply_members(operation, bindings.elsewhere)
     encode_keys = s3.url_encoder(operation) if is_s3 else None
     fixed = s3.HEADERS.get(operation.name, ()) if is_s3 else ()
+    s3_ids = is_s3 or operation.service.name == "s3control"
     renews = is_s3 and operation.name == "RestoreObject"
-    usual = s3.STATUS.get(operation.name, operation.status) if is_s3 else operation.status
+    usual = s3.STATUS.get(operation.name, operation.status) if s3_ids else operation.status
     tells_region = is_s3 and operation.name in s3.TELL_REGION
 
     def write(response: Mapping[str, Any], request_id: str) -> HttpReply:
@@ -310,7 +311,7 @@ def serialize_rest(operation: OperationModel) -> Serialize:
         body, content_type = body_of(response)
         if content_type and response.get(bindings.content_type) is None:
             headers.append(("Content-Type", content_type))
-        headers += request_id_headers(request_id, s3=is_s3)
+        headers += request_id_headers(request_id, s3=s3_ids)
         headers += fixed
         if tells_region and "BucketRegion" in response:
             headers.append(("x-amz-bucket-region", response["BucketRegion"]))

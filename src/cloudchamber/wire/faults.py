@@ -23,7 +23,8 @@ def fault(error: ServiceError, routed: Routed | None, request: HttpRequest, requ
     protocol = routed.protocol if routed is not None else "rest-xml"
     headers = list(error.headers.items())
     if protocol == "rest-xml":
-        reply = s3_fault(error, request, request_id)
+        control = routed is not None and routed.service == "s3control"
+        reply = s3_fault(error, request, request_id, control=control)
     elif protocol == "ec2":
         reply = ec2_fault(error, request_id)
     elif protocol == "query":
@@ -46,14 +47,17 @@ def xml_code(error: ServiceError) -> str:
     return "InternalError" if error.code == "InternalFailure" else error.code
 
 
-def s3_fault(error: ServiceError, request: HttpRequest, request_id: str) -> HttpReply:
-    """``<Error><Code>...``, members between message and ids."""
+def s3_fault(error: ServiceError, request: HttpRequest, request_id: str, *, control: bool = False) -> HttpReply:
+    """``<Error><Code>...``, members between message and ids; of S3 Control in ``<ErrorResponse>``, before the ids."""
     headers = request_id_headers(request_id, s3=True)
     if error.status == NOT_MODIFIED:
         return HttpReply(error.status, headers)
     ids = {"RequestId": request_id, "HostId": host_id(request_id)}
-    members = {"Code": xml_code(error), "Message": error.message, **error.members, **ids}
-    body = f"{PROLOG}<Error>{elements(members)}</Error>"
+    members = {"Code": xml_code(error), "Message": error.message, **error.members}
+    if control:
+        body = f"{PROLOG}<ErrorResponse><Error>{elements(members)}</Error>{elements(ids)}</ErrorResponse>"
+    else:
+        body = f"{PROLOG}<Error>{elements(members | ids)}</Error>"
     return HttpReply(error.status, [*headers, ("Content-Type", "application/xml")], body.encode(), chunked=True)
 
 

@@ -26,6 +26,8 @@ PARAMETERS_MAX = 20_000
 SCOPE_CACHED_MAX = 1024
 
 _SCOPE = re.compile(r"Credential=([^,\s]+)")
+CONTROL = "/v20180820/"
+"""With this S3 Control's paths begin."""
 _S3_HOST = re.compile(
     r"(?:(?P<bucket>.+)\.)?s3(?:[.-](?:dualstack\.|fips\.)?(?P<region>[a-z]{2}-[a-z-]+-\d|accelerate))?"
     r"\.(?:amazonaws\.com|localhost\.localstack\.cloud|localhost)"
@@ -175,6 +177,10 @@ def route(request: HttpRequest, form: bytes | None, offered: Offered) -> Routed:
     if isinstance(service, Routed):
         return service
     if service.protocol == "rest-xml" and service.name == "s3":
+        if request.path.startswith(CONTROL) and "x-amz-account-id" in request.headers:
+            control = offered.find("s3control")  # Why: it signs as S3, and its host may be any
+            if control is not None:
+                return route_rest(request, query, first, scope, control)
         return route_s3(request, query, first, scope, service, host_is_ours=scope is not None)
     if service.protocol in ("query", "ec2"):
         return route_action(service, values, query, scope)

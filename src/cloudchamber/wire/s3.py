@@ -54,7 +54,7 @@ FORM_AUTH = (
 """Fields of a form that say nothing of its object."""
 HEADERS = {"HeadBucket": (("Content-Type", "application/xml"),)}
 """Further headers of replies, which the model does not know."""
-STATUS = {"PutBucketTagging": 204, "RestoreObject": 202}
+STATUS = {"PutBucketTagging": 204, "RestoreObject": 202, "DeletePublicAccessBlock": 204}
 """Statuses that the model does not know."""
 TELL_REGION = ("ListObjects", "ListObjectsV2")
 """Operations that tell the bucket's region in a header which the model does not know."""

@@ -20,6 +20,8 @@ FAILURES_MAX = 20
 PATTERN_OCTETS_MAX = 2048
 """Longer values are matched only against patterns that cannot backtrack: one class, repeated."""
 
+_S3_ARN = "arn:[^:]+:s3(express)?:[^:].*"
+"""Of S3 Control's ResourceArn; S3 itself takes ARNs of buckets, which it does not fit: recorded on AWS."""
 _SIMPLE = re.compile(r"\^?\[(?:[^\]\\]|\\.)*\][*+]?\$?")
 _UNKNOWN = re.compile(r"\\[pPX]\{|\[\[:|&&|\(\?[^:=!]|[*+?}]\+")
 """Java's syntax that `re` does not have, or reads otherwise."""
@@ -268,7 +270,7 @@ def enum_rule(values: tuple[str, ...]) -> Callable[[Any], str]:
 @lru_cache(maxsize=4096)
 def compiled(pattern: str) -> re.Pattern[str] | None:
     """A model's pattern, if `re` reads it as Java does."""
-    if not pattern or _UNKNOWN.search(pattern):
+    if not pattern or pattern == _S3_ARN or _UNKNOWN.search(pattern):
         return None
     try:
         return re.compile(pattern, re.ASCII)

@@ -50,8 +50,7 @@ async def put_bucket_policy(call: Call, request: Request) -> dict[str, Any]:
     bucket = checks.bucket(call, request)
     text: str = request["Policy"]
     bucket_policy.check(text, bucket.name)
-    blocks = json.loads(bucket.public_access_block or "{}")
-    if blocks.get("BlockPublicPolicy") and bucket_policy.is_public(text):
+    if owning.blocks(bucket, "BlockPublicPolicy") and bucket_policy.is_public(text):
         raise AccessForbidden(
             f"User: {call.principal.arn} is not authorized to perform: s3:PutBucketPolicy on resource: "
             f'"arn:aws:s3:::{bucket.name}" because public policies are prevented by the BlockPublicPolicy setting in '

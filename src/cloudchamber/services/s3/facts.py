@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _IGNORED, _RESTRICTED = '"IgnorePublicAcls": true', '"RestrictPublicBuckets": true'
 _TAGS = [f"s3:{verb}Object{version}Tagging" for verb in ("Get", "Put", "Delete") for version in ("", "Version")]
 _SELECT = (
-    "SELECT account, policy, public_access_block, ownership, "
+    "SELECT account, policy, coalesce(public_access_block, '') || "
+    "coalesce((SELECT block FROM s3_accounts WHERE s3_accounts.account = b.account), ''), ownership, "
     "(SELECT value FROM s3_settings WHERE bucket = b.name AND name = 'acl') FROM s3_buckets b WHERE name = ?"
 )
 

@@ -41,8 +41,8 @@ def uploader(bucket: Bucket, stored: Mapping[str, Any]) -> str:
 
 
 def blocks(bucket: Bucket, name: str) -> bool:
-    """Whether a switch of the bucket's public access block is on."""
-    return bool(bucket.public_access_block and json.loads(bucket.public_access_block).get(name))
+    """Whether a switch of the public access block is on, the bucket's own or its account's."""
+    return any(json.loads(block).get(name) for block in (bucket.public_access_block, bucket.account_block) if block)
 
 
 def writer(call: Call, bucket: Bucket) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from cloudchamber.contract.call import Doors
+    from cloudchamber.store.database import Tx
     from cloudchamber.store.outbox import Message
 
 REFUSALS_MAX = 3
@@ -109,6 +110,48 @@ class S3Part:
             self._sweep.cancel()
             await asyncio.gather(self._sweep, return_exceptions=True)
         await self.blobs.close()
+
+    # What S3 Control asks
+
+    def account_block(self, account: str) -> str | None:
+        """The public access block of an account, as JSON; None if nobody has set one."""
+        sql = "SELECT block FROM s3_accounts WHERE account = ?"
+        row = self._doors.database.read(lambda db: db.execute(sql, (account,)).fetchone())
+        return None if row is None else row[0]
+
+    async def block_account(self, account: str, value: str | None) -> None:
+        """Set it; None removes it."""
+
+        def change(tx: Tx) -> None:
+            if value is None:
+                tx.execute("DELETE FROM s3_accounts WHERE account = ?", (account,))
+            else:
+                tx.execute("INSERT OR REPLACE INTO s3_accounts (account, block) VALUES (?, ?)", (account, value))
+
+        await self._doors.database.write(change)
+
+    def bucket_tags(self, bucket: str, account: str) -> dict[str, str] | None:
+        """Tags of an account's bucket; None if it has no such bucket."""
+        found = self._doors.database.read(lambda db: tables.find_bucket(db, bucket))
+        return json.loads(found.tags or "{}") if found is not None and found.account == account else None
+
+    async def retag_bucket(
+        self, bucket: str, account: str, tags: Mapping[str, str], remove: frozenset[str], limit: int
+    ) -> bool | None:
+        """Set and remove single tags of an account's bucket; False: there is none, None: there would be too many."""
+
+        def change(tx: Tx) -> bool | None:
+            found = tables.find_bucket(tx, bucket)
+            if found is None or found.account != account:
+                return False
+            old: dict[str, str] = json.loads(found.tags or "{}")
+            made = {name: value for name, value in {**old, **tags}.items() if name not in remove}
+            if len(made) > limit:
+                return None
+            tables.configure_bucket(tx, bucket, "tags", json.dumps(made))
+            return True
+
+        return await self._doors.database.write(change)
 
     def status(self) -> list[Mapping[str, Any]]:
         """How many buckets there are, and how much room is left on the disk."""

@@ -20,7 +20,8 @@ BUSY = frozenset(("s3_objects", "s3_bodies", "s3_versions", "s3_uploads", "s3_pa
 """Tables of what is stored; buckets and their configuration lie in others, and change seldom."""
 _BUCKET = (
     "name, account, region, created, ownership, policy, tags, public_access_block, encryption, notification, "
-    "versioning, object_lock, lifecycle, replication"
+    "versioning, object_lock, lifecycle, replication, "
+    "(SELECT block FROM s3_accounts WHERE s3_accounts.account = s3_buckets.account)"
 )
 _OBJECT = (
     "o.key, o.size, o.etag, o.modified, o.checksum, o.body, o.blob, o.tags, o.stored, o.seq, o.version, o.lock, "
@@ -48,6 +49,8 @@ class Bucket:
     object_lock: str | None
     lifecycle: str | None
     replication: str | None
+    account_block: str | None = None
+    """The public access block of the owner's account."""
 
 
 @dataclass(frozen=True, slots=True)
