@@ -50,8 +50,8 @@ def test_operations_are_documented(name):
 
 
 def literals(folder):
-    """Every string of a `needs.py` that reads `service:Action`, with the place where it stands."""
-    for path in folder.rglob("needs.py"):
+    """Every string of a `needs.py`, or of the `conditions.py` beside it, that reads `service:Action`, and where."""
+    for path in (*folder.rglob("needs.py"), *folder.rglob("conditions.py")):
         tree = ast.parse(path.read_text())
         parts = {id(v) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for v in n.values}
         for node in ast.walk(tree):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cloudchamber.services.ec2.templates import overlay
+from cloudchamber.services.ec2.template_rows import overlay
 from tests.services.ec2.conftest import unique
 
 if TYPE_CHECKING:

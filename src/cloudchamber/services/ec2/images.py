@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be launched: Amazon's image, images of one's own, and instance types."""
+"""What can be launched: Amazon's image and images of one's own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, devices, disks, errors, needs, sharing, snapshots, tables, views
+from cloudchamber.services.ec2 import catalog, devices, disks, errors, needs, snapshots, tables, views
 from cloudchamber.services.ec2.checks import (
     many,
     page,
-    refuse,
     select,
     specified_tags,
     tagged,
@@ -94,7 +93,7 @@ def launchable(call: Call, image_id: str) -> Launchable:
     state, _ = call.doors.database.read(lambda db: _state(db, row))
     if state != "available":
         raise errors.InvalidAMIIDUnavailable(f"The image id '[{image_id}]' is not available: it is {state}.")
-    return Launchable(row.id, row.architecture, tuple(_disk(one) for one in row.devices()))
+    return Launchable(row.id, row.architecture, tuple(disk(one) for one in row.devices()))
 
 
 def snapshot_for(call: Call, snapshot_id: str) -> disks.Snapshot:
@@ -111,7 +110,8 @@ def snapshot_for(call: Call, snapshot_id: str) -> disks.Snapshot:
     return row
 
 
-def _disk(kept: Mapping[str, Any]) -> devices.Disk:
+def disk(kept: Mapping[str, Any]) -> devices.Disk:
+    """A disk of an image, from its row."""
     return devices.Disk(**kept)
 
 
@@ -168,7 +168,7 @@ def _own(db: Reader, row: disks.Image) -> dict[str, Any]:
         "CreationDate": created,
         "Public": disks.ALL in json.loads(row.shared),
         "State": state,
-        "BlockDeviceMappings": [devices.view(_disk(one)) for one in row.devices()],
+        "BlockDeviceMappings": [devices.view(disk(one)) for one in row.devices()],
     }
     if row.source_instance:
         shown["SourceInstanceId"] = row.source_instance
@@ -467,7 +467,7 @@ async def copy_image(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied(tx: Tx, call: Call, source: disks.Image, image_id: str, tags: Mapping[str, str]) -> list[devices.Disk]:
-    found = [_disk(one) for one in source.devices()]
+    found = [disk(one) for one in source.devices()]
     snapshots.check_room(tx, call, len(found))
     text = f"Copied for DestinationAmi {image_id} from SourceAmi {source.id}"
     copies: list[devices.Disk] = []
@@ -486,7 +486,12 @@ def _copied(tx: Tx, call: Call, source: disks.Image, image_id: str, tags: Mappin
     return copies
 
 
-def _mine(db: Reader, call: Call, image_id: str) -> disks.Image:
+def mine(db: Reader, call: Call, image_id: str) -> disks.Image:
+    """An image of the caller's account.
+
+    Raises:
+        AuthFailure, InvalidAMIID.NotFound: it is another's, or there is none.
+    """
     if image_id in {one.id for one in catalog.images(catalog.architecture(platform.machine()))}:
         raise errors.AuthFailure(f"Not authorized for image:{image_id}")
     row = disks.get(db, disks.Image, call.account, call.region, image_id, shared=True)
@@ -504,7 +509,7 @@ async def deregister_image(call: Call, request: Mapping[str, Any]) -> dict[str, 
     """
 
     def change(tx: Tx) -> list[dict[str, str]]:
-        row = _mine(tx, call, request["ImageId"])
+        row = mine(tx, call, request["ImageId"])
         disks.delete(tx, disks.Image, row.id)
         gone: list[dict[str, str]] = []
         for one in row.devices() if request.get("DeleteAssociatedSnapshots") else ():
@@ -521,155 +526,3 @@ async def deregister_image(call: Call, request: Mapping[str, Any]) -> dict[str, 
     gone = await call.doors.database.write(change)
     call.doors.part("ec2", Compute).storage.forget()
     return {"Return": True, **({"DeleteSnapshotResults": gone} if gone else {})}
-
-
-@operation("DescribeImageAttribute", needs=needs.on("DescribeImageAttribute", "ImageId"))
-@takes("ImageId", "Attribute")
-async def describe_image_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """One attribute of an image of one's own.
-
-    Source: Amazon EC2 API Reference, DescribeImageAttribute.
-    """
-
-    def read(db: Reader) -> dict[str, Any]:
-        row = _mine(db, call, request["ImageId"])
-        values: dict[str, dict[str, Any]] = {
-            "description": {"Description": {"Value": row.description}},
-            "launchPermission": {"LaunchPermissions": sharing.view(row.shared)},
-            "blockDeviceMapping": {"BlockDeviceMappings": [devices.view(_disk(one)) for one in row.devices()]},
-            "productCodes": {"ProductCodes": []},
-            "sriovNetSupport": {"SriovNetSupport": {"Value": "simple"}},
-            "imdsSupport": {"ImdsSupport": {"Value": row.imds} if row.imds else {}},
-        }
-        if request["Attribute"] not in values:
-            raise errors.InvalidParameterValue(
-                f"Value ({request['Attribute']}) for parameter attribute is invalid. Unknown attribute."
-            )
-        return {"ImageId": row.id, **values[request["Attribute"]]}
-
-    return call.doors.database.read(read)
-
-
-@operation("ModifyImageAttribute", needs=needs.on("ModifyImageAttribute", "ImageId"))
-@takes(
-    "ImageId", "Attribute", "Description", "LaunchPermission", "OperationType", "UserIds", "UserGroups", "Value",
-    "ImdsSupport",
-)  # fmt: skip
-async def modify_image_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Change who may launch an image, its description, or whether its instances must use IMDSv2.
-
-    Source: Amazon EC2 API Reference, ModifyImageAttribute.
-    """
-    values = _described(request)
-    shares = any(request.get(one) for one in ("LaunchPermission", "UserIds", "UserGroups", "OperationType"))
-    if not values and not shares:
-        raise errors.MissingParameter("The request must contain the parameter LaunchPermission or Description")
-    if values and shares:
-        raise errors.InvalidParameterCombination("Fields for multiple attribute types specified")
-    if shares:
-        add, remove = sharing.changes(request, "LaunchPermission", "launchPermission", "UserGroups")
-    else:
-        add, remove = [], []
-
-    def change(tx: Tx) -> None:
-        row = _mine(tx, call, request["ImageId"])
-        disks.update(tx, disks.Image, row.id, **values, shared=sharing.changed(row.shared, add, remove))
-
-    await call.doors.database.write(change)
-    return {}
-
-
-def _described(request: Mapping[str, Any]) -> dict[str, str]:
-    """Columns of the plain attributes that a request sets."""
-    text, imds = request.get("Description"), request.get("ImdsSupport")
-    if request.get("Attribute") == "description":
-        text = {"Value": request.get("Value") or ""}
-    elif request.get("Attribute") == "imdsSupport":
-        imds = {"Value": request.get("Value") or ""}
-    found: dict[str, str] = {}
-    if text is not None:
-        refuse("Description.", text, {"Value"})
-        found["description"] = snapshots.described({"Description": text.get("Value")})
-    if imds is not None:
-        if imds.get("Value") != "v2.0":
-            raise errors.InvalidParameterValue(f"Value ({imds.get('Value')}) for parameter imdsSupport is invalid.")
-        found["imds"] = "v2.0"
-    return found
-
-
-@operation("ResetImageAttribute", needs=needs.on("ResetImageAttribute", "ImageId"))
-@takes("ImageId", "Attribute")
-async def reset_image_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Take back what other accounts may do with an image.
-
-    Source: Amazon EC2 API Reference, ResetImageAttribute.
-    """
-    if request["Attribute"] != "launchPermission":
-        raise errors.InvalidParameterValue(f"Value ({request['Attribute']}) for parameter attribute is invalid.")
-
-    def change(tx: Tx) -> None:
-        disks.update(tx, disks.Image, _mine(tx, call, request["ImageId"]).id, shared="[]")
-
-    await call.doors.database.write(change)
-    return {}
-
-
-# Instance types
-
-
-def _type(kind: catalog.InstanceType) -> dict[str, Any]:
-    return {
-        "InstanceType": kind.name,
-        "CurrentGeneration": kind.current,
-        "FreeTierEligible": kind.name in ("t2.micro", "t3.micro"),
-        "SupportedUsageClasses": ["on-demand"],
-        "SupportedRootDeviceTypes": ["ebs"],
-        "SupportedVirtualizationTypes": ["hvm"],
-        "BareMetal": False,
-        "Hypervisor": kind.hypervisor,
-        "ProcessorInfo": {"SupportedArchitectures": [kind.architecture]},
-        "VCpuInfo": {
-            "DefaultVCpus": kind.vcpus,
-            "DefaultCores": max(1, kind.vcpus // kind.threads_per_core),
-            "DefaultThreadsPerCore": kind.threads_per_core,
-        },
-        "MemoryInfo": {"SizeInMiB": kind.memory_mib},
-        "InstanceStorageSupported": False,
-        "HibernationSupported": False,
-        "BurstablePerformanceSupported": kind.burstable,
-        "DedicatedHostsSupported": False,
-        "AutoRecoverySupported": False,
-    }
-
-
-@operation("DescribeInstanceTypes", needs=needs.look("DescribeInstanceTypes"))
-@takes("InstanceTypes", "Filters", "MaxResults", "NextToken")
-async def describe_instance_types(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes of instance types; those of another architecture are listed and cannot be launched here.
-
-    Source: Amazon EC2 API Reference, DescribeInstanceTypes.
-    """
-    given = many(request, "InstanceTypes")
-    missing = [one for one in given if one not in catalog.TYPES]
-    if missing:
-        raise errors.InvalidInstanceType(f"The following supplied instance types do not exist: [{', '.join(missing)}]")
-    rows = [_type(kind) for name, kind in sorted(catalog.TYPES.items()) if not given or name in given]
-    paths = {
-        "instance-type": "InstanceType",
-        "current-generation": "CurrentGeneration",
-        "free-tier-eligible": "FreeTierEligible",
-        "bare-metal": "BareMetal",
-        "hypervisor": "Hypervisor",
-        "burstable-performance-supported": "BurstablePerformanceSupported",
-        "processor-info.supported-architecture": "ProcessorInfo.SupportedArchitectures",
-        "vcpu-info.default-vcpus": "VCpuInfo.DefaultVCpus",
-        "vcpu-info.default-cores": "VCpuInfo.DefaultCores",
-        "vcpu-info.default-threads-per-core": "VCpuInfo.DefaultThreadsPerCore",
-        "memory-info.size-in-mib": "MemoryInfo.SizeInMiB",
-        "supported-root-device-type": "SupportedRootDeviceTypes",
-        "supported-virtualization-type": "SupportedVirtualizationTypes",
-    }
-    chosen, token = page(
-        select(rows, request.get("Filters"), paths, _same), request, lambda row: row["InstanceType"], most=100
-    )
-    return with_token({"InstanceTypes": chosen}, token)

@@ -27,7 +27,7 @@ from cloudchamber.services.ec2 import (
     needs,
     nets,
     tables,
-    templates,
+    template_rows,
     views,
 )
 from cloudchamber.services.ec2.checks import inner, refuse, specified_tags, takes
@@ -103,7 +103,7 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
     """
     compute = call.doors.part("ec2", Compute)
     compute.check_walls()
-    request = await images.resolved(call, templates.merged(call, request))
+    request = await images.resolved(call, template_rows.merged(call, request))
     least, most = int(request["MinCount"]), int(request["MaxCount"])
     if least < 1 or most < least:
         raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
@@ -238,7 +238,7 @@ def _plan(call: Call, request: Mapping[str, Any]) -> Plan:
     defaults = call.doors.database.read(lambda db: market.metadata_defaults(db, call.account, call.region))
     options = {**defaults, **{name: value for name, value in options.items() if value}}
     tags = specified_tags(request, "instance", "network-interface", "volume")
-    tags["instance"] = tags.get("instance", {}) | templates.launch_tags(request)
+    tags["instance"] = tags.get("instance", {}) | template_rows.launch_tags(request)
     interfaces.check(request)
     wanted = interfaces.primary(request)
     subnet = _subnet(call, wanted.subnet_id, placement.get("AvailabilityZone") or "")

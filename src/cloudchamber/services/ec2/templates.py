@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch templates and their versions, and what a launch takes from one."""
+"""Launch templates and their versions."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import catalog, errors, market, needs, tables
+from cloudchamber.services.ec2 import catalog, errors, market, needs, tables, template_rows
 from cloudchamber.services.ec2.checks import (
     inner,
     many,
@@ -25,6 +25,7 @@ from cloudchamber.services.ec2.checks import (
     with_token,
 )
 from cloudchamber.services.ec2.tables import moment
+from cloudchamber.services.ec2.template_rows import Template, Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,167 +65,6 @@ TAKEN = frozenset(
     }
 )
 """What a template may say: all that RunInstances carries out."""
-_GROUPS = ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces")
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A launch template. `created` is POSIX seconds."""
-
-    id: str
-    account: str
-    region: str
-    name: str
-    created: float
-    created_by: str
-    default_version: int
-    latest_version: int
-    client_token: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version; `data` is JSON of `LaunchTemplateData`."""
-
-    template_id: str
-    version: int
-    description: str
-    created: float
-    created_by: str
-    data: str
-
-
-_COLUMNS = ", ".join(one.name for one in fields(Template))
-
-
-def _by(db: Reader, column: str, value: str, call: Call) -> Template | None:
-    row = db.execute(
-        f"SELECT {_COLUMNS} FROM ec2_launch_templates WHERE {column} = ? AND account = ? AND region = ?",
-        (value, call.account, call.region),
-    ).fetchone()
-    return Template(*row) if row is not None else None
-
-
-def find(db: Reader, call: Call, named: Mapping[str, Any]) -> Template:
-    """The template that `LaunchTemplateId` or `LaunchTemplateName` names.
-
-    Raises:
-        InvalidLaunchTemplateId.NotFound, InvalidLaunchTemplateName.NotFoundException: there is none.
-        InvalidParameterCombination, MissingParameter: both are given, or neither.
-    """
-    identifier, name = named.get("LaunchTemplateId"), named.get("LaunchTemplateName")
-    if identifier and name:
-        raise errors.InvalidParameterCombination(
-            "Either provide launch template ID or launch template name to modify the template."
-        )
-    if not identifier and not name:
-        raise errors.MissingParameter(
-            "The request must contain the parameter launch template ID or launch template name"
-        )
-    if identifier:
-        found = _by(db, "id", identifier, call)
-        if found is None:
-            raise errors.InvalidLaunchTemplateIdNotFound(
-                f"The specified launch template, with template ID {identifier}, does not exist."
-            )
-        return found
-    found = _by(db, "name", str(name), call)
-    if found is None:
-        raise errors.InvalidLaunchTemplateNameNotFound(
-            f"The specified launch template, with template name {name}, does not exist."
-        )
-    return found
-
-
-def _all(db: Reader, call: Call) -> list[Template]:
-    rows = db.execute(
-        f"SELECT {_COLUMNS} FROM ec2_launch_templates WHERE account = ? AND region = ? ORDER BY created, id",
-        (call.account, call.region),
-    )
-    return [Template(*row) for row in rows]
-
-
-def versions(db: Reader, template: Template) -> list[Version]:
-    """All versions of a template, oldest first."""
-    rows = db.execute(
-        "SELECT * FROM ec2_launch_template_versions WHERE template_id = ? ORDER BY version", (template.id,)
-    )
-    return [Version(*row) for row in rows]
-
-
-def version(db: Reader, template: Template, wanted: str) -> Version:
-    """One version by its number, `$Latest` or `$Default`.
-
-    Raises:
-        InvalidLaunchTemplateId.VersionNotFound: there is none.
-    """
-    number = {"$Latest": template.latest_version, "$Default": template.default_version}.get(wanted)
-    if number is None:
-        number = int(wanted) if wanted.isdecimal() else 0
-    row = db.execute(
-        "SELECT * FROM ec2_launch_template_versions WHERE template_id = ? AND version = ?", (template.id, number)
-    ).fetchone()
-    if row is None:
-        raise errors.InvalidLaunchTemplateIdVersionNotFound(
-            f"Could not find the specified version {wanted} for the launch template with ID {template.id}."
-        )
-    return Version(*row)
-
-
-def merged(call: Call, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A launch with what its template says where it says nothing itself.
-
-    Source: Amazon EC2 API Reference, RunInstances, LaunchTemplate.
-
-    Raises:
-        Ec2Error: the template or its version does not exist.
-    """
-    wanted = inner(request, "LaunchTemplate")
-    if not wanted:
-        return request
-
-    def look(db: Reader) -> tuple[Template, Version]:
-        template = find(db, call, wanted)
-        return template, version(db, template, str(wanted.get("Version") or "$Default"))
-
-    template, chosen = call.doors.database.read(look)
-    found = {"LaunchTemplateId": template.id, "Version": str(chosen.version)}
-    return overlay(json.loads(chosen.data), request) | {"LaunchTemplate": found}
-
-
-def launch_tags(request: Mapping[str, Any]) -> dict[str, str]:
-    """The tags by which AWS says of an instance which template it came from, of a merged launch."""
-    found = inner(request, "LaunchTemplate")
-    if not found:
-        return {}
-    return {
-        "aws:ec2launchtemplate:id": found["LaunchTemplateId"],
-        "aws:ec2launchtemplate:version": found["Version"],
-    }
-
-
-def overlay(data: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """`request` over `data`: what the request says of its network stands for all that the template says of it. Pure."""
-    network = {name: data[name] for name in _GROUPS if data.get(name)}
-    if any(request.get(name) for name in (*_GROUPS, "SubnetId", "PrivateIpAddress")):
-        if request.get("SubnetId") and "NetworkInterfaces" in network:
-            raise errors.InvalidParameterCombination(
-                "Network interfaces and an instance-level subnet ID may not be specified on the same request"
-            )
-        network = {name: value for name, value in network.items() if not any(request.get(one) for one in _GROUPS)}
-    kept = {name: value for name, value in data.items() if name not in _GROUPS}
-    for name in ("MetadataOptions", "Placement"):
-        if kept.get(name) and request.get(name):
-            kept[name] = {**kept[name], **request[name]}
-            request = {one: value for one, value in request.items() if one != name}
-    if kept.get("TagSpecifications") and request.get("TagSpecifications"):
-        given = {one["ResourceType"] for one in request["TagSpecifications"]}
-        both = [
-            *request["TagSpecifications"],
-            *(o for o in kept["TagSpecifications"] if o["ResourceType"] not in given),
-        ]
-        request = {**request, "TagSpecifications": both}
-    return {**kept, **network, **request}
 
 
 def _template(db: Reader, row: Template) -> dict[str, Any]:
@@ -288,13 +128,13 @@ async def create_launch_template(call: Call, request: Mapping[str, Any]) -> dict
     row = Template(ids.hex_id("lt"), call.account, call.region, name, now, call.principal.arn, 1, 1, token)
 
     def change(tx: Tx) -> dict[str, Any]:
-        before = _by(tx, "name", name, call)
+        before = template_rows.by(tx, "name", name, call)
         if before is not None:
             if token and before.client_token == token:
                 return _template(tx, before)
             raise errors.InvalidLaunchTemplateNameAlreadyExists("Launch template name already in use.")
         marks = ", ".join("?" for _ in fields(Template))
-        tx.execute(f"INSERT INTO ec2_launch_templates ({_COLUMNS}) VALUES ({marks})", astuple(row))
+        tx.execute(f"INSERT INTO ec2_launch_templates ({template_rows.COLUMNS}) VALUES ({marks})", astuple(row))
         first = Version(row.id, 1, request.get("VersionDescription") or "", now, row.created_by, data)
         tx.execute("INSERT INTO ec2_launch_template_versions VALUES (?, ?, ?, ?, ?, ?)", astuple(first))
         tables.put_tags(tx, call.account, call.region, row.id, tags)
@@ -321,15 +161,15 @@ async def create_launch_template_version(call: Call, request: Mapping[str, Any])
     now, token = call.now.timestamp(), request.get("ClientToken") or ""
 
     def change(tx: Tx) -> dict[str, Any]:
-        template = find(tx, call, request)
+        template = template_rows.find(tx, call, request)
         used = tables.token(tx, call.account, call.region, token) if token else None
         if used is not None and used[0] == template.id:
-            return _version(version(tx, template, used[1]), template)
+            return _version(template_rows.version(tx, template, used[1]), template)
         if template.latest_version >= VERSIONS_MAX:
             raise errors.VersionLimitExceeded("The maximum number of launch template versions has been reached.")
         data = given
         if request.get("SourceVersion"):
-            data = {**json.loads(version(tx, template, str(request["SourceVersion"])).data), **given}
+            data = {**json.loads(template_rows.version(tx, template, str(request["SourceVersion"])).data), **given}
         number = template.latest_version + 1
         description = request.get("VersionDescription") or ""
         row = Version(template.id, number, description, now, call.principal.arn, json.dumps(data))
@@ -351,18 +191,18 @@ async def modify_launch_template(call: Call, request: Mapping[str, Any]) -> dict
     """
 
     def change(tx: Tx) -> dict[str, Any]:
-        template = find(tx, call, request)
+        template = template_rows.find(tx, call, request)
         if request.get("DefaultVersion"):
             number = _to_be_default(tx, template, str(request["DefaultVersion"]))
             tx.execute("UPDATE ec2_launch_templates SET default_version = ? WHERE id = ?", (number, template.id))
-        return _template(tx, find(tx, call, {"LaunchTemplateId": template.id}))
+        return _template(tx, template_rows.find(tx, call, {"LaunchTemplateId": template.id}))
 
     return {"LaunchTemplate": await call.doors.database.write(change)}
 
 
 def _to_be_default(tx: Tx, template: Template, wanted: str) -> int:
     try:
-        return version(tx, template, wanted).version
+        return template_rows.version(tx, template, wanted).version
     except errors.InvalidLaunchTemplateIdVersionNotFound:
         raise errors.InvalidLaunchTemplateIdVersionNotFound(
             f"The launch template version {wanted} is not found for the specified launch template."
@@ -378,7 +218,7 @@ async def delete_launch_template(call: Call, request: Mapping[str, Any]) -> dict
     """
 
     def change(tx: Tx) -> dict[str, Any]:
-        template = find(tx, call, request)
+        template = template_rows.find(tx, call, request)
         shown = _template(tx, template)
         tables.delete_tags(tx, template.id)
         tx.execute("DELETE FROM ec2_launch_templates WHERE id = ?", (template.id,))
@@ -396,13 +236,13 @@ async def delete_launch_template_versions(call: Call, request: Mapping[str, Any]
     """
 
     def change(tx: Tx) -> dict[str, Any]:
-        template = find(tx, call, request)
+        template = template_rows.find(tx, call, request)
         gone: list[dict[str, Any]] = []
         kept: list[dict[str, Any]] = []
         for wanted in request["Versions"]:
             shown: dict[str, Any] = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
             try:
-                number = version(tx, template, str(wanted)).version
+                number = template_rows.version(tx, template, str(wanted)).version
                 if number == template.default_version:
                     raise errors.OperationNotPermitted("The default version of a launch template cannot be deleted.")
             except errors.Ec2Error as error:
@@ -432,7 +272,7 @@ async def describe_launch_templates(call: Call, request: Mapping[str, Any]) -> d
     """
 
     def read(db: Reader) -> list[dict[str, Any]]:
-        return [_template(db, row) for row in _all(db, call)]
+        return [_template(db, row) for row in template_rows.everyone(db, call)]
 
     rows = call.doors.database.read(read)
     rows = named(
@@ -473,7 +313,7 @@ async def describe_launch_template_versions(call: Call, request: Mapping[str, An
         _check_of_all(request)
 
     def read(db: Reader) -> list[dict[str, Any]]:
-        templates = [find(db, call, request)] if one else _all(db, call)
+        templates = [template_rows.find(db, call, request)] if one else template_rows.everyone(db, call)
         return [_version(row, each) for each in templates for row in _chosen(db, each, request)]
 
     rows = call.doors.database.read(read)
@@ -508,7 +348,7 @@ def _check_of_all(request: Mapping[str, Any]) -> None:
 
 def _chosen(db: Reader, template: Template, request: Mapping[str, Any]) -> Sequence[Version]:
     if request.get("Versions"):
-        found = [version(db, template, str(one)) for one in request["Versions"]]
+        found = [template_rows.version(db, template, str(one)) for one in request["Versions"]]
         return list(dict.fromkeys(found))
     least, most = int(request.get("MinVersion") or 1), int(request.get("MaxVersion") or VERSIONS_MAX)
-    return [one for one in reversed(versions(db, template)) if least <= one.version <= most]
+    return [one for one in reversed(template_rows.versions(db, template)) if least <= one.version <= most]
