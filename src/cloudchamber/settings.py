@@ -124,6 +124,8 @@ def _secret(variable: str, what: str) -> str:
     if not path:
         value = os.environ.get(variable, "")
     else:
+        if not Path(path).is_absolute():
+            raise ChamberError(f"{variable}_FILE is {path}", "give the whole path: a chamber runs in another folder")
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

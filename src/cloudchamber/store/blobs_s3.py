@@ -14,6 +14,7 @@ import math
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 PART = 8 * 1024 * 1024
 """Larger bodies go to the store in parts of so many octets."""
 HELD_MAX = 8
-"""Parts that are in memory at a time, of all bodies together."""
+"""Bodies and parts that are in memory at a time, of all together."""
+PARTS_AT_ONCE = 4
 PARTS_MAX = 9_000
 COPIED_AT_ONCE = 256 * 1024 * 1024
 PART_MIN = 5 * 1024 * 1024
@@ -51,11 +53,12 @@ _log = logging.getLogger(__name__)
 class StoredBlobs(Blobs):
     """Blobs as objects ``<two digits>/<id>`` of a store; `folder` holds what is being received."""
 
-    grace_s = 60.0  # Why: another chamber may be sending it
+    grace_s = 300.0  # Why: another chamber may be sending it, to a slow client
 
     def __init__(self, folder: Path, place: Place, clock: Clock) -> None:
         super().__init__(folder, syncs=THREADS)
         self._store = Store(place, clock, THREADS)
+        self._parts = ThreadPoolExecutor(HELD_MAX, thread_name_prefix="parts")
         self._holds = threading.BoundedSemaphore(HELD_MAX)
         self._clock = clock
         for path in list(self._incoming.iterdir()):
@@ -130,6 +133,7 @@ class StoredBlobs(Blobs):
             timer.cancel()
         self._doomed.clear()
         await super().close()
+        self._parts.shutdown()
         self._store.close()
 
     # Below: for Sink.
@@ -152,9 +156,13 @@ class StoredBlobs(Blobs):
 
     def _put_parts(self, file: int, blob: str, size: int) -> None:
         step = max(PART, math.ceil(size / PARTS_MAX))
+        count = math.ceil(size / step)
         upload = self._store.begin(blob)
         try:
-            etags = [self._part(file, blob, upload, number, step) for number in range(1, 1 + math.ceil(size / step))]
+            etags: list[str] = []
+            while len(etags) < count:  # Why: a few at a time, so that others' bodies are not behind all of this one's
+                numbers = range(len(etags) + 1, min(len(etags) + PARTS_AT_ONCE, count) + 1)
+                etags += self._parts.map(lambda number: self._part(file, blob, upload, number, step), numbers)
             self._store.complete(blob, upload, etags, size)
         except BaseException:
             self._abort(blob, upload)

@@ -113,6 +113,20 @@ def send(call: Call, found: Object, offset: int, length: int, key: bytes | None 
     return Drawn(_decrypted(part, found.blob, pieces, offset, length, key))
 
 
+async def ready(body: ReplyBody) -> ReplyBody:
+    """A body whose first octets are here: what cannot be read at all is an error, not an answer that breaks off."""
+    if not isinstance(body, Drawn):
+        return body
+    first = await asyncio.to_thread(next, body.pieces, b"")
+    return Drawn(_begun(first, body.pieces))
+
+
+def _begun(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    if first:
+        yield first
+        yield from rest
+
+
 def _decrypted(
     part: S3Part, blob: str, pieces: Sequence[tuple[int, str]], offset: int, length: int, key: bytes | None
 ) -> Generator[bytes, None, None]:

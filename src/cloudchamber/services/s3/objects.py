@@ -26,7 +26,7 @@ from cloudchamber.services.s3 import (
     storage,
     tables,
 )
-from cloudchamber.services.s3.content import Publication, body_of, publish, receive, send
+from cloudchamber.services.s3.content import Publication, body_of, publish, ready, receive, send
 from cloudchamber.services.s3.errors import (
     InvalidArgument,
     InvalidPartNumber,
@@ -261,7 +261,8 @@ async def get_object(call: Call, request: Request) -> dict[str, Any]:
     response = described(call, found) | _expiration(call, found, request)
     offset, length = _select(found, request, response)
     _override(call, response, request)
-    response["Body"] = send(call, found, offset, length, key)
+    body = send(call, found, offset, length, key)
+    response["Body"] = await ready(body) if call.doors.database.shared else body
     call.note(bytes=length)
     if "restore" in found.stored:  # Why: what is told of it changes with time
         return response
