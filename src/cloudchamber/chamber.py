@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import logging
@@ -65,6 +66,8 @@ class Chamber:
         self._live: dict[str, Part] = {}
         self._lock: int | None = None
         self._apart: dict[str, Service] = {}
+        self._where = ""
+        """What this chamber shares with others; empty if nothing."""
         self._open_blobs: Callable[[Path], Blobs] = Blobs
         self._https: ssl.SSLContext | None = None
 
@@ -138,6 +141,7 @@ class Chamber:
         place = Place.of(cluster.blobs, *cluster.blobs_key)
         Store(place, self.clock, 1).check()
         self._database = PostgresDatabase(cluster.database)
+        self._where = f"rows on {self._database.home}, blobs on {place.endpoint}/{place.bucket}/{place.prefix}"
         self._open_blobs = lambda folder: StoredBlobs(folder, place, self.clock)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         self._apart = {name: service for name, service in found.items() if service.shared is None}
@@ -159,18 +163,29 @@ class Chamber:
                 return
 
     async def _listen(self) -> None:
-        try:
-            port = self._listener.listen("127.0.0.1", self.settings.port, self._tls)
-        except OSError as error:
-            raise ChamberError(
-                f"port {self.settings.port} of 127.0.0.1 is taken", "stop what has it, or give another --port"
-            ) from error
+        port = self.settings.port
+        for address in (self._more,) if self._more in ("0.0.0.0", "::") else ("127.0.0.1", self._more):
+            if address:
+                port = self._listen_on(address, port)
         self.endpoint = f"http://127.0.0.1:{port}"
+
+    def _listen_on(self, address: str, port: int) -> int:
+        try:
+            return self._listener.listen(address, port, self._tls)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ChamberError(f"{address} is no address of this machine", "look at CLOUDCHAMBER_LISTEN") from error
+            raise ChamberError(f"port {port} of {address} is taken", "stop what has it, or give another --port") from error
+
+    @property
+    def _more(self) -> str:
+        """An address to answer on, besides the loopback's."""
+        return self.settings.cluster.listen if self.settings.cluster is not None else ""
 
     def _tls(self) -> ssl.SSLContext:
         """For those who speak HTTPS to the API's port; made when somebody first does."""
         if self._https is None:
-            self._https = self.doors.authority.https(HTTPS_NAMES)
+            self._https = self.doors.authority.https((*HTTPS_NAMES, self._more) if self._more else HTTPS_NAMES)
         return self._https
 
     def _wire(self, found: Mapping[str, Service], pipeline: Pipeline) -> None:
@@ -218,7 +233,8 @@ class Chamber:
             "limits_by": self._sandboxes.limits_by,
             "refused_modes": dict(self._sandboxes.refused),
             "not_blocked": list(self._sandboxes.not_blocked),
-            "form": "one of several chambers" if self.settings.cluster is not None else "one machine",
+            "shared": self._where,
+            "offers": sorted(self.doors.services),
             "root_key_given": self.settings.root_key is not None,
             "started": iso(self.clock.now()),
         }

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber import client
+from cloudchamber.base.errors import ChamberError
 from cloudchamber.sandbox.modes import stronger
 from cloudchamber.settings import from_environment
 from cloudchamber.store.room import LOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cloudchamber.settings import Cluster
 
 _ROOM_WANTED = 2 * 1024**3
 
@@ -36,14 +39,42 @@ def examine(state: Path) -> list[Finding]:
     found = [_python(), _disk(state), _nft()]
     running = client.find(state)
     if running is None:
-        found.append(_port(from_environment(state=state).port))
+        settings = from_environment(state=state)
+        found.append(_port(settings.port))
+        found += _shared(settings.cluster)
         found.append(Finding("chamber", True, f"none runs on {state}", "cloudchamber start"))
         return [*found, *_sandbox(_tried())]
     about = running.about
     found.append(Finding("chamber", True, f"runs at {running.endpoint}, process {about['pid']}"))
     found += _sandbox(about)
+    if about.get("shared"):
+        found.append(Finding("form", True, f"one of several chambers: {about['shared']}"))
     if about["root_key_given"]:
         found.append(Finding("root key", False, "was given: a well-known key is root for every local process"))
+    return found
+
+
+def _shared(cluster: Cluster | None) -> list[Finding]:
+    """Whether what several chambers share can be reached from here."""
+    if cluster is None:
+        return []
+    from cloudchamber.base.clock import SystemClock
+    from cloudchamber.store.postgres import connect
+    from cloudchamber.store.s3_client import Place, Store
+
+    found: list[Finding] = []
+    try:
+        with connect(cluster.database) as made:
+            where = f"{made.info.host}:{made.info.port}/{made.info.dbname}"
+            found.append(Finding("database", True, f"PostgreSQL {made.info.server_version // 10_000} at {where}"))
+    except ChamberError as error:
+        found.append(Finding("database", False, error.message, error.hint))
+    try:
+        place = Place.of(cluster.blobs, *cluster.blobs_key)
+        Store(place, SystemClock(), 1).check()
+        found.append(Finding("blobs", True, f"{place.endpoint}/{place.bucket}/{place.prefix}"))
+    except ChamberError as error:
+        found.append(Finding("blobs", False, error.message, error.hint))
     return found
 
 

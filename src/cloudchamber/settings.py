@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from cloudchamber.base.errors import ChamberError
@@ -27,6 +28,8 @@ class Cluster:
     blobs_key: tuple[str, str] = field(repr=False)
     secret: str = field(repr=False)
     """What seals the keys that the chambers share."""
+    listen: str = ""
+    """An address of this machine to answer on, besides 127.0.0.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,10 @@ def cluster() -> Cluster | None:
         ChamberError: something is missing, or cannot be read.
     """
     database, blobs = os.environ.get("CLOUDCHAMBER_DATABASE", ""), os.environ.get("CLOUDCHAMBER_BLOBS", "")
+    listen = os.environ.get("CLOUDCHAMBER_LISTEN", "")
     if not database and not blobs:
+        if listen:
+            raise ChamberError("a chamber on its own answers on 127.0.0.1 only", "CLOUDCHAMBER_LISTEN is for several")
         return None
     if not database or not blobs:
         raise ChamberError(
@@ -115,7 +121,10 @@ def cluster() -> Cluster | None:
     sealing = _secret("CLOUDCHAMBER_CLUSTER_SECRET", "the secret that all chambers of the cluster have")
     if len(sealing) < SECRET_MIN:
         raise ChamberError(f"CLOUDCHAMBER_CLUSTER_SECRET is shorter than {SECRET_MIN} characters")
-    return Cluster(database, blobs, (key, secret), sealing)
+    try:
+        return Cluster(database, blobs, (key, secret), sealing, str(ip_address(listen)) if listen else "")
+    except ValueError as error:
+        raise ChamberError(f"CLOUDCHAMBER_LISTEN is {listen!r}", "give an address of this machine") from error
 
 
 def _secret(variable: str, what: str) -> str:

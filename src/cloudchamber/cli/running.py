@@ -96,6 +96,8 @@ def _log_to(folder: Path) -> logging.Handler:
 def _banner(client: Client) -> None:
     about = client.about
     click.echo(f"cloudchamber {about['version']} at {client.endpoint}, IAM on, sandbox {about['sandbox_mode']}")
+    if about.get("shared"):
+        click.echo(f"  one of several chambers: {about['shared']}; it offers {', '.join(about['offers'])}")
     if about["root_key_given"]:
         click.secho(
             "  the root key was given on the command line: a well-known key is root for every local process",

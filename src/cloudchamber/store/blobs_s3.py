@@ -16,6 +16,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -162,13 +163,13 @@ class StoredBlobs(Blobs):
             etags: list[str] = []
             while len(etags) < count:  # Why: a few at a time, so that others' bodies are not behind all of this one's
                 numbers = range(len(etags) + 1, min(len(etags) + PARTS_AT_ONCE, count) + 1)
-                etags += self._parts.map(lambda number: self._part(file, blob, upload, number, step), numbers)
+                etags += self._parts.map(partial(self._part, file, blob, upload, step), numbers)
             self._store.complete(blob, upload, etags, size)
         except BaseException:
             self._abort(blob, upload)
             raise
 
-    def _part(self, file: int, blob: str, upload: str, number: int, step: int) -> str:
+    def _part(self, file: int, blob: str, upload: str, step: int, number: int) -> str:
         with self._holds:
             return self._store.part(blob, upload, number, os.pread(file, step, (number - 1) * step))
 

@@ -2,7 +2,8 @@
 """PostgreSQL's words for the SQL that services write, which is SQLite's.
 
 Pure, and no parser: it knows the words that are used here, and the house writes the rest so that both read it alike
-(`CASE` for arithmetic on conditions, names of columns in small letters, keywords in capitals).
+(`CASE` for arithmetic on conditions, names of columns in small letters, keywords in capitals, no order by what may be
+NULL, which stands first in the one and last in the other).
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def _insert(sql: str, table: Callable[[str], Table]) -> tuple[str, bool]:
     if instead == "REPLACE":
         columns = [c.strip() for c in listed.split(",")] if listed else known.columns
         others = ", ".join(f"{c} = excluded.{c}" for c in columns if c not in known.key)
-        return f"{text} ON CONFLICT ({key}) DO UPDATE SET {others}", False
+        return f"{text} ON CONFLICT ({key}) DO {f'UPDATE SET {others}' if others else 'NOTHING'}", False
     if "ON CONFLICT DO UPDATE" in text:
         return text.replace("ON CONFLICT DO UPDATE", f"ON CONFLICT ({key}) DO UPDATE"), False
     if known.numbered and " SELECT " not in text:

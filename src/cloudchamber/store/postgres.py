@@ -248,7 +248,6 @@ class PostgresDatabase(Database):
     inline_max_s = -1.0  # Why: the loop must not wait for other chambers' commits
 
     def __init__(self, url: str) -> None:
-        self.home = "the database that the chambers share"
         self._url = url
         self._busy = frozenset[str]()
         self._tables: dict[str, Table] = {}
@@ -273,6 +272,7 @@ class PostgresDatabase(Database):
 
     def _prepare(self) -> None:
         with connect(self._url) as made:
+            self.home = f"PostgreSQL at {made.info.host}:{made.info.port}/{made.info.dbname}"
             if made.info.server_version < 140_000:
                 raise ChamberError(f"PostgreSQL {made.info.server_version // 10_000} is too old", "14 is the oldest")
             setting: Any = made.execute("SHOW fsync").fetchone()
