@@ -164,7 +164,7 @@ class Group:
         for folder in set(self._folders.values()):
             os.makedirs(folder, exist_ok=True)
         if "memory" in self._folders and limits.memory_bytes:
-            self._limit_memory(limits.memory_bytes)
+            self._limit_memory(limits.memory_bytes + (limits.tmp_bytes if limits.tmp_apart else 0))
         if "pids" in self._folders and limits.pids:
             self._write("pids", "pids.max", str(limits.pids))
         if "cpu" in self._folders and limits.vcpus:
@@ -211,6 +211,21 @@ class Group:
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
         return 0
+
+    def uses_more_than(self, size_bytes: int) -> bool:
+        """Whether its processes use more memory than this, without files in memory and what can be given back."""
+        if "memory" not in self._folders:
+            return False
+        folder = self._folders["memory"]
+        used, prefix = ("memory.current", "") if self._two else ("memory.usage_in_bytes", "total_")
+        with contextlib.suppress(OSError, ValueError):
+            octets = int(Path(folder, used).read_text())
+            if octets <= size_bytes:
+                return False
+            told = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+            octets -= sum(int(told.get(prefix + name, 0)) for name in ("shmem", "inactive_file", "active_file"))
+            return octets > size_bytes
+        return False
 
     def watch(self) -> int:
         """A descriptor that can be read when memory ran out; -1 where the kernel does not tell.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 CONTROL, STATE, SPEC = "ctl.sock", "shim.json", "spec.json"
 _MOST_STRANGERS = 16
 _ALONE_S = 5.0
+_LOOK_S = 0.1
 _CLEAN_TRIES, _CLEAN_PAUSE_S = 200, 0.005
 _KILL_TRIES, _KILL_PAUSE_S = 50, 0.004
 
@@ -80,6 +81,7 @@ class Shim:
         self._runs: dict[int, tuple[socket.socket, int]] = {}
         self._next_run = 0
         self._killed = 0
+        self._frozen = self._over_limit = False
         self._state: dict[str, Any] = {"state": "starting", "shim": os.getpid(), "token": ids.token()}
 
     def run(self) -> None:
@@ -211,6 +213,9 @@ class Shim:
             ready = chosen.select(self._patience())
             if self._kill_at is not None and self._clock.monotonic() >= self._kill_at:
                 self._kill()
+            if self._looks_at_memory and self._group.uses_more_than(self._spec.limits.memory_bytes):
+                self._over_limit = True
+                self._kill()
             if not self._chambers and not (self._spec.folder / CONTROL).exists():
                 self._kill()  # its folder was deleted: no chamber will ever find it again
             for key, _ in ready:
@@ -220,7 +225,15 @@ class Shim:
         """How long to wait for news: until the kill, or a while when there is no chamber."""
         if self._kill_at is not None:
             return max(0.0, self._kill_at - self._clock.monotonic())
+        if self._looks_at_memory:
+            return _LOOK_S
         return None if self._chambers else _ALONE_S
+
+    @property
+    def _looks_at_memory(self) -> bool:
+        """Whether the kernel's limit has room for /tmp as well, so that somebody must look at the rest."""
+        limits = self._spec.limits
+        return limits.tmp_apart and limits.memory_bytes > 0 and not self._frozen and not self._over_limit
 
     def _hear_init(self, source: socket.socket) -> None:
         got = messages.receive(source)
@@ -387,6 +400,7 @@ class Shim:
             self._walls.signal(self._init, number)
 
     def _freeze(self, frozen: bool) -> None:
+        self._frozen = frozen
         if not self._group.freeze(frozen):
             self._signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
@@ -409,14 +423,15 @@ class Shim:
             self._drain(self._output, self._log)
         killed = self._group.out_of_memory()
         code = self._code if self._code is not None else -signal.SIGKILL
-        out_of_memory = killed > 0 and code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        ended = code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        out_of_memory = self._over_limit or (killed > 0 and ended)
         detail = f"the memory limit killed {killed} of its processes" if killed else ""
         self._destroy()
-        ended = Exit(code, out_of_memory, detail)
-        self._write_state("exited", **asdict(ended), ended=iso(self._clock.now()))
+        over = Exit(code, out_of_memory, detail)
+        self._write_state("exited", **asdict(over), ended=iso(self._clock.now()))
         self._shut_door()
         for chamber in list(self._chambers.values()):
-            self._tell(chamber, {"event": "exited", **asdict(ended)})
+            self._tell(chamber, {"event": "exited", **asdict(over)})
 
     @staticmethod
     def _drain(descriptor: int, log: ConsoleLog) -> None:

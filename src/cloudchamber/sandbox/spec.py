@@ -49,6 +49,8 @@ class Limits:
     pids: int = 512
     tmp_bytes: int = 512 * 1024 * 1024
     open_files: int = 4096
+    tmp_apart: bool = False
+    """Whether what lies in /tmp, in memory, does not count towards `memory_bytes`: looked at ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)

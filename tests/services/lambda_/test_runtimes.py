@@ -277,6 +277,30 @@ def test_the_size_of_tmp_is_what_was_asked_for(chamber: Any) -> None:
         client.update_function_configuration(FunctionName="storage", EphemeralStorage={"Size": 10241})
 
 
+def test_what_lies_in_tmp_is_no_memory_of_the_function(chamber: Any) -> None:
+    if chamber.about["sandbox_mode"] not in ("ns-root", "ns-user") or chamber.about["limits_by"] == "rlimits":
+        pytest.skip("there is no /tmp of its own, or no control group that limits memory")
+    source = (
+        "import os, time\n"
+        "def handler(event, context):\n"
+        "    written = 0\n"
+        "    with open('/tmp/file', 'wb') as out:\n"
+        "        try:\n"
+        "            while written < event['tmp']: written += out.write(bytes(1 << 20)) >> 20\n"
+        "            out.flush()\n"
+        "        except OSError as error: return error.strerror\n"
+        "    held = b'x' * (event['heap'] << 20)\n"
+        "    time.sleep(event['heap'] and 2)\n"
+        "    return written\n"
+    )
+    client = function(chamber, "tmp-apart", source)
+    assert call(client, "tmp-apart", {"tmp": 400, "heap": 0})[0] == 400
+    assert call(client, "tmp-apart", {"tmp": 600, "heap": 0})[0] == "No space left on device"
+    assert call(client, "tmp-apart", {"tmp": 300, "heap": 50})[0] == 300
+    value, _ = call(client, "tmp-apart", {"tmp": 1, "heap": 150})
+    assert value["errorType"] == "Runtime.OutOfMemory"
+
+
 def test_a_start_that_takes_too_long(chamber: Any) -> None:
     client = function(chamber, "slow-start", "import time\ntime.sleep(60)\n", Timeout=1)
     value, _ = call(client, "slow-start")

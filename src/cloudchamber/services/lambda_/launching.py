@@ -124,6 +124,7 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
             pids=1024,
             tmp_bytes=storage << 20,
             open_files=1024,
+            tmp_apart=True,
         ),
     )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cloudchamber.services.lambda_.tables import Function
     from cloudchamber.track.track import Trace
 
+_RESERVE_MB = 256
 CONCURRENCY = 1000
 """Concurrent executions of an account in a region. Source: Lambda quotas."""
 
@@ -217,8 +219,13 @@ class Pools:
         return found
 
     def _make_room(self, memory_mb: int) -> None:
-        """End idle environments, the longest idle first, until the machine's memory has room for one more."""
-        while self._memory_mb and self._memory_mb + memory_mb > self._memory_max_mb:
+        """End idle environments, the longest idle first, until the machine's memory has room for one more.
+
+        Their /tmp is memory too, and not counted: when the machine itself has little left, one ends for each new one.
+        """
+        short = _available_mb() < _RESERVE_MB
+        while short or (self._memory_mb and self._memory_mb + memory_mb > self._memory_max_mb):
+            short = False
             idle = [(e.provisioned, e.idle_since, key, e) for key, p in self._pools.items() for e in p.idle]
             if not idle:
                 raise _throttled("ConcurrentInvocationLimitExceeded")
@@ -300,6 +307,15 @@ class Pools:
             name = arn.rpartition(":")[2] + (f":{version}" if version != LATEST else "")
             rows.append({"kind": "function", "id": name, "state": state, "detail": detail})
         return rows
+
+
+def _available_mb() -> int:
+    """Memory that programs may still take, in MB; where the system does not tell, enough. Source: proc_meminfo(5)."""
+    with contextlib.suppress(OSError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) >> 10
+    return _RESERVE_MB
 
 
 def _throttled(reason: str) -> TooManyRequestsException:
