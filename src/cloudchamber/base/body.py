@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Mapping
+    from collections.abc import AsyncIterator, Callable, Generator, Mapping
     from pathlib import Path
 
 
@@ -101,9 +101,22 @@ class Held:
             raise OverflowError(f"body is longer than {limit} octets")
         return self._data
 
+    def at_once(self, limit: int) -> bytes | None:
+        """See the function `at_once`."""
+        return self._data if len(self._data) <= limit else None
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._data:
             yield self._data
+
+
+def at_once(body: object, limit: int) -> bytes | None:
+    """All octets of a body, checked as if it had been iterated over, if they are there already and fit in `limit`.
+
+    None: iterate. Why: a small body has come with its head, and iterating would take longer than all else.
+    """
+    take: Callable[[int], bytes | None] | None = getattr(body, "at_once", None)
+    return None if take is None else take(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,9 @@ async def read_all(body: Body, limit: int) -> bytes:
     """
     if type(body) is Held:
         return body.within(limit)
+    data = at_once(body, limit)
+    if data is not None:
+        return data
     parts: list[bytes] = []
     size = 0
     async for chunk in body:

@@ -18,26 +18,33 @@ _NAMES = random.Random()
 _SERIAL = itertools.count(_NAMES.getrandbits(62))
 """Why ids of requests, tracks and segments begin with a number that counts up: an index takes them at its end, and not
 on as many pages as there are ids; they are unique, and no secret."""
-_SERIAL_48 = 0xFFFFFFFFFFFF
-_UUID_FREE = ~((0xF << 76) | (0x3 << 62))
-_UUID_4 = (0x4 << 76) | (0x2 << 62)
-"""Version and variant of a random UUID (RFC 9562, section 5.4)."""
+_TAILS = tuple(
+    f"{0x4000 | _NAMES.getrandbits(12):04x}-{0x8000 | _NAMES.getrandbits(14):04x}-{_NAMES.getrandbits(48):012x}"
+    for _ in range(256)
+)
+"""Ends of random UUIDs (RFC 9562, section 5.4), made beforehand: what is before them is never the same twice."""
+
+
+def step() -> tuple[str, str, str]:
+    """Ids of a request (a UUID, as most services write it), of the track that begins with it (24 hexadecimal digits),
+    and of its segment (16)."""
+    number = next(_SERIAL)
+    digits, tail = f"{number:016x}", _TAILS[number & 255]
+    return f"{digits[4:12]}-{digits[12:]}-{tail}", digits[4:] + tail[10:], digits
 
 
 def request_id() -> str:
-    """Id of one request, a UUID, as most services write it."""
-    first = f"{next(_SERIAL) & _SERIAL_48:012x}"
-    rest = f"{_NAMES.getrandbits(80) & _UUID_FREE | _UUID_4:020x}"
-    return f"{first[:8]}-{first[8:]}-{rest[:4]}-{rest[4:8]}-{rest[8:]}"
+    """Id of one request."""
+    return step()[0]
 
 
 def track_digits() -> str:
-    """The 24 hexadecimal digits of a track's id."""
-    return f"{next(_SERIAL) & _SERIAL_48:012x}{_NAMES.getrandbits(48):012x}"
+    """The digits of a track's id."""
+    return step()[1]
 
 
 def segment_id() -> str:
-    """Id of a segment of a track: 16 hexadecimal digits."""
+    """Id of a segment of a track."""
     return f"{next(_SERIAL):016x}"
 
 

@@ -18,9 +18,9 @@ ContextValue: TypeAlias = "str | tuple[str, ...]"
 """Value of a condition key: one string (numbers, booleans and dates as IAM writes them) or several."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Need:
-    """One permission that a request needs: an IAM action on a resource.
+    """One permission that a request needs: an IAM action on a resource. Nobody changes it.
 
     `resource` is an ARN, or ``*`` for actions without resource types. `context` holds the service's own
     condition keys (``s3:prefix``, ``iam:PassedToService``); global keys are filled by the front.

@@ -27,12 +27,11 @@ class Begun:
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
         """Run until it ends, which is None, or until it waits: the task that goes on."""
-        if (
-            asyncio.current_task(loop) is not None
-        ):  # Why: somebody called from within a task, and only one can be current
+        try:
+            tasks._enter_task(loop, self)  # type: ignore[arg-type]
+        except RuntimeError:  # Why: somebody called from within a task, and only one can be current
             self.task = loop.create_task(self._coroutine)
             return self.task
-        tasks._enter_task(loop, self)  # type: ignore[arg-type]
         try:
             self._first = self._coroutine.send(None)
         except StopIteration:

@@ -14,18 +14,18 @@ import os
 import socket
 from collections import deque
 from contextlib import aclosing, asynccontextmanager, nullcontext
-from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import httptools
 
 from cloudchamber.base.body import Drawn, FileSlice
 from cloudchamber.front.begun import Begun
 from cloudchamber.front.diversion import Diversion
+from cloudchamber.front.head import STATUS_LINES, RequestRefused, head_of, headers_of, last_of, length_of, target_of
 from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
 from cloudchamber.front.pump import FilePump, PiecePump, Pump
-from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
+from cloudchamber.wire.http import HttpReply, HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Generator
@@ -52,8 +52,6 @@ ENDLESS = ("text/event-stream", "application/vnd.amazon.eventstream")
 """Kinds of replies that may last as long as the client stays."""
 
 _log = logging.getLogger(__name__)
-_CLOSE = ("Connection", "close")
-_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 
 class Door(Protocol):
@@ -80,20 +78,8 @@ class House(Protocol):
         ...
 
 
-class RequestRefused(Exception):  # noqa: N818 - never leaves this module
-    """The request cannot be read, or should not be."""
-
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class _Asked(NamedTuple):
-    request: HttpRequest
-    body: Incoming
-    keep: bool
-    old: bool
-    """Whether the client speaks HTTP/1.0, which has no chunks."""
+_Asked: TypeAlias = tuple[HttpRequest, Incoming, bool, bool]
+"""A request, its body, whether the connection may be kept, whether the client speaks HTTP/1.0 (which has no chunks)."""
 
 
 class Connection(asyncio.Protocol):
@@ -190,8 +176,8 @@ class Connection(asyncio.Protocol):
             self._watch.cancel()
         if self._incoming is not None:
             self._incoming.end(failed=True)
-        for asked in self._waiting:
-            asked.body.end(failed=True)
+        for _, body, _, _ in self._waiting:
+            body.end(failed=True)
         # Why: what only writes to a client that is gone is of no use; an operation is never stopped half way.
         if self._writing and self.task is not None:
             self.task.cancel()
@@ -232,17 +218,16 @@ class Connection(asyncio.Protocol):
         if self._chunk_octets > HEAD_OCTETS_MAX // 2 or self._head_in_parts or len(self._headers) > 50:
             self._check_head()
         self._head_began = 0.0
-        headers = _headers(self._headers)
-        method = self._parser.get_method().decode("latin-1")
-        version = self._parser.get_http_version()
-        path, query = _target(self._url.decode("latin-1"), headers)
-        length = _length(method, version, headers)
+        headers = headers_of(self._headers)
+        first, parser = headers.first, self._parser
+        method, version = parser.get_method().decode("latin-1"), parser.get_http_version()
+        path, query = target_of(self._url.decode("latin-1"), headers)
+        length = length_of(method, version, headers)
         request = HttpRequest(method, path, query, headers, self._peer, self._scheme, bool(self.origin))
-        keep = version == "1.1" and "upgrade" not in headers.first and self._parser.should_keep_alive()
-        expects = "expect" in headers.first and version == "1.1"
-        expects = expects and headers.get("expect").strip().lower() == "100-continue"
-        self._incoming = Incoming(self, length, expects=expects)
-        self._waiting.append(_Asked(request, self._incoming, keep, version == "1.0"))
+        keep = version == "1.1" and "upgrade" not in first and parser.should_keep_alive()
+        expects = "expect" in first and version == "1.1" and first["expect"].strip().lower() == "100-continue"
+        self._incoming = body = Incoming(self, length, expects=expects)
+        self._waiting.append((request, body, keep, version == "1.0"))
         if len(self._waiting) > 1:
             self._adjust_reading()
 
@@ -320,7 +305,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if self._refusal is not None and not self._head_sent:
-            self.send(_STATUS_LINES[self._refusal] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+            self.send(STATUS_LINES[self._refusal] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
         unread = self._incoming is not None or self._refusal is not None
         self._deaf = True
         if self._heard_all or not unread:
@@ -358,19 +343,27 @@ class Connection(asyncio.Protocol):
         """Whether the client, and nobody else, holds up the answer."""
         if self._writing:
             return not self._can_write.is_set()
-        return bool(self._waiting) and self._waiting[0].body.wanted
+        return bool(self._waiting) and self._waiting[0][1].wanted
 
     # answering
 
     async def _answer(self) -> None:
         try:
             while self._waiting and not self._lost:
-                asked = self._waiting[0]
-                reply = await self._house.door.handle(asked.request, asked.body)
-                keep = asked.keep and not self._house.closing and _rest_is_small(asked.body) and not _last(reply)
-                await self._write(asked, reply, keep=keep)
-                body = asked.body
-                if not keep or not ((body.finished and not body.size) or await _read_away(body)):
+                request, body, keep, old = self._waiting[0]
+                reply = await self._house.door.handle(request, body)
+                whole = body.finished
+                keep = keep and not self._house.closing and (whole or _rest_is_small(body)) and not last_of(reply)
+                head, chunked = head_of(reply, keep=keep, old=old)
+                bodyless = request.method == "HEAD" or reply.status in (204, 304)
+                if type(reply.body) is bytes and not chunked:
+                    self._head_sent = True
+                    self.send(head if bodyless else head + reply.body)
+                    if self._lost or not self._can_write.is_set():
+                        await self._taken()
+                else:
+                    await self._write(head, reply, chunked=chunked, bodyless=bodyless)
+                if not keep or not ((whole and not body.size) or await _read_away(body)):
                     self._end()
                     return
                 self._waiting.popleft()
@@ -393,22 +386,17 @@ class Connection(asyncio.Protocol):
         finally:
             self.task = None
             self.touched = self._loop.time()
-            for asked in self._waiting:  # Why: there are some only if the connection ends
-                asked.body.forget()
+            for _, body, _, _ in self._waiting:  # Why: there are some only if the connection ends
+                body.forget()
 
-    async def _write(self, asked: _Asked, reply: HttpReply, *, keep: bool) -> None:
+    async def _write(self, head: bytes, reply: HttpReply, *, chunked: bool, bodyless: bool) -> None:
         body = reply.body
-        head, chunked = _head(reply, keep=keep, old=asked.old)
-        bodyless = asked.request.method == "HEAD" or reply.status in (204, 304)
         self._writing = True
         try:
             if isinstance(body, bytes):
                 self._head_sent = True
-                self.send(
-                    head if bodyless else head + (b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body)
-                )
-                if self._lost or not self._can_write.is_set():
-                    await self._room()
+                self.send(head if bodyless else head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+                await self._room()
             elif isinstance(body, FileSlice) and self._scheme == "https":
                 with body.path.open("rb") as file:
                     read = Drawn(_pieces(file.fileno(), body))
@@ -422,6 +410,14 @@ class Connection(asyncio.Protocol):
                 await self._send_stream(head, body, chunked=chunked, bodyless=bodyless)
         finally:
             self._writing = self.endless = False
+
+    async def _taken(self) -> None:
+        """As `_room`, of a whole reply."""
+        self._writing = True
+        try:
+            await self._room()
+        finally:
+            self._writing = False
 
     async def _room(self) -> None:
         """Wait until the client has taken most of what was sent."""
@@ -530,101 +526,6 @@ def _pieces(source: int, part: FileSlice) -> Generator[bytes, None, None]:
             raise ConnectionError("the file is shorter than its row says")
         yield piece
         offset += len(piece)
-
-
-def _headers(came: list[tuple[bytes, bytes]]) -> Headers:
-    """Headers as text: values are UTF-8 in practice (x-amz-meta-*); what is not stays as latin-1."""
-    try:
-        return Headers([(_name(n), v.decode()) for n, v in came], lowered=True)
-    except UnicodeDecodeError:
-        return Headers([(_name(n), _text(v)) for n, v in came], lowered=True)
-
-
-@lru_cache(maxsize=512)
-def _name(octets: bytes) -> str:
-    return octets.decode("latin-1").lower()
-
-
-def _text(octets: bytes) -> str:
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
-
-
-def _target(target: str, headers: Headers) -> tuple[str, str]:
-    """Path and query of a request's target.
-
-    Raises:
-        RequestRefused: a target or a host that two readers might understand differently.
-    """
-    if headers.repeated and len(headers.all("host")) > 1:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST)
-    if not target.startswith("/"):
-        scheme, found, rest = target.partition("://")
-        if not found or scheme.lower() not in ("http", "https"):
-            raise RequestRefused(HTTPStatus.BAD_REQUEST)
-        ends = min((i for i in map(rest.find, "/?#") if i >= 0), default=len(rest))
-        if "host" in headers and headers.get("host").lower() != rest[:ends].lower():
-            raise RequestRefused(HTTPStatus.BAD_REQUEST)
-        target = rest[ends:]
-        target = target if target.startswith("/") else f"/{target}"
-    path, _, query = target.partition("#")[0].partition("?")
-    return path, query
-
-
-def _length(method: str, version: str, headers: Headers) -> int | None:
-    """Octets of the body, None if only its end will tell.
-
-    Raises:
-        RequestRefused: framing that nobody needs and smugglers like.
-    """
-    if version not in ("1.0", "1.1"):
-        raise RequestRefused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-    first = headers.first
-    if version == "1.1" and "host" not in first:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST)
-    length: int | None = int(first.get("content-length", "0"))
-    if "transfer-encoding" in first:
-        if version == "1.0" or headers.get("transfer-encoding").strip().lower() != "chunked":
-            raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED)
-        length = None
-    # Why: the parser gives up a message that offers another protocol at the end of its head, body or not.
-    if method == "CONNECT" or ("upgrade" in first and length != 0):
-        raise RequestRefused(HTTPStatus.NOT_IMPLEMENTED)
-    return length
-
-
-def _head(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
-    """The reply's head, and whether its body goes out in chunks."""
-    body, chunked = reply.body, False
-    lines = "".join([f"{n}: {v}\r\n" for n, v in reply.headers])
-    if lines.count("\n") + lines.count("\r") != 2 * len(reply.headers):
-        lines = "".join([f"{_clean(n)}: {_clean(v)}\r\n" for n, v in reply.headers])
-    if reply.written:
-        lines = reply.written + lines
-    elif reply.status not in (204, 304) and "\r\ncontent-length: " not in f"\r\n{lines}".lower():
-        if isinstance(body, bytes) and not (reply.chunked and body and not old):
-            lines += f"Content-Length: {len(body)}\r\n"
-        elif isinstance(body, FileSlice):
-            lines += f"Content-Length: {body.length}\r\n"
-        elif not old:
-            chunked = True
-            lines += "Transfer-Encoding: chunked\r\n"
-    if not keep and not _last(reply):
-        lines += "Connection: close\r\n"
-    status = _STATUS_LINES.get(reply.status) or f"HTTP/1.1 {reply.status} Status\r\n".encode()
-    return status + lines.encode("utf-8", "surrogateescape") + b"\r\n", chunked
-
-
-def _last(reply: HttpReply) -> bool:
-    """Whether an error says itself that it ends the connection."""
-    return reply.status == HTTPStatus.BAD_REQUEST and _CLOSE in reply.headers
-
-
-def _clean(value: str) -> str:
-    """Text without line breaks: what a client stored must not become a header of its own."""
-    return value.replace("\r", " ").replace("\n", " ") if "\n" in value or "\r" in value else value
 
 
 async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:

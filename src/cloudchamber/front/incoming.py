@@ -73,32 +73,25 @@ class _Waiting:
 class Incoming:
     """A `base.body.Body` of the octets on the wire. `100 Continue` goes out when somebody begins to read."""
 
-    __slots__ = (
-        "_chunks",
-        "_done",
-        "_failed",
-        "_forgotten",
-        "_received",
-        "_source",
-        "_waiter",
-        "length",
-        "size",
-        "withheld",
-    )
+    # Why here and not in each: most requests have no body, and one of these nevertheless.
+    size = 0
+    """Octets that came and were not taken yet."""
+    withheld = False
+    """Whether the client waits for `100 Continue` before it sends anything."""
+    _forgotten = False
+    _received = 0
+    _done = True
+    _failed = False
+    _waiter: asyncio.Future[None] | None = None
+    _chunks: deque[bytes] | tuple[()] = ()
 
     def __init__(self, source: Source, length: int | None, *, expects: bool = False) -> None:
         self.length = length
-        self.size = 0
-        """Octets that came and were not taken yet."""
-        self._forgotten = False
-        self.withheld = expects and length != 0
-        """Whether the client waits for `100 Continue` before it sends anything."""
         self._source = source
-        self._chunks: deque[bytes] = deque()
-        self._received = 0
-        self._done = length == 0
-        self._failed = False
-        self._waiter: asyncio.Future[None] | None = None
+        if length != 0:
+            self.withheld = expects
+            self._done = False
+            self._chunks = deque()
 
     @property
     def trailers(self) -> Mapping[str, str]:
@@ -129,8 +122,20 @@ class Incoming:
         """Nobody will read what waits, or comes."""
         _Waiting.octets -= self.size
         self.size = 0
-        self._chunks.clear()
+        self._chunks = deque()
         self._forgotten = True
+
+    def at_once(self, limit: int) -> bytes | None:
+        """All octets, if all came and they fit in `limit`; see `base.body.at_once`."""
+        if not self._done or self._failed or self.size > limit:
+            return None
+        data = b"".join(self._chunks)
+        if data:
+            _Waiting.octets -= self.size
+            self.size = 0
+            self._chunks = deque()
+            self._source.body_changed()
+        return data
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self.withheld and not self._done:
@@ -197,6 +202,7 @@ class Incoming:
         self._received += len(chunk)
         if self._forgotten:
             return
+        assert isinstance(self._chunks, deque), "no octets come of a body that has none"
         self._chunks.append(chunk)
         self.size += len(chunk)
         _Waiting.octets += len(chunk)

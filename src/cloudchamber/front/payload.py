@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudchamber.base.body import Pourable, put_into
+from cloudchamber.base.body import Pourable, at_once, put_into
 from cloudchamber.wire.chunked import Decoder, Signer
 from cloudchamber.wire.errors import XAmzContentSHA256Mismatch
 from cloudchamber.wire.sigv4 import EMPTY_SHA256
@@ -71,18 +71,35 @@ class Verified:
         await into.settle()
         self._compare(digest.hexdigest())
 
-    def _compare(self, came: str) -> None:
-        if came != self._rule.sha256:
+    def at_once(self, limit: int) -> bytes | None:
+        """All octets, checked, if they came and fit in `limit`, framing included; see `base.body.at_once`."""
+        data = at_once(self._body, limit)
+        if data is None:
+            return None
+        if self._rule.chunks:
+            decoder = self._decoder()
+            data = b"".join(decoder.feed(data))
+            decoder.finish()
+            self._trailers = decoder.trailers
+            return data
+        self._compare(hashlib.sha256(data).hexdigest())
+        return data
+
+    def _decoder(self) -> Decoder:
+        rule = self._rule
+        return Decoder(rule.length, signer=rule.signer, trailers=rule.trailers, announced=rule.announced)
+
+    def _compare(self, computed: str) -> None:
+        if computed != self._rule.sha256:
             raise XAmzContentSHA256Mismatch(
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
                 ClientComputedContentSHA256=self._rule.sha256,
-                S3ComputedContentSHA256=came,
+                S3ComputedContentSHA256=computed,
             )
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._rule.chunks:
-            rule = self._rule
-            decoder = Decoder(rule.length, signer=rule.signer, trailers=rule.trailers, announced=rule.announced)
+            decoder = self._decoder()
             async for data in self._body:
                 for part in decoder.feed(data):
                     yield part

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
+HOSTS_MAX, HOST_CACHED_MAX = 1024, 256
 LAMBDA_OCTETS_MAX = 72 * 1024 * 1024
 """A zip of 50 MB, in base64, with its JSON."""
 _APART = ": it runs on one machine only, and this chamber shares its state with others"
@@ -79,12 +80,38 @@ class Inside(Protocol):
         ...
 
 
+class Hosts:
+    """Who answers for which host names."""
+
+    def __init__(self) -> None:
+        self._claims: list[tuple[Callable[[str], bool], Inside]] = []
+        self._known: dict[str, Inside | None] = {}
+        """By the header as it came: what claims a name looks at nothing else."""
+
+    def add(self, claims: Callable[[str], bool], inside: Inside) -> None:
+        """From now on `inside` answers for the names that `claims` knows."""
+        self._claims.append((claims, inside))
+        self._known.clear()
+
+    def find(self, header: str, request: HttpRequest) -> Inside | None:
+        """Who answers; None: it is AWS's API that is meant."""
+        if header in self._known:
+            return self._known[header]
+        host = host_of(request)
+        found = next((inside for claims, inside in self._claims if claims(host)), None)
+        if len(header) < HOST_CACHED_MAX:
+            if len(self._known) >= HOSTS_MAX:
+                self._known.clear()
+            self._known[header] = found
+        return found
+
+
 class Pipeline:
     """The one way in."""
 
     def __init__(self) -> None:
         self.inside: Inside | None = None
-        self.hosts: list[tuple[Callable[[str], bool], Inside]] = []
+        self.hosts = Hosts()
         """Host names that a service answers by itself (function URLs), before anything is routed."""
         self._doors: Doors
 
@@ -100,18 +127,20 @@ class Pipeline:
 
     async def handle(self, request: HttpRequest, body: Incoming) -> HttpReply:
         """Answer one HTTP request. Never raises, except when the client is gone."""
-        if self.hosts:
-            host = host_of(request)
-            for claims, inside in self.hosts:
-                if claims(host):
-                    return await inside.handle(request, body)
+        headers = request.headers.first
+        inside = self.hosts.find(headers.get("host", ""), request)
+        if inside is not None:
+            return await inside.handle(request, body)
         if request.path.startswith("/_") and self.inside is not None and not _names_bucket(request):
             return await self.inside.handle(request, body)
         doors = self._doors
         routed = UNROUTED
-        with Step(doors, Trace.parse(request.headers.get("x-amzn-trace-id")), "front", "unrouted") as step:
+        trace = Trace.parse(headers["x-amzn-trace-id"]) if "x-amzn-trace-id" in headers else None
+        with Step(doors, trace, "front", "unrouted") as step:
             try:
-                form = await _whole(body, FORM_OCTETS_MAX) if is_form(request) else None
+                form = None
+                if request.method == "POST" and is_form(request):
+                    form = await _whole(body, FORM_OCTETS_MAX)
                 routed = route(request, form, self._offered)
                 step.segment.service, step.segment.name = routed.service, routed.operation
                 if request.method == "OPTIONS" and (answered := _preflight(step, routed, request)) is not None:
@@ -201,14 +230,14 @@ class Pipeline:
 class Front:
     """What services may ask of the front: reached as `doors.parts["front"]`."""
 
-    def __init__(self, doors: Doors, listener: Listener, hosts: list[tuple[Callable[[str], bool], Inside]]) -> None:
+    def __init__(self, doors: Doors, listener: Listener, hosts: Hosts) -> None:
         self._doors = doors
         self._listener = listener
         self._hosts = hosts
 
     def answer(self, claims: Callable[[str], bool], inside: Inside) -> None:
         """Let a service answer every request for the hosts that it claims (name without port, in lower case)."""
-        self._hosts.append((claims, inside))
+        self._hosts.add(claims, inside)
 
     def identify(self, request: HttpRequest, body: bytes, service: str) -> Principal:
         """Who signed a request that is no API call, for `service`; anonymous if nobody did.
@@ -254,25 +283,16 @@ class Front:
 
 def _call(step: Step, request: HttpRequest, who: Authenticated) -> Call:
     """The call that an HTTP request means."""
-    key = who.principal.access_key_id
-    step.segment.principal, step.segment.region = who.principal.name, who.region
-    step.segment.access_key = "" if key.startswith("ASIA") else key
+    principal, segment, doors = who.principal, step.segment, step.doors
+    key, region = principal.access_key_id, who.region
+    segment.principal, segment.region = principal.arn, region
+    segment.access_key = "" if key.startswith("ASIA") else key
+    account = principal.account if principal.kind != "anonymous" else doors.account
+    _, _, _, headers, peer, scheme, private = request
     return Call(
-        principal=who.principal,
-        account=who.principal.account if who.principal.kind != "anonymous" else step.doors.account,
-        region=who.region,
-        request_id=step.segment.request_id,
-        now=step.now,
-        doors=step.doors,
-        segment=step.segment,
-        lineage=step.lineage,
-        headers=request.headers,
-        peer=request.peer,
-        secure=request.scheme == "https" or request.private,
-        signed_by=who.how,
-        algorithm=who.algorithm,
-        signed_at=who.signed_at,
-    )
+        principal, account, region, segment.request_id, step.now, doors, segment, step.lineage, headers, peer,
+        scheme == "https" or private, who.how, who.algorithm, who.signed_at,
+    )  # fmt: skip
 
 
 def _preflight(step: Step, routed: Routed, request: HttpRequest) -> HttpReply | None:
@@ -318,9 +338,12 @@ def _decide(call: Call, service: Service, operation: AnyOperation, request: Mapp
         _log_denial(call)
         raise
     finally:
-        asked = [d["resource"] for d in call.segment.decisions if d["resource"] != "*"]
-        if asked and not call.segment.resource:
-            call.segment.resource = asked[0]
+        segment = call.segment
+        if not segment.resource:
+            for told in segment.decisions:
+                if told["resource"] != "*":
+                    segment.resource = told["resource"]
+                    break
 
 
 def _log_denial(call: Call) -> None:

@@ -9,7 +9,7 @@ from cloudchamber.base import ids
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.call import Call
 from cloudchamber.front.incoming import BodyCut
-from cloudchamber.track.track import Segment, new_track, segment_id
+from cloudchamber.track.track import Segment, track_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,13 +29,14 @@ class Step:
     def __init__(self, doors: Doors, trace: Trace | None, service: str, name: str) -> None:
         """`trace`: where the caller stands; None begins a track."""
         self.doors = doors
-        self.now = doors.clock.now()
-        started = self.now.timestamp()
-        track, parent, self.lineage = (
-            (new_track(int(started)), "", "") if trace is None else (trace.track_id, trace.parent_id, trace.lineage)
-        )
-        self.segment = Segment(track, segment_id(), parent, service, name, started)
-        self.segment.request_id = ids.request_id()
+        self.now = now = doors.clock.now()
+        started = now.timestamp()
+        request, digits, own = ids.step()
+        if trace is None:
+            track, parent, self.lineage = track_of(int(started), digits), "", ""
+        else:
+            track, parent, self.lineage = trace.track_id, trace.parent_id, trace.lineage
+        self.segment = Segment(track, own, parent, service, name, started, request_id=request)
 
     def call(self, principal: Principal, account: str, region: str) -> Call:
         """The call that comes from inside, in this step."""

@@ -74,7 +74,8 @@ class Recorder:
         for follower in self._followers:
             if not follower.full():
                 follower.put_nowait(segment)
-        self._soon(_FLUSH_AFTER_S)
+        if self._flush is None and self._running is None:
+            self._soon(_FLUSH_AFTER_S)
 
     def flush(self) -> None:
         """Write all that is pending; what the disk refuses stays pending."""

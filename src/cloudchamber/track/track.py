@@ -8,7 +8,7 @@ Source: AWS X-Ray Developer Guide, tracing header and segment documents.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cloudchamber.base import ids
@@ -57,7 +57,12 @@ class Trace:
 
 def new_track(epoch_s: int) -> str:
     """Id of a track that begins."""
-    return f"1-{epoch_s:08x}-{ids.track_digits()}"
+    return track_of(epoch_s, ids.track_digits())
+
+
+def track_of(epoch_s: int, digits: str) -> str:
+    """Id of the track that began then, with these 24 hexadecimal digits."""
+    return f"1-{epoch_s:08x}-{digits}"
 
 
 def segment_id() -> str:
@@ -65,7 +70,7 @@ def segment_id() -> str:
     return ids.segment_id()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Segment:
     """One step: one call of a service, one SQL statement, one run of a function, one request to an app.
 
@@ -79,17 +84,31 @@ class Segment:
     service: str
     name: str
     started: float
-    ended: float = 0.0
-    status: int = 0
-    error: str = ""
-    principal: str = ""
-    resource: str = ""
-    request_id: str = ""
-    access_key: str = ""
+    ended: float
+    status: int
+    error: str
+    principal: str
+    resource: str
+    request_id: str
+    access_key: str
     """Id of the long-term key that signed; empty for sessions and for calls from inside."""
-    region: str = ""
-    decisions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    region: str
+    decisions: list[dict[str, Any]]
+    notes: dict[str, Any]
+
+    # Why written out: one is made for each step of each request, and what the decorator makes is three times as slow.
+    def __init__(
+        self, track_id: str, id: str, parent_id: str, service: str, name: str, started: float, ended: float = 0.0,
+        status: int = 0, error: str = "", principal: str = "", resource: str = "", request_id: str = "",
+        access_key: str = "", region: str = "", decisions: list[dict[str, Any]] | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.track_id, self.id, self.parent_id = track_id, id, parent_id
+        self.service, self.name, self.started, self.ended = service, name, started, ended
+        self.status, self.error, self.principal, self.resource = status, error, principal, resource
+        self.request_id, self.access_key, self.region = request_id, access_key, region
+        self.decisions = [] if decisions is None else decisions
+        self.notes = {} if notes is None else notes
 
     def trace(self, lineage: str = "") -> Trace:
         """What this segment hands on to those that it calls."""

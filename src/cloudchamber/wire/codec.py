@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +22,13 @@ Serialize = Callable[[Mapping[str, Any], str], HttpReply]
 
 def streams(routed: Routed) -> bool:
     """Whether the operation takes its payload as a `Body`."""
-    return routed.model is not None and streaming_member(routed.model) != ""
+    operation = routed.model
+    if operation is None:
+        return False
+    found = operation.codecs.get("streams")
+    if found is None:
+        found = operation.codecs["streams"] = streaming_member(operation) != ""
+    return found
 
 
 def streaming_member(operation: OperationModel) -> str:
@@ -334,7 +340,7 @@ def request_id_headers(request_id: str, *, s3: bool) -> list[tuple[str, str]]:
 
 def host_id(request_id: str) -> str:
     """S3's second, long id, made of the first."""
-    return base64.b64encode(f"{request_id:<48}".encode()).decode()
+    return b2a_base64(f"{request_id:<48}".encode(), newline=False).decode()
 
 
 BodyWriter = Callable[[Mapping[str, Any]], tuple[Any, str]]

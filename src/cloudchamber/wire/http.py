@@ -19,12 +19,12 @@ class Headers:
 
     def __init__(self, items: Iterable[tuple[str, str]], *, lowered: bool = False) -> None:
         """`lowered`: the names are in lower case already."""
-        self.items: tuple[tuple[str, str], ...] = tuple(items if lowered else ((n.lower(), v) for n, v in items))
-        self.first = dict(self.items)
+        self.items = items = tuple(items if lowered else [(n.lower(), v) for n, v in items])
+        self.first = first = dict(items)
         """First value by name; not to be changed. Why public: a request is asked for two dozen headers."""
-        if len(self.first) != len(self.items):
-            first = dict(reversed(self.items))
-            self.first = {name: first[name] for name in self.first}
+        if len(first) != len(items):
+            firsts = dict(reversed(items))
+            self.first = {name: firsts[name] for name in first}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -75,8 +75,19 @@ class Table:
             for at, known in self._exact.items()
         }
         """Those that a request without a query can mean."""
+        self._simple = {
+            at: (frozenset(m for one in known for m in one.must if m[0] != "?"), free[0].operation)
+            for at, known in self._plain.items()
+            if (free := [one for one in known if not one.must]) and at != ("POST", "/{Bucket}")
+        }
+        """Of them, the first that requires nothing, and the headers that would mean another."""
         for routes in self._paths.values():
             routes.sort(key=lambda r: (r[2].count("{"), r[2].count("+}"), -len(r[2])))
+
+    def only(self, method: str, path: str, headers: Headers) -> OperationModel | None:
+        """The operation of a request without a query and without a header that could make it another one."""
+        found = self._simple.get((method, path))
+        return found[1] if found is not None and found[0].isdisjoint(headers.first) else None
 
     def choose(self, method: str, path: str, query: Mapping[str, str], headers: Headers) -> OperationModel | None:
         """The operation at a path of the model (``/{Bucket}``)."""

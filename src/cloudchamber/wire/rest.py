@@ -42,6 +42,8 @@ class Bound:
     is_list: bool
     convert: Convert
     shape: Shape
+    plain: bool = False
+    """Whether the text is the value."""
 
 
 def header_reader(service: ServiceModel, shape: Shape) -> Convert:
@@ -117,11 +119,13 @@ class Bindings:
             elsewhere.add(name)
             self._bind(service, name, shape, location or "")
         self.elsewhere = frozenset(elsewhere)
+        self._begin = tuple(prefix for prefix, _ in self.prefixes)
 
     def _bind(self, service: ServiceModel, name: str, shape: Shape, location: str) -> None:
         wire_name: str = shape.get("locationName", name)
         if location == "uri":
-            self.labels[wire_name] = Bound(name, False, scalars.reader(shape), shape)
+            plain = shape["type"] == "string"
+            self.labels[wire_name] = Bound(name, False, scalars.reader(shape), shape, plain)
         elif location == "header":
             self.headers[wire_name.lower()] = Bound(name, shape["type"] == "list", header_reader(service, shape), shape)
         elif location == "headers":
@@ -137,7 +141,7 @@ class Bindings:
         out: dict[str, Any] = {}
         for name, text in labels.items():
             if (bound := self.labels.get(name)) is not None:
-                out[bound.member] = self._convert(bound, name, text)
+                out[bound.member] = text if bound.plain else self._convert(bound, name, text)
         for name, text in query:
             if (bound := self.query.get(name)) is not None:
                 if bound.is_list:
@@ -147,7 +151,7 @@ class Bindings:
         if self.query_map is not None:
             self._read_query_map(query, out)
         for name, text in headers.items:
-            if self.prefixes or name in self.headers:
+            if name in self.headers or (self._begin and name.startswith(self._begin)):
                 self._read_header(name, text, out)
         if self._s3:
             # Why: SDKs move x-amz headers of presigned URLs into the query, and S3 reads them there. Checksums it

@@ -24,6 +24,7 @@ from cloudchamber.wire.paths import Table, table
 FORM = "application/x-www-form-urlencoded"
 PARAMETERS_MAX = 20_000
 SCOPE_CACHED_MAX = 1024
+HOST_CACHED_MAX = 1024
 
 _SCOPE = re.compile(r"Credential=([^,\s]+)")
 CONTROL = "/v20180820/"
@@ -84,14 +85,17 @@ class Offered:
         """`services`: botocore's name and further signing names. `why_not`: why others are not, by any name."""
         self.why_not = why_not or {}
         self.names = tuple(sorted(services))
+        self._loaded: dict[str, ServiceModel] = {}
         self._by_name = {n: n for n in self.names}
         for name, more in services.items():
             self._by_name.update(dict.fromkeys(more, name))
 
     def find(self, name: str) -> ServiceModel | None:
         """The model of a service, by its own or a signing name."""
-        known = self._by_name.get(name)
-        return None if known is None else model.load(known)
+        found = self._loaded.get(name)
+        if found is None and name in self._by_name:
+            found = self._loaded[name] = model.load(self._by_name[name])
+        return found
 
     def models(self) -> list[ServiceModel]:
         """Every model; reads those that nobody used yet."""
@@ -100,7 +104,7 @@ class Offered:
 
 def scope_of(request: HttpRequest, query: Mapping[str, str]) -> Scope | None:
     """The scope in the Authorization header or in X-Amz-Credential."""
-    header = request.headers.get("authorization")
+    header = request.headers.first.get("authorization")
     if not header:
         return _scope(query.get("X-Amz-Credential", ""))
     before, mark, _ = header.rpartition("Signature=")
@@ -194,11 +198,13 @@ def find_service(
     request: HttpRequest, values: Mapping[str, str], query: Mapping[str, str], scope: Scope | None, offered: Offered
 ) -> ServiceModel | Routed:
     """The service, or the refusal of one that is not offered."""
-    target = request.headers.get("x-amz-target")
+    target = request.headers.first.get("x-amz-target", "")
+    service = offered.find(scope.service) if scope is not None else None
+    if service is not None:
+        return service
     protocol = "json" if target else "query" if values.get("Action") else "rest-json"
     if scope is not None:
-        service = offered.find(scope.service)
-        return service or not_offered(scope.service, protocol, target or values.get("Action", ""), scope, offered)
+        return not_offered(scope.service, protocol, target or values.get("Action", ""), scope, offered)
     if target:
         prefix = target.rpartition(".")[0]
         for service in offered.models():
@@ -294,7 +300,13 @@ def route_rest(
 
 def host_of(request: HttpRequest) -> str:
     """Host name without the port, in lower case; longer than DNS has is no name."""
-    host = request.headers.get("host").rpartition("@")[2].partition(":")[0].lower()
+    text = request.headers.first.get("host", "")
+    return _host_in(text) if len(text) < HOST_CACHED_MAX else ""
+
+
+@lru_cache(maxsize=512)
+def _host_in(header: str) -> str:
+    host = header.rpartition("@")[2].partition(":")[0].lower()
     return host if len(host) < 256 else ""
 
 
@@ -357,4 +369,7 @@ def operation_s3(
     if request.method == "OPTIONS":
         return service.operations.get("OptionsObject")
     shape = "/{Bucket}/{Key+}" if key else "/{Bucket}" if bucket else "/"
-    return table(service).choose(request.method, shape, query, request.headers)
+    found = table(service)
+    if not query and (only := found.only(request.method, shape, request.headers)) is not None:
+        return only
+    return found.choose(request.method, shape, query, request.headers)

@@ -52,7 +52,7 @@ class Claim(NamedTuple):
     region: str
     service: str
     signed_headers: tuple[str, ...]
-    signature: str
+    signature: str = ""
 
     @property
     def scope(self) -> str:
@@ -97,16 +97,25 @@ def read_header(text: str) -> Claim:
     Raises:
         SignatureFormError: a part is missing or has a wrong form.
     """
+    claim, signature = split_header(text)
+    return claim._replace(signature=signature)
+
+
+def split_header(text: str) -> tuple[Claim, str]:
+    """As `read_header`, the signature apart: the rest is the same all day, and read once.
+
+    Raises:
+        SignatureFormError: a part is missing or has a wrong form.
+    """
     prefix, mark, signature = text.rpartition("Signature=")
     if mark and len(prefix) < HEADER_CACHED_MAX:
-        key_id, date, region, service, names = _read_prefix(prefix)
-        return Claim("header", key_id, date, region, service, names, signature.strip())
+        return _read_prefix(prefix), signature.strip()
     parts = _parts(text)
     scope = read_scope(parts.get("Credential", ""))
     for name in ("Credential", "Signature", "SignedHeaders"):
         if not parts.get(name):
             raise SignatureFormError(f"Authorization header requires '{name}' parameter.")
-    return Claim("header", *scope, header_names(parts["SignedHeaders"]), parts["Signature"])
+    return Claim("header", *scope, header_names(parts["SignedHeaders"])), parts["Signature"]
 
 
 def _parts(text: str) -> dict[str, str]:
@@ -115,12 +124,12 @@ def _parts(text: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=512)
-def _read_prefix(prefix: str) -> tuple[str, str, str, str, tuple[str, ...]]:
+def _read_prefix(prefix: str) -> Claim:
     parts = _parts(prefix)
     for name in ("Credential", "SignedHeaders"):
         if not parts.get(name):
             raise SignatureFormError(f"Authorization header requires '{name}' parameter.")
-    return (*read_scope(parts["Credential"]), header_names(parts["SignedHeaders"]))
+    return Claim("header", *read_scope(parts["Credential"]), header_names(parts["SignedHeaders"]))
 
 
 def read_scope(text: str) -> tuple[str, str, str, str]:
@@ -197,7 +206,13 @@ def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
     """Signed headers, one a line; several values joined, runs of spaces made one."""
     if not headers.repeated:
         get = headers.first.get
-        return "".join([_line(n, get(n, "")) for n in dict.fromkeys(names)])
+        lines: list[str] = []
+        for name in _once(names):
+            value = get(name, "")
+            if " " in value or not value.isprintable():
+                value = " ".join(value.split())
+            lines.append(f"{name}:{value}\n")
+        return "".join(lines)
     wanted: dict[str, str | None] = dict.fromkeys(names)
     for name, value in headers.items:
         if name in wanted:
@@ -207,10 +222,9 @@ def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
     return "".join([f"{n}:{v or ''}\n" for n, v in wanted.items()])
 
 
-@lru_cache(maxsize=4096)
-def _line(name: str, value: str) -> str:
-    """A header's line in the canonical request; most headers are the same at every request."""
-    return f"{name}:{' '.join(value.split())}\n"
+@lru_cache(maxsize=512)
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def canonical_request(
@@ -219,24 +233,27 @@ def canonical_request(
 ) -> str:  # fmt: skip
     """The text whose hash is signed."""
     without = ("X-Amz-Signature", *unsigned_query) if claim.how == "query" else ()
-    return "\n".join(
-        (
-            method,
-            canonical_path(path, s3=s3),
-            canonical_query(query, without=without),
-            canonical_headers(headers, claim.signed_headers),
-            ";".join(claim.signed_headers),
-            payload,
-        )
-    )
+    query = canonical_query(query, without=without) if query else ""
+    names = claim.signed_headers
+    lines = canonical_headers(headers, names)
+    return f"{method}\n{canonical_path(path, s3=s3)}\n{query}\n{lines}\n{';'.join(names)}\n{payload}"
+
+
+def string_to_sign(claim: Claim, timestamp: str, canonical: str) -> str:
+    """The text that is signed; `timestamp` is ``YYYYMMDDTHHMMSSZ``."""
+    digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{ALGORITHM}\n{timestamp}\n{claim.date}/{claim.region}/{claim.service}/aws4_request\n{digest}"
+
+
+def signature(claim: Claim, text: str, secret: str) -> str:
+    """The signature that `secret` makes of a `string_to_sign`."""
+    return hmac_hex(signing_pads(secret, claim.date, claim.region, claim.service), text.encode())
 
 
 def expect(claim: Claim, timestamp: str, canonical: str, secret: str) -> Expected:
-    """The signature that `secret` makes; `timestamp` is ``YYYYMMDDTHHMMSSZ``."""
-    digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-    text = f"{ALGORITHM}\n{timestamp}\n{claim.scope}\n{digest}"
-    states = signing_pads(secret, claim.date, claim.region, claim.service)
-    return Expected(hmac_hex(states, text.encode()), canonical, text)
+    """The signature that should have been, with the texts on the way to it."""
+    text = string_to_sign(claim, timestamp, canonical)
+    return Expected(signature(claim, text, secret), canonical, text)
 
 
 def same(first: str, second: str) -> bool:

@@ -99,6 +99,9 @@ class Unread:
 
 
 class Cut(Held):
+    def at_once(self, limit: int) -> bytes | None:
+        return None
+
     async def __aiter__(self) -> Any:
         yield b"half"
         raise BodyCut("gone")

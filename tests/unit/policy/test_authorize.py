@@ -56,7 +56,7 @@ async def doors(tmp_path: Path):
 
 def put_policy(doors: Any, text: str) -> None:
     doors.bucket["policy"] = text
-    doors.database.changes += 1  # as the commit of a real one does
+    doors.database.settled += 1  # as the commit of a real one does
 
 
 def call_of(doors: Any, principal: Principal) -> Call:

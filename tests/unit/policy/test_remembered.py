@@ -21,6 +21,7 @@ from cloudchamber.contract.call import Call
 from cloudchamber.contract.identity import Principal, service_principal
 from cloudchamber.contract.operation import Facts, Need, Operation
 from cloudchamber.front import authorize as step
+from cloudchamber.front import remembered
 from cloudchamber.services import iam
 from cloudchamber.store.database import Database
 from cloudchamber.store.migrate import migrate
@@ -120,7 +121,8 @@ class World:
                 self.bucket["policy"] = "" if body is None else "{" if body == "broken" else written(body)
             else:
                 self.bucket["tags"] = {"t": str(one % 2)}
-            await self.database.write(lambda tx: None)  # facts come from the database: a change of them is a commit
+            # Why: facts come from the database, from tables that are not busy
+            await self.database.write(lambda tx: tx.execute("UPDATE iam_change SET number = number") and None)
             self.bucket["object"] = {"s3:ExistingObjectTag/t": str(two % 2)}
 
     def ask(self, one: int, two: int) -> None:
@@ -140,11 +142,11 @@ class World:
             allowed = True
         except AccessDenied:
             allowed = False
-        kept, step._memory = step._memory, None
+        kept, remembered._memory = remembered._memory, None
         try:
             anew = step.decide(replace(call, doors=self.fresh()), need)
         finally:
-            step._memory = kept
+            remembered._memory = kept
         assert allowed == anew.verdict.allowed
         assert call.segment.decisions == [anew.told]
         assert json.loads(json.dumps(call.segment.decisions)) == call.segment.decisions

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from cloudchamber.services.s3.tables import Object, Upload
+    from cloudchamber.services.s3.tables import Current, Object, Upload
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -102,7 +102,7 @@ def check_write_form(request: Mapping[str, Any]) -> None:
         )
 
 
-def check_write(old: Object | None, key: str, request: Mapping[str, Any]) -> None:
+def check_write(old: Object | Current | None, key: str, request: Mapping[str, Any]) -> None:
     """If-Match and If-None-Match of a write, inside its transaction.
 
     Raises:
@@ -118,7 +118,7 @@ def check_write(old: Object | None, key: str, request: Mapping[str, Any]) -> Non
             raise PreconditionFailed(Condition="If-Match")
 
 
-def check_conflict(old: Object | None, upload: Upload, request: Mapping[str, Any]) -> None:
+def check_conflict(old: Object | Current | None, upload: Upload, request: Mapping[str, Any]) -> None:
     """A completion on a condition fails if its key was written or deleted since the upload began: recorded on AWS.
 
     Raises:

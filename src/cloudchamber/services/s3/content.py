@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.base.body import Drawn, FileSlice, Held, Pourable
+from cloudchamber.base.body import Drawn, FileSlice, Held, Pourable, at_once
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge
-from cloudchamber.services.s3.part import live
+from cloudchamber.services.s3.part import S3Part, live
 from cloudchamber.services.s3.tables import Content
 from cloudchamber.store.blobs import CHUNK, INLINE_MAX
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from cloudchamber.base.body import Body, ReplyBody
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.checksums import Wanted
-    from cloudchamber.services.s3.part import S3Part
     from cloudchamber.services.s3.sse import Encryption
     from cloudchamber.services.s3.tables import Object
     from cloudchamber.store.database import Tx
@@ -73,6 +73,13 @@ async def receive(
     part.room.check(length or 0)
     key = encryption.key
     nonce = part.keeper.nonce() if encryption.on else None
+    data = at_once(body, inline_max)
+    if data is not None:
+        md5 = hashlib.md5(data, usedforsecurity=False).digest()
+        for digest in (wanted.digest, *more):
+            digest.update(data)
+        checksum = _checked(wanted, body, request, md5)
+        return _small(part, data, nonce, key, _etag(md5, encryption), checksum)
     cipher = (lambda: part.keeper.cipher(nonce, 0, key)) if nonce is not None else None
     async with part.blobs.receive((wanted.digest, *more), cipher, inline_max) as sink:
         if length is not None and length > POUR_MIN and isinstance(body, Pourable):
@@ -84,16 +91,30 @@ async def receive(
                     raise EntityTooLarge(ProposedSize=str(sink.size), MaxSizeAllowed=str(PUT_MAX))
         await sink.finish()
         md5 = sink.md5
-        checksums.check_md5(request, md5)
-        # Why: an MD5 would tell what is in it. Source: Amazon S3 API Reference, Object, "ETag": objects encrypted by
-        # SSE-C or SSE-KMS "have ETags that are not an MD5 digest of their object data".
-        etag = md5.hex() if encryption.kept is None else ids.hex_token(16)
-        checksum = f"{wanted.algorithm}:{wanted.verify(body if hasattr(body, 'trailers') else None)}"  # pyright: ignore[reportArgumentType] - a Body, by its trailers
+        checksum = _checked(wanted, body, request, md5)
+        etag = _etag(md5, encryption)
         if sink.inline is not None:
-            data = sink.inline if nonce is None else part.keeper.small(nonce, sink.inline, key)
-            return Received(Content(sink.size, data=data, nonce=nonce), etag, checksum)
+            return _small(part, sink.inline, nonce, key, etag, checksum)
         blob = await sink.commit()
         return Received(Content(sink.size, blob=blob.id, nonce=nonce), etag, checksum)
+
+
+def _checked(wanted: Wanted, body: Any, request: Mapping[str, Any], md5: bytes) -> str:
+    """The checksum as it is stored, after all that the client said of its octets was compared."""
+    checksums.check_md5(request, md5)
+    return f"{wanted.algorithm}:{wanted.verify(body if hasattr(body, 'trailers') else None)}"
+
+
+def _etag(md5: bytes, encryption: Encryption) -> str:
+    # Why: an MD5 would tell what is in it. Source: Amazon S3 API Reference, Object, "ETag": objects encrypted by
+    # SSE-C or SSE-KMS "have ETags that are not an MD5 digest of their object data".
+    return md5.hex() if encryption.kept is None else ids.hex_token(16)
+
+
+def _small(part: S3Part, data: bytes, nonce: str | None, key: bytes | None, etag: str, checksum: str) -> Received:
+    """A body for a row of its own."""
+    kept = data if nonce is None else part.keeper.small(nonce, data, key)
+    return Received(Content(len(data), data=kept, nonce=nonce), etag, checksum)
 
 
 def send(call: Call, found: Object, offset: int, length: int, key: bytes | None = None) -> ReplyBody:
@@ -219,7 +240,7 @@ async def publish(call: Call, made: Publication) -> Published:
     def change(tx: Tx) -> tuple[str, list[str], int]:
         bucket = tables.known_bucket(call.doors.database, made.bucket, tx)
         upload = tables.upload(tx, made.bucket, made.key, made.upload) if made.upload else None
-        old = tables.find_object(tx, made.bucket, made.key)
+        old = tables.current(tx, made.bucket, made.key)
         conditions.check_write(old, made.key, made.conditions)
         if upload is not None:
             conditions.check_conflict(old, upload, made.conditions)

@@ -217,9 +217,13 @@ def on_bucket(action: str) -> Needs:
 def on_object(*actions: str) -> Needs:
     """Actions on an object; on one version of it, if the request names one, under the version's own actions."""
 
+    first = actions[0]
+
     def needs(call: Call, request: Request) -> Iterable[Need]:
         if "VersionId" in request:
             return [_on_version(call, action, request) for action in actions]
+        if len(actions) == 1:
+            return (_need(call, first, request["Bucket"], request["Key"], context(first, request)),)
         return [_need(call, one, request["Bucket"], request["Key"], context(one, request)) for one in actions]
 
     return needs

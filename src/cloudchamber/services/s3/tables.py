@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from cloudchamber.services.s3.errors import NoSuchBucket, NoSuchUpload
 
@@ -53,9 +55,9 @@ class Bucket:
     """The public access block of the owner's account."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Object:
-    """One object. Its octets are in the row of `body`, or in the file `blob`, or there are none.
+    """One object; nobody changes it. Its octets are in the row of `body`, or in the file `blob`, or there are none.
 
     `stored` holds ``headers`` (response members), ``metadata``, ``parts`` (pairs of size and checksum, for objects that
     were uploaded in parts) and ``nonce`` (base64, where the octets are encrypted).
@@ -97,6 +99,16 @@ class Object:
     def tag_values(self) -> dict[str, str]:
         """Tags."""
         return json.loads(self.tags) if self.tags else {}
+
+
+class Current(NamedTuple):
+    """Of an object, what a write needs to know that replaces it."""
+
+    body: int | None
+    blob: str | None
+    etag: str
+    seq: int
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +165,22 @@ def find_bucket(db: Reader, name: str) -> Bucket | None:
     """One bucket, or None."""
     row = db.execute(f"SELECT {_BUCKET} FROM s3_buckets WHERE name = ?", (name,)).fetchone()
     return None if row is None else Bucket(*row)
+
+
+def packed(stored: Mapping[str, Any]) -> str:
+    """`Object.stored` as its row keeps it."""
+    try:
+        return orjson.dumps(stored).decode()
+    except TypeError:  # Why: such as half of a surrogate pair in a metadata value
+        return json.dumps(stored, separators=(",", ":"))
+
+
+def unpacked(text: str) -> dict[str, Any]:
+    """What `packed` was given."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def known_bucket(database: Database, name: str, tx: Tx | None = None) -> Bucket:
@@ -218,10 +246,18 @@ def find_object(db: Reader, bucket_name: str, key: str, *, body: bool = False) -
     return None if row is None else object_of(row[:14], row[14])
 
 
+def current(db: Reader, bucket_name: str, key: str) -> Current | None:
+    """What a write needs to know of the object that it replaces; None if there is none."""
+    row = db.execute(
+        "SELECT body, blob, etag, seq, version FROM s3_objects WHERE bucket = ? AND key = ?", (bucket_name, key)
+    ).fetchone()
+    return None if row is None else Current(*row)
+
+
 def object_of(row: Sequence[Any], data: bytes | None = None, *, marker: bool = False) -> Object:
     """An object of the columns that `find_object` selects."""
     name, size, etag, modified, checksum, row_id, blob, tags, stored, seq, version, lock, replication, had = row
-    kept = json.loads(stored)
+    kept = unpacked(stored)
     return Object(
         name,
         size,
@@ -255,7 +291,7 @@ def put_object(
     key: str,
     content: Content,
     *,
-    old: Object | None,
+    old: Object | Current | None,
     seq: int,
     version: str,
     etag: str,
@@ -291,7 +327,7 @@ def put_object(
             body,
             content.blob,
             json.dumps(tags) if tags else None,
-            json.dumps(stored, separators=(",", ":")),
+            packed(stored),
             seq,
             version,
             lock,

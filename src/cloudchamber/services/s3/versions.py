@@ -25,7 +25,7 @@ from cloudchamber.services.s3.tables import NULL, Bucket, Object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudchamber.services.s3.tables import Content
+    from cloudchamber.services.s3.tables import Content, Current
     from cloudchamber.store.database import Reader, Tx
 
 ENABLED = "Enabled"
@@ -121,7 +121,7 @@ def put(
     key: str,
     content: Content,
     *,
-    old: Object | None,
+    old: Object | Current | None,
     seq: int,
     etag: str,
     modified: int,
@@ -268,7 +268,7 @@ def change(tx: Tx, bucket: str, found: Object, column: str, value: str | None) -
             return
 
 
-def _behind(tx: Tx, bucket: str, key: str, old: Object | None, seq: int) -> int:
+def _behind(tx: Tx, bucket: str, key: str, old: Object | Current | None, seq: int) -> int:
     """A place after every version that is there, whatever the clock says."""
     top = old if old is not None else newest(tx, bucket, key)
     return seq if top is None else max(seq, top.seq + 1)
