@@ -82,6 +82,15 @@ def test_who_may_list_a_prefix_may_know_what_is_not_below_it(s3, other, bucket):
     refused("AccessDenied", other.get_object, Bucket=bucket, Key="public/gone")
 
 
+def test_who_may_read_and_not_list_is_told_so_of_a_missing_key(bucket, user):
+    reader = user(allow("s3:GetObject", f"arn:aws:s3:::{bucket}/*"))
+    message = refused("AccessDenied", reader.get_object, Bucket=bucket, Key="gone")["Message"]
+    assert message.endswith(
+        f'is not authorized to perform: s3:ListBucket on resource: "arn:aws:s3:::{bucket}" because no identity-based '
+        "policy allows the s3:ListBucket action"
+    )
+
+
 def test_full_control_for_the_buckets_owner_needs_no_more_than_to_put(s3, other, shared):
     full = {"GrantFullControl": f"id={owner(s3)}"}
     other.put_object(Bucket=shared, Key="granted", Body=b"x", **full)

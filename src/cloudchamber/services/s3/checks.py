@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.base.errors import ServiceError
+from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.services.s3 import storage, tables
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
@@ -96,14 +96,17 @@ def key(request: Mapping[str, Any]) -> str:
 
 
 async def missing(call: Call, bucket_name: str, key_name: str) -> ServiceError:
-    """The error for a key that is not there: who may not list the bucket by it may not know.
+    """The error for a key that is not there: who may not list the bucket by it may not know, and is told why.
 
-    Source: Amazon S3 API Reference, GetObject, "Permissions".
+    Source: Amazon S3 API Reference, GetObject, "Permissions"; the words as S3 has them since 2025 ("... is not
+    authorized to perform: s3:ListBucket on resource: ...").
     """
     owner = call.doors.database.peek(lambda db: tables.bucket(db, bucket_name)).account
     if call.principal.kind != "root" or call.account != owner:
         try:
             await call.ask("s3", "ListObjectsV2", {"Bucket": bucket_name, "Prefix": key_name, "MaxKeys": 0})
+        except AccessDenied as error:
+            return AccessForbidden(error.message)
         except ServiceError:
             return AccessForbidden()
     return NoSuchKey(Key=key_name)
