@@ -166,7 +166,7 @@ def test_limits(s3, bucket):
 @pytest.mark.parametrize(
     "more",
     [
-        {"StorageClass": "GLACIER"},
+        {"WriteOffsetBytes": 0},
     ],
 )
 def test_what_would_change_the_object_and_is_not_there_is_refused(s3, bucket, more):
