@@ -19,6 +19,7 @@ from cloudchamber.wire import errors, formpolicy, s3, sigv2, sigv4, xml
 from cloudchamber.wire.codec import PROLOG
 from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
 from cloudchamber.wire.model import load
+from cloudchamber.wire.route import at_s3, host_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -122,6 +123,8 @@ async def read_form(request: HttpRequest, routed: Routed, body: Body) -> Form:
     asked = request._replace(method="PUT", path=path, query="", headers=headers)
     file = FormFile(decoder, first, rest)
     base = f"{request.scheme}://{request.headers.get('host')}{request.path.rstrip('/')}"
+    if at_s3(host_of(request), routed.bucket):  # Why: as S3, which tells the bucket's own host however it was asked
+        base = f"{request.scheme}://{routed.bucket}.{request.headers.get('host')}"
     return Form(fields, asked, put, file, base)
 
 

@@ -323,6 +323,12 @@ def bucket_of_host(host: str, *, signed_for_s3: bool) -> str | None:
     return None if not signed_for_s3 and bucket.rpartition(".")[2] == "ec2" else bucket
 
 
+def at_s3(host: str, bucket: str) -> bool:
+    """Whether a host is S3's own by name, so that a bucket's host is its name before it."""
+    known = _S3_HOST.fullmatch(host)
+    return known is not None and known["bucket"] is None and "." not in bucket
+
+
 def route_s3(
     request: HttpRequest,
     query: tuple[tuple[str, str], ...],

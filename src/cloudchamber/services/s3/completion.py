@@ -51,16 +51,12 @@ def choose(call: Call, upload: Upload, request: Request) -> list[Part]:
         )
     _check_complete(upload, wanted)
     chosen: list[Part] = []
-    wrong: tuple[int, str] | None = None
     for one, number in zip(wanted, numbers, strict=True):
         part = there.get(number)
         etag = str(one.get("ETag", "")).strip('"')
         if part is None or etag != part.etag or not _same_checksum(upload, part, one):
-            wrong = number, etag
-        else:
-            chosen.append(part)
-    if wrong is not None:
-        raise InvalidPart(UploadId=upload.id, PartNumber=str(wrong[0]), ETag=wrong[1])
+            raise InvalidPart(UploadId=upload.id, PartNumber=str(number), ETag=etag)
+        chosen.append(part)
     for part in chosen[:-1]:
         if part.size < PART_MIN:
             raise EntityTooSmall(

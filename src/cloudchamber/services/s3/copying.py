@@ -98,7 +98,8 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
         tags = found.tag_values
     else:
         tags = tags_of_header(request["Tagging"]) if request.get("Tagging") else {}
-    encryption = await sse.wanted(call, bucket, request, found.size)
+    sealed = "nonce" in found.stored or "nonces" in found.stored  # Why: a copy is not kept more openly than its source
+    encryption = await sse.wanted(call, bucket, request, None if sealed else found.size)
     stored |= encryption.stored
     made = await _duplicate(call, found, request, encryption)
     publication = Publication(
