@@ -6,6 +6,10 @@
 has its requirements (boto3 requests PyYAML munch isodate pytz httplib2 lxml pytest). The lists lie in
 tests/data/conformance: a line for each test, with ``- `` before those that do not pass; why not is in
 docs/reference/conformance.md. 1 if a test was lost; `--update` writes the lists anew.
+
+``python -m tools conformance snapshots --suite FOLDER --python PYTHON [--only EXPRESSION] [--update]``: the S3 tests of
+a checkout of localstack/localstack (archived in March 2026), by a Python 3.13 that has its ``requirements-test.txt``
+and ``localstack-core==4.14.0``. Recorded answers are compared whole; the list is ``snapshots.txt``.
 """
 
 from __future__ import annotations
@@ -140,7 +144,7 @@ def _pytest(given: argparse.Namespace, folder: Path, number: int, names: Iterabl
 def main(arguments: list[str]) -> int:
     """Run the tiers; 1 if a test that passed before does not pass any more."""
     parser = argparse.ArgumentParser(prog="python -m tools conformance", description=__doc__)
-    parser.add_argument("of", choices=["ceph"])
+    parser.add_argument("of", choices=["ceph", "snapshots"])
     parser.add_argument("--suite", type=Path, required=True)
     parser.add_argument("--tier", nargs="+", choices=["core", "iam"], default=["core", "iam"])
     parser.add_argument("--only", default="", help="tests whose names have this in them")
@@ -148,6 +152,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--update", action="store_true")
     given = parser.parse_args(arguments)
+    if given.of == "snapshots":
+        from tools import snapshots
+
+        return snapshots.main(given)
     if not (given.suite / HERE / "test_s3.py").exists():
         parser.error(f"{given.suite} is no checkout of ceph/s3-tests")
     lost = 0

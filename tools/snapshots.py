@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LocalStack's tests of S3 that were recorded on AWS, against a chamber of their own: `python -m tools conformance`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.snapshot_plugin import PORT
+
+if TYPE_CHECKING:
+    import argparse
+
+    from tests.conftest import RunningChamber
+
+LIST = Path(__file__).parent.parent / "tests" / "data" / "conformance" / "snapshots.txt"
+FOLDER = "tests/aws/services/s3"
+FILES = ("test_s3.py", "test_s3_api.py", "test_s3_list_operations.py", "test_s3_cors.py", "test_s3_preconditions.py")
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+LIMIT_S = 3600
+
+
+def read() -> dict[str, bool]:
+    """The list: test -> whether it is to pass."""
+    lines = LIST.read_text(encoding="utf-8").splitlines() if LIST.exists() else []
+    return {line.removeprefix("- "): not line.startswith("- ") for line in lines if line and not line.startswith("#")}
+
+
+def write(passed: dict[str, bool]) -> None:
+    """The same, by name."""
+    lines = [name if passed[name] else f"- {name}" for name in sorted(passed)]
+    LIST.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def callers(running: RunningChamber) -> dict[str, str]:
+    """Who the tests call as: an administrator, as when they were recorded, and the root user of another account."""
+    iam = running.client("iam")
+    iam.create_user(UserName="administrator")
+    iam.attach_user_policy(UserName="administrator", PolicyArn=ADMINISTRATOR)
+    key = iam.create_access_key(UserName="administrator")["AccessKey"]
+    running.client("s3").create_bucket(Bucket="another-bucket-of-the-account")  # Why: the recorded account had one
+    other = json.loads(running.cli("account", "add", "second", "--json").stdout)
+    return {
+        "TEST_AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "TEST_AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "TEST_AWS_ACCOUNT_ID": running.client("sts").get_caller_identity()["Account"],
+        "SECONDARY_TEST_AWS_ACCESS_KEY_ID": other["AccessKeyId"],
+        "SECONDARY_TEST_AWS_SECRET_ACCESS_KEY": other["SecretAccessKey"],
+        "SECONDARY_TEST_AWS_ACCOUNT_ID": other["Id"],
+    }
+
+
+def results(given: argparse.Namespace) -> dict[str, tuple[bool, str]]:
+    """Of each test whether it passed, and the first line of why not; tests that skip themselves are left out."""
+    from tests.conftest import end_chamber, new_chamber
+
+    running = new_chamber()
+    running.start()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder) / "results.xml"
+            environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CLOUDCHAMBER_"))}
+            environment |= callers(running) | {
+                "TEST_SKIP_LOCALSTACK_START": "1", "TEST_AWS_REGION_NAME": "us-east-1", "DISABLE_EVENTS": "1",
+                "TEST_AWS_ENDPOINT_URL": f"http://s3.localhost.localstack.cloud:{PORT}", "SKIP_SSL_CERT_DOWNLOAD": "1",
+                "GATEWAY_LISTEN": f"127.0.0.1:{PORT}", "SNAPSHOT_PORT": str(running.port), "TZ": "UTC",
+                "PYTHONPATH": str(Path(__file__).parent), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
+            }  # fmt: skip
+            command = [
+                given.python, "-m", "pytest", "-q", "-p", "snapshot_plugin", "-p", "no:cacheprovider", "-p",
+                "no:logging", "--show-capture=no", "--tb=line", "-W", "ignore", "-m", "aws_validated", "--timeout=60",
+                f"--junitxml={written}", *(["-k", given.only] if given.only else []),
+            ]  # fmt: skip
+            command += [f"{FOLDER}/{name}" for name in FILES]
+            subprocess.run(
+                command, cwd=given.suite, env=environment, stdout=subprocess.DEVNULL, timeout=LIMIT_S, check=False
+            )
+            return outcomes(written)
+    finally:
+        end_chamber(running)
+
+
+def outcomes(written: Path) -> dict[str, tuple[bool, str]]:
+    """What pytest wrote."""
+    found: dict[str, tuple[bool, str]] = {}
+    for case in ElementTree.parse(written).getroot().iter("testcase"):
+        *_, file, group = str(case.get("classname")).split(".")
+        wrong = case.find("failure") if case.find("failure") is not None else case.find("error")
+        if case.find("skipped") is None:
+            told = "" if wrong is None else str(wrong.get("message", "")).partition("\n")[0]
+            found[f"{file}.py::{group}::{case.get('name')}"] = wrong is None, told
+    return found
+
+
+def main(given: argparse.Namespace) -> int:
+    """Run them; 1 if a test that passed before does not pass any more."""
+    if not (given.suite / FOLDER / FILES[0]).exists():
+        print(f"{given.suite} is no checkout of localstack/localstack", file=sys.stderr)
+        return 2
+    before, done = read(), results(given)
+    lost = 0
+    for name, (passed, told) in sorted(done.items()):
+        if passed != before.get(name, False):
+            lost += not passed
+            print("won " if passed else "LOST", name, told)
+    print(f"snapshots: {sum(passed for passed, _ in done.values())} of {len(done)} pass")
+    if given.update:
+        write(before | {name: passed for name, (passed, _) in done.items()})
+    return int(lost > 0)
