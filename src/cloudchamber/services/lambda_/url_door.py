@@ -66,6 +66,11 @@ def _said(status: int, message: str | None, **more: str) -> HttpReply:
     return HttpReply(status, [("Content-Type", "application/json")], body)
 
 
+def _failed() -> HttpReply:
+    """The function did not answer, or not with a reply; the words as recorded on AWS."""
+    return HttpReply(502, [("Content-Type", "application/json")], b"Internal Server Error")
+
+
 class UrlDoor:
     """Answers every request for the hosts that `claims` knows."""
 
@@ -165,7 +170,7 @@ class UrlDoor:
     async def _buffered(self, function: Function, work: Work) -> HttpReply:
         done = await self._part.run_through(function, work)
         if done.function_error:
-            return _said(502, "Internal Server Error")
+            return _failed()
         try:
             if done.content_type.startswith(PRELUDE):
                 told, _, rest = done.payload.partition(_MARK)
@@ -174,7 +179,7 @@ class UrlDoor:
             made = url_events.reply(done.payload)
         except ValueError as error:
             _log.info("function URL of %s: %s", function.name, error)
-            return _said(502, "Internal Server Error")
+            return _failed()
         return HttpReply(made.status, made.headers, made.body)
 
     async def _streaming(self, function: Function, work: Work) -> HttpReply:
@@ -184,7 +189,7 @@ class UrlDoor:
         if not relay.content_type:  # nothing was streamed: the answer came whole, or not at all
             done = await relay.outcome()
             if done.function_error:
-                return _said(502, "Internal Server Error")
+                return _failed()
             return HttpReply(200, [("Content-Type", "application/json")], done.payload)
         if not relay.content_type.startswith(PRELUDE):
             return HttpReply(200, [("Content-Type", relay.content_type)], pieces)
@@ -197,7 +202,7 @@ class UrlDoor:
         try:
             status, headers = url_events.head(json.loads(told))
         except ValueError:
-            return _said(502, "Internal Server Error")
+            return _failed()
         return HttpReply(status, headers, _after(rest, pieces))
 
 
@@ -215,5 +220,5 @@ def _refused(error: ServiceError) -> HttpReply:
         body = json.dumps({"Reason": "", "Type": "User", **error.members, "message": error.message}).encode()
         return HttpReply(429, [("Content-Type", "application/json")], body)
     if error.status >= 500:
-        return _said(502, "Internal Server Error")
+        return _failed()
     return _said(error.status, error.message)

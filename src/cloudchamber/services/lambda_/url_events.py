@@ -28,7 +28,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def event(request: HttpRequest, body: bytes, caller: Principal | None, *, url_id: str, host: str, request_id: str,
           now: datetime) -> dict[str, Any]:  # fmt: skip
     """The event of one request; `caller` is None where the address asks for no signature."""
-    path = unquote_plus(request.path.replace("+", "%2B")) or "/"
+    path = "/" + unquote_plus(request.path.replace("+", "%2B")).lstrip("/")
     headers = _headers(request.headers.items)
     cookies = [part.strip() for line in request.headers.all("cookie") for part in line.split(";") if part.strip()]
     made: dict[str, Any] = {
@@ -89,7 +89,7 @@ def _headers(items: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Names in lower case, several of one name in one; cookies stand by themselves."""
     found: dict[str, str] = {}
     for name, value in items:
-        if name == "cookie":
+        if name in ("cookie", "connection"):
             continue
         found[name] = f"{found[name]},{value}" if name in found else value
     return found
@@ -142,7 +142,8 @@ def reply(payload: bytes) -> Reply:
     if not isinstance(value, dict) or "statusCode" not in value:
         if isinstance(value, str):
             return Reply(200, [("Content-Type", "application/json")], value.encode())
-        return Reply(200, [("Content-Type", "application/json")], payload)
+        again = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return Reply(200, [("Content-Type", "application/json")], again.encode("utf-8", "surrogatepass"))
     document = cast("dict[str, Any]", value)
     status, headers = head(document)
     body: Any = document.get("body", "")
