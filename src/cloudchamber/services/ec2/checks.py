@@ -173,6 +173,22 @@ def with_token(response: dict[str, Any], token: str | None) -> dict[str, Any]:
     return response
 
 
+def described(
+    rows: list[dict[str, Any]],
+    request: Mapping[str, Any],
+    result: str,
+    key: str,
+    paths: Mapping[str, str],
+    filters: str = "Filters",
+) -> dict[str, Any]:
+    """The response of a Describe operation: the rows that its filters admit, one page of them, in the order of `rows`.
+
+    `result` is the member that holds them, `key` the one that tells them apart.
+    """
+    chosen, token = page(select(rows, request.get(filters), paths, same), request, lambda row: str(row[key]))
+    return with_token({result: chosen}, token)
+
+
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Tags as AWS lists them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from cloudchamber.services.ec2 import filters, nets, routing, tables
 from cloudchamber.services.ec2.filters import Verdict
-from cloudchamber.services.ec2.traffic import SSH_PORT, Outbound, relay, reset
+from cloudchamber.services.ec2.opened import Served
+from cloudchamber.services.ec2.traffic import SSH_PORT, outbound, relay, reset
 from cloudchamber.services.ec2.ways import Instances, best
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Entrance:
         self._doors = doors
         self._ssh = ssh
         self._instances = instances
-        self._open: dict[tuple[Door, str], Outbound] = {}
+        self._open: dict[tuple[Door, str], Served] = {}
         self._shut: set[Door] = set()
 
     def follow(self, instance_ids: list[str]) -> None:
@@ -95,7 +96,7 @@ class Entrance:
         for door, instance_id in wanted - self._open.keys():
             listener = self._listen(door)
             if listener is not None:
-                self._open[door, instance_id] = Outbound(listener, partial(self._come, instance_id, door[1]))
+                self._open[door, instance_id] = outbound(listener, partial(self._come, instance_id, door[1]))
 
     def stop(self) -> None:
         """Close everything."""

@@ -10,15 +10,12 @@ from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, needs, nets, tables
 from cloudchamber.services.ec2.checks import (
+    described,
     many,
     named,
-    page,
-    same,
-    select,
     specified_tags,
     tag_list,
     takes,
-    with_token,
 )
 from cloudchamber.services.ec2.tables import moment
 
@@ -150,8 +147,7 @@ async def describe_internet_gateways(call: Call, request: Mapping[str, Any]) -> 
         "internet-gateway-id": "InternetGatewayId",
         "owner-id": "OwnerId",
     }
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["InternetGatewayId"])
-    return with_token({"InternetGateways": rows}, token)
+    return described(rows, request, "InternetGateways", "InternetGatewayId", paths)
 
 
 # NAT gateways
@@ -271,5 +267,4 @@ async def describe_nat_gateways(call: Call, request: Mapping[str, Any]) -> dict[
     given = many(request, "NatGatewayIds")
     rows = named(rows, "NatGatewayId", given, lambda one: nets.missing(nets.NatGateway, one))
     paths = {"nat-gateway-id": "NatGatewayId", "state": "State", "subnet-id": "SubnetId", "vpc-id": "VpcId"}
-    rows, token = page(select(rows, request.get("Filter"), paths, same), request, lambda row: row["NatGatewayId"])
-    return with_token({"NatGateways": rows}, token)
+    return described(rows, request, "NatGateways", "NatGatewayId", paths, "Filter")

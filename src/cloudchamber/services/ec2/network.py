@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, names, needs, views
-from cloudchamber.services.ec2.checks import many, named, page, same, select, takes, with_token
+from cloudchamber.services.ec2.checks import described, many, named, same, select, takes
 from cloudchamber.services.ec2.instances import look
 
 if TYPE_CHECKING:
@@ -101,7 +101,4 @@ async def describe_network_interfaces(call: Call, request: Mapping[str, Any]) ->
         "subnet-id": "SubnetId",
         "vpc-id": "VpcId",
     }
-    rows, token = page(
-        select(rows, request.get("Filters"), paths, same), request, lambda row: row["NetworkInterfaceId"]
-    )
-    return with_token({"NetworkInterfaces": rows}, token)
+    return described(rows, request, "NetworkInterfaces", "NetworkInterfaceId", paths)

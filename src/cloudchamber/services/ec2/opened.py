@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from cloudchamber.sandbox.sandboxes import Sandbox
 
+_log = logging.getLogger(__name__)
 _SERVICES, _NO_SERVICES = "endpoint", "endpoint closed"
 
 
@@ -54,6 +56,53 @@ class Open:
             # Why a copy: who serves it closes it, and the listener must be there for the next one.
             copy = listener.dup()
             self.served[name] = await serve(copy) if refuse is None else Closed(copy, refuse)
+
+
+class Served:
+    """Hands what comes to one socket of an instance to tasks, at most `most` at a time, and ends them with it.
+
+    `take` is called when the socket can be read, with whether there are as many already; it gives what a task is to
+    do, or None.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        most: int,
+        take: Callable[[socket.socket, bool], Coroutine[Any, Any, None] | None],
+    ) -> None:
+        listener.setblocking(False)
+        self._listener = listener
+        self._most = most
+        self._take = take
+        self._tasks: set[asyncio.Task[None]] = set()
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        try:
+            work = self._take(self._listener, len(self._tasks) >= self._most)
+        except OSError:
+            return
+        if work is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - the edge of one connection or question; the others go on
+            _log.exception("what came from an instance could not be served")
+
+    def close(self) -> None:
+        """Stop, and end what is under way."""
+        if self._listener.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+        for task in self._tasks:
+            task.cancel()
 
 
 class Closed:

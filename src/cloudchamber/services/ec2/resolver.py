@@ -7,17 +7,19 @@ Source: Amazon VPC User Guide, DNS attributes for your VPC; Amazon EC2 User Guid
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.ec2 import names, nets, tables, truststore
+from cloudchamber.services.ec2.opened import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     import dns.message
 
@@ -44,9 +46,9 @@ class Resolver:
         self._doors = doors
         self._outside = Outside()
 
-    def serve(self, listener: socket.socket, instance_id: str) -> Answering:
+    def serve(self, listener: socket.socket, instance_id: str) -> Served:
         """Answer on the socket of one instance."""
-        return Answering(listener, lambda query: self._answer(query, instance_id))
+        return answering(listener, lambda query: self._answer(query, instance_id))
 
     def stop(self) -> None:
         """Ask nobody any more."""
@@ -163,45 +165,22 @@ def _looked_up(name: str) -> list[str]:
     return [one for one in addresses if ipaddress.IPv4Address(one).is_global]
 
 
-class Answering:
-    """Answers the queries that come to one socket."""
+def answering(
+    listener: socket.socket, answer: Callable[[dns.message.Message], Awaitable[dns.message.Message]]
+) -> Served:
+    """Answer the queries that come to one socket."""
 
-    def __init__(
-        self, listener: socket.socket, answer: Callable[[dns.message.Message], Awaitable[dns.message.Message]]
-    ) -> None:
-        listener.setblocking(False)
-        self._socket = listener
-        self._answer = answer
-        self._tasks: set[asyncio.Task[None]] = set()
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._readable)
-
-    def _readable(self) -> None:
-        try:
-            data, peer = self._socket.recvfrom(_OCTETS_MAX)
-        except OSError:
-            return
-        if len(self._tasks) >= _UNDER_WAY_MAX:
-            return  # the client asks again
-        task = asyncio.get_running_loop().create_task(self._one(data, peer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _one(self, data: bytes, peer: tuple[str, int]) -> None:
+    async def answered(data: bytes, peer: tuple[str, int]) -> None:
         import dns.exception
         import dns.message
 
-        try:
-            answer = await self._answer(dns.message.from_wire(data))
-            self._socket.sendto(answer.to_wire(max_size=_OCTETS_MAX), peer)
-        except (dns.exception.DNSException, OSError, ValueError):
-            return  # no query, or nobody there to hear
-        except Exception:  # noqa: BLE001 - the edge of one query; the others go on
-            _log.exception("a name could not be answered")
+        # What is no query, or comes from whom nobody can answer, is left.
+        with contextlib.suppress(dns.exception.DNSException, OSError, ValueError):
+            said = await answer(dns.message.from_wire(data))
+            listener.sendto(said.to_wire(max_size=_OCTETS_MAX), peer)
 
-    def close(self) -> None:
-        """Stop."""
-        if self._socket.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-        for task in self._tasks:
-            task.cancel()
+    def take(listener: socket.socket, full: bool) -> Coroutine[Any, Any, None] | None:
+        data, peer = listener.recvfrom(_OCTETS_MAX)
+        return None if full else answered(data, peer)  # the client asks again
+
+    return Served(listener, _UNDER_WAY_MAX, take)

@@ -11,15 +11,12 @@ from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, needs, nets, tables
 from cloudchamber.services.ec2.checks import (
+    described,
     many,
     named,
-    page,
-    same,
-    select,
     specified_tags,
     tag_list,
     takes,
-    with_token,
 )
 
 if TYPE_CHECKING:
@@ -154,8 +151,7 @@ async def describe_route_tables(call: Call, request: Mapping[str, Any]) -> dict[
         "route.state": "Routes.State",
         "vpc-id": "VpcId",
     }
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["RouteTableId"])
-    return with_token({"RouteTables": rows}, token)
+    return described(rows, request, "RouteTables", "RouteTableId", paths)
 
 
 @operation("AssociateRouteTable", needs=needs.on("AssociateRouteTable", "RouteTableId", "SubnetId"))

@@ -12,6 +12,7 @@ from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import catalog, errors, market, needs, tables, template_rows
 from cloudchamber.services.ec2.checks import (
+    described,
     inner,
     many,
     named,
@@ -288,8 +289,7 @@ async def describe_launch_templates(call: Call, request: Mapping[str, Any]) -> d
         ),
     )  # fmt: skip
     paths = {"launch-template-name": "LaunchTemplateName", "create-time": "CreateTime"}
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["LaunchTemplateId"])
-    return with_token({"LaunchTemplates": rows}, token)
+    return described(rows, request, "LaunchTemplates", "LaunchTemplateId", paths)
 
 
 @operation("DescribeLaunchTemplateVersions", needs=needs.look("DescribeLaunchTemplateVersions"))

@@ -12,13 +12,14 @@ import contextlib
 import logging
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.ec2 import tables, ways
+from cloudchamber.services.ec2.opened import Served
 from cloudchamber.track.track import Segment, Trace, segment_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.services.ec2.filters import Filters
@@ -46,9 +47,9 @@ class Traffic:
         self._instances = instances
         self._filters = filters
 
-    def serve(self, listener: socket.socket, instance_id: str) -> Outbound:
+    def serve(self, listener: socket.socket, instance_id: str) -> Served:
         """Carry the connections that one instance's router leads to this listener."""
-        return Outbound(listener, lambda connection: self._carry(connection, instance_id))
+        return outbound(listener, lambda connection: self._carry(connection, instance_id))
 
     async def _carry(self, connection: socket.socket, instance_id: str) -> None:
         address, port = destination(connection)
@@ -108,44 +109,24 @@ class Traffic:
         self._doors.recorder.record(segment)
 
 
-class Outbound:
-    """Accepts the connections of one instance, and ends them with it."""
+def outbound(listener: socket.socket, carry: Callable[[socket.socket], Awaitable[None]]) -> Served:
+    """Accept the connections that come to a listener, and carry each."""
 
-    def __init__(self, listener: socket.socket, carry: Callable[[socket.socket], Awaitable[None]]) -> None:
-        listener.setblocking(False)
-        self._listener = listener
-        self._carry = carry
-        self._tasks: set[asyncio.Task[None]] = set()
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
-
-    def _accept(self) -> None:
+    async def carried(connection: socket.socket) -> None:
         try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        connection.setblocking(False)
-        if len(self._tasks) >= _CONNECTIONS_MAX:
-            reset(connection)
-            return
-        task = asyncio.get_running_loop().create_task(self._one(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _one(self, connection: socket.socket) -> None:
-        try:
-            await self._carry(connection)
-        except Exception:  # noqa: BLE001 - the edge of one connection; the others go on
-            _log.exception("a connection of an instance failed")
+            await carry(connection)
         finally:
             connection.close()
 
-    def close(self) -> None:
-        """Stop, and end what is under way."""
-        if self._listener.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._listener.fileno())
-            self._listener.close()
-        for task in self._tasks:
-            task.cancel()
+    def accept(listener: socket.socket, full: bool) -> Coroutine[Any, Any, None] | None:
+        connection, _ = listener.accept()
+        connection.setblocking(False)
+        if full:
+            reset(connection)
+            return None
+        return carried(connection)
+
+    return Served(listener, _CONNECTIONS_MAX, accept)
 
 
 def destination(connection: socket.socket) -> tuple[str, int]:

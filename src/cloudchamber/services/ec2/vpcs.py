@@ -10,15 +10,12 @@ from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.ec2 import errors, names, needs, nets, tables
 from cloudchamber.services.ec2.checks import (
+    described,
     many,
     named,
-    page,
-    same,
-    select,
     specified_tags,
     tag_list,
     takes,
-    with_token,
 )
 from cloudchamber.services.ec2.instances import look
 
@@ -178,8 +175,7 @@ async def describe_vpcs(call: Call, request: Mapping[str, Any]) -> dict[str, Any
         "state": "State",
         "dhcp-options-id": "DhcpOptionsId",
     }
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["VpcId"])
-    return with_token({"Vpcs": rows}, token)
+    return described(rows, request, "Vpcs", "VpcId", paths)
 
 
 @operation("DescribeVpcAttribute", needs=needs.on("DescribeVpcAttribute", "VpcId"))
@@ -349,8 +345,7 @@ async def describe_subnets(call: Call, request: Mapping[str, Any]) -> dict[str, 
         "state": "State",
         "subnet-arn": "SubnetArn",
     }
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["SubnetId"])
-    return with_token({"Subnets": rows}, token)
+    return described(rows, request, "Subnets", "SubnetId", paths)
 
 
 @operation("ModifySubnetAttribute", needs=needs.on("ModifySubnetAttribute", "SubnetId"))
@@ -418,8 +413,7 @@ async def describe_network_acls(call: Call, request: Mapping[str, Any]) -> dict[
         "association.subnet-id": "Associations.SubnetId",
         "owner-id": "OwnerId",
     }
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["NetworkAclId"])
-    return with_token({"NetworkAcls": rows}, token)
+    return described(rows, request, "NetworkAcls", "NetworkAclId", paths)
 
 
 @operation("DescribeDhcpOptions", needs=needs.look("DescribeDhcpOptions"))
@@ -445,5 +439,4 @@ async def describe_dhcp_options(call: Call, request: Mapping[str, Any]) -> dict[
         lambda one: errors.InvalidDhcpOptionIDNotFound(f"The dhcpOption ID '{one}' does not exist"),
     )  # fmt: skip
     paths = {"dhcp-options-id": "DhcpOptionsId", "owner-id": "OwnerId", "key": "DhcpConfigurations.Key"}
-    rows, token = page(select(rows, request.get("Filters"), paths, same), request, lambda row: row["DhcpOptionsId"])
-    return with_token({"DhcpOptions": rows}, token)
+    return described(rows, request, "DhcpOptions", "DhcpOptionsId", paths)
