@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloudchamber.base.errors import ChamberError
-from tests.conftest import new_chamber
+from tests.conftest import end_chamber, new_chamber
 
 SMALL, LARGE = 1000, 9 * 1024 * 1024
 
@@ -179,3 +179,51 @@ def test_the_place_of_blobs_is_read_or_refused():
     for url in ("s3://b", "http://b?endpoint=http://h", "s3://?endpoint=http://h", "s3://b?endpoint=h&x=1"):
         with pytest.raises(ChamberError):
             Place.of(url, "key", "secret")
+
+
+def test_the_blobs_of_another_database_are_left_alone(stand):
+    import psycopg
+
+    with psycopg.connect(stand.postgres.url, autocommit=True) as made:
+        made.execute("CREATE DATABASE another")
+    another = stand.postgres.url.rpartition("/")[0] + "/another"
+    wrong = new_chamber(**{**stand.settings, "CLOUDCHAMBER_DATABASE": another})
+    with pytest.raises(AssertionError, match="are another database's"):
+        wrong.start()
+
+
+def test_only_chambers_that_share_listen_elsewhere(stand):
+    alone = new_chamber(CLOUDCHAMBER_LISTEN="127.0.0.2")
+    with pytest.raises(AssertionError, match="on its own answers on"):
+        alone.start()
+    more = new_chamber(**stand.settings, CLOUDCHAMBER_LISTEN="127.0.0.2")
+    more.start()
+    try:
+        more.about["endpoint"] = f"http://127.0.0.2:{more.port}"
+        assert more.client("s3").list_buckets()["Owner"]
+    finally:
+        more.about["endpoint"] = f"http://127.0.0.1:{more.port}"
+        end_chamber(more)
+
+
+def test_a_scrub_names_what_the_store_lost_or_changed(stand, two, doors, bucket):
+    from cloudchamber.base.clock import SystemClock
+    from cloudchamber.store.s3_client import Place, Store
+
+    place = Place.of(stand.settings["CLOUDCHAMBER_BLOBS"], *stand.settings["CLOUDCHAMBER_BLOBS_KEY"].split(":"))
+    store = Store(place, SystemClock())
+    names = {one.name for page in store.pages() for one in page}
+    for key in ("lost", "changed", "whole"):
+        doors[0].put_object(Bucket=bucket, Key=key, Body=os.urandom(50_000))
+        (made,) = {one.name for page in store.pages() for one in page} - names
+        names.add(made)
+        if key == "lost":
+            store.remove(made)
+        elif key == "changed":
+            store.put(made, os.urandom(50_000))
+    assert code(doors[1].get_object, Bucket=bucket, Key="lost") == "InternalError"
+    told = two[1].cli("scrub", bucket, check=False).stdout
+    assert "lost" in told and "changed" in told
+    for key in ("lost", "changed"):
+        assert code(doors[0].get_object, Bucket=bucket, Key=key) == "InternalError"
+    assert len(doors[0].get_object(Bucket=bucket, Key="whole")["Body"].read()) == 50_000

@@ -15,17 +15,18 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cloudchamber.base import ids
+from cloudchamber.base.body import Drawn
 from cloudchamber.store.blobs import BlobRef, Blobs
 from cloudchamber.store.s3_client import TRY_FOR_S, Store, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -45,6 +46,9 @@ PART_MIN = 5 * 1024 * 1024
 """Source: Amazon S3 User Guide, "Amazon S3 multipart upload limits": the last one may be smaller."""
 THREADS = 32
 ORPHAN_AFTER = timedelta(days=1)
+MARK = "database"
+"""Of the object that says whose blobs these are."""
+_NO_BLOBS = (MARK, "quarantine/")
 _PIECE = 1024 * 1024
 _COPIES = 4
 
@@ -71,7 +75,7 @@ class StoredBlobs(Blobs):
 
     def reply(self, blob: str, offset: int, length: int) -> ReplyBody:
         """Octets of a blob as the body of an answer."""
-        return self._octets(blob, offset, length)
+        return Drawn(self._octets(blob, offset, length))
 
     async def link(self, blob: str) -> str:
         """A copy of a blob, made by the store."""
@@ -110,23 +114,49 @@ class StoredBlobs(Blobs):
             raise
         return BlobRef(made, total)
 
-    async def sweep(self, known: Callable[[Sequence[str]], set[str]]) -> int:
-        """Remove what no row names and is older than a day; see `Blobs.sweep`."""
-        before = self._clock.now() - ORPHAN_AFTER
-        pages, orphans = self._store.pages(), 0
+    async def orphans(self, known: Callable[[Sequence[str]], Awaitable[set[str]]], before_s: float) -> int:
+        """Remove what no row names and is older than a day, of all chambers; see `Blobs.orphans`."""
+        before = min(datetime.fromtimestamp(before_s, UTC), self._clock.now() - ORPHAN_AFTER)
+        pages, found = self._store.pages(), 0
         while (page := await self.run(_next, pages)) is not None:
-            old = [one.name for one in page if one.modified < before]
-            kept = known(old) if old else set[str]()
+            old = [one.name for one in page if one.modified < before and not one.name.startswith(_NO_BLOBS)]
+            kept = await known(old) if old else set[str]()
             for name in old:
                 if name not in kept:
-                    orphans += 1
+                    found += 1
                     await self.run(self._remove, name)
         for one, upload in await self.run(self._store.unfinished):
             if one.modified < before:
                 await self.run(self._abort, one.name, upload)
-        if orphans:
-            _log.info("removed %d blobs that nothing names", orphans)
-        return orphans
+        if found:
+            _log.warning("removed %d blobs that nothing names", found)
+        return found
+
+    async def put_aside(self, blob: str, target: Path) -> None:
+        """Move a blob to ``quarantine/<name of the target>`` of the store. One that is not there is no error."""
+
+        def work() -> None:
+            try:
+                self._store.copy(f"quarantine/{target.name}", blob)
+            except StoreError as error:
+                if error.status != 404:
+                    raise
+            else:
+                self._store.remove(blob)
+
+        await self.run(work)
+
+    async def marked(self, word: str) -> str:
+        """The word of the database whose blobs these are; `word`, from now on, if there is none yet."""
+
+        def work() -> str:
+            found = self._store.text(MARK)
+            if found is None:
+                self._store.put(MARK, word.encode())
+                return word
+            return found
+
+        return await self.run(work)
 
     async def close(self) -> None:
         """Finish what runs. What was deleted a moment ago another chamber may be sending: the sweep removes it."""
@@ -192,18 +222,16 @@ class StoredBlobs(Blobs):
         """As `join`, for slices that are too small for a store's parts: through here."""
         async with self.receive(inline_max=-1) as sink:
             for (blob, offset, _), size in zip(slices, sizes, strict=True):
-                async for data in self._octets(blob, offset, size):
+                async for data in Drawn(self._octets(blob, offset, size)):
                     await sink.write(data)
             await sink.finish()
             return await sink.commit()
 
-    async def _octets(self, blob: str, offset: int, length: int) -> AsyncIterator[bytes]:
-        if length == 0:
-            return
+    def _octets(self, blob: str, offset: int, length: int) -> Generator[bytes, None, None]:
         reading = self.open(blob, offset, length)
         try:
             while length > 0:
-                data = await self.run(reading.read, min(_PIECE, length))
+                data = reading.read(min(_PIECE, length))
                 if not data:
                     raise OSError(f"blob {blob} is shorter than its row says")
                 length -= len(data)
@@ -226,8 +254,16 @@ class _Reading:
         """The next octets.
 
         Raises:
-            StoreError: the store failed for too long.
+            FileNotFoundError: the blob is not there. StoreError: the store failed for too long.
         """
+        try:
+            return self._read(count)
+        except StoreError as error:
+            if error.status == 404:
+                raise FileNotFoundError(f"blob {self._blob} is not in the store") from error
+            raise
+
+    def _read(self, count: int) -> bytes:
         if self._end < 0:
             self._end = self._store.size(self._blob)
         count = min(count, self._end - self._at)

@@ -142,9 +142,18 @@ class Session:
             raise UnreachableError(f"{_GONE}: {_line(error)}", _NEXT) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each of `rows`."""
-        for values in rows:
-            self.execute(sql, values)
+        """Run one statement for each of `rows`, without waiting for one before the next; inside a transaction.
+
+        Raises:
+            UnreachableError: the server is gone.
+        """
+        import psycopg
+
+        statement = self._translated(sql)
+        try:
+            cast("Any", self._connection.cursor()).executemany(statement.text, rows)
+        except psycopg.OperationalError as error:
+            raise UnreachableError(f"the database did not take it: {_line(error)}", _NEXT) from error
 
     def close(self) -> None:
         """End the connection."""

@@ -123,6 +123,12 @@ class Store:
         last = "" if length < 0 else offset + length - 1
         return self._ask("GET", self._key(name), headers={"range": f"bytes={offset}-{last}"})
 
+    def text(self, name: str) -> str | None:
+        """A small object as text; None if it is not there."""
+        answer = self._ask("GET", self._key(name), fine=(404,))
+        octets: bytes = answer.read(_ANSWER_MAX)
+        return None if answer.status == 404 else octets.decode("utf-8", "replace")
+
     def remove(self, name: str) -> None:
         """Delete an object; that it is gone is no error."""
         self._ask("DELETE", self._key(name), fine=(404,)).close()

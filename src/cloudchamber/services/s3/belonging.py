@@ -10,12 +10,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from cloudchamber.base import ids
+from cloudchamber.base.errors import ChamberError
 from cloudchamber.store import private
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cloudchamber.store.database import Database
+    from cloudchamber.store.blobs import Blobs
+    from cloudchamber.store.database import Database, Tx
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,29 @@ async def belong(database: Database, folder: Path) -> bool:
         folder / "blobs",
     )
     return False
+
+
+async def belong_together(database: Database, blobs: Blobs) -> None:
+    """The same where several chambers share both: the word of the database stands in the store, too.
+
+    Raises:
+        ChamberError: the blobs are another database's; what this one does not name would be swept.
+    """
+
+    def change(tx: Tx) -> str:
+        row = tx.execute("SELECT word FROM s3_identity").fetchone()
+        if row is None:
+            word = ids.hex_token(16)
+            tx.execute("INSERT INTO s3_identity VALUES (?)", (word,))
+            return word
+        return row[0]
+
+    word = await database.write(change)
+    if await blobs.marked(word) != word:
+        raise ChamberError(
+            "the blobs in the store are another database's",
+            "give the database that belongs to them, or another prefix in CLOUDCHAMBER_BLOBS",
+        )
 
 
 def _holds(blobs: Path) -> bool:

@@ -12,7 +12,7 @@ from cloudchamber.base.errors import AccessDenied, ChamberError, ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.services.s3 import replication, tables, website
 from cloudchamber.services.s3.access_log import AccessLog
-from cloudchamber.services.s3.belonging import belong
+from cloudchamber.services.s3.belonging import belong, belong_together
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.events import TOPIC, Sequencer
 from cloudchamber.services.s3.recent import Recent
@@ -66,7 +66,9 @@ class S3Part:
         self._doors.outbox.subscribe(replication.TOPIC, self._replicator.deliver)
         self._doors.parts["front"].answer(website.claims, website.Websites(self._doors))
         self.read_settings()
-        if not self._doors.database.shared:
+        if self._doors.database.shared:
+            await belong_together(self._doors.database, self.blobs)
+        else:
             self.scrubber.known_state = await belong(self._doors.database, self._doors.folder / "s3")
         self._sweep = asyncio.create_task(self._keep_up(), name="s3 sweep")
         self.log.start()
@@ -89,7 +91,7 @@ class S3Part:
                     self.read_settings()
                 if database.leads and now >= due:
                     due = now + _SWEEP_S
-                    await self.blobs.sweep(self._known)
+                    await self.scrubber.sweep()
             except ChamberError as error:
                 _log.warning("what other chambers changed, or left, is looked at later: %s", error.message)
             await asyncio.sleep(_LOOK_S)
