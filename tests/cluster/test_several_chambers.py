@@ -222,8 +222,9 @@ def test_a_scrub_names_what_the_store_lost_or_changed(stand, two, doors, bucket)
         elif key == "changed":
             store.put(made, os.urandom(50_000))
     assert code(doors[1].get_object, Bucket=bucket, Key="lost") == "InternalError"
-    told = two[1].cli("scrub", bucket, check=False).stdout
-    assert "lost" in told and "changed" in told
+    done = two[1].cli("scrub", bucket, check=False)
+    told = done.stdout + done.stderr + two[1].log[-3000:]
+    assert f"{bucket}/lost" in told and f"{bucket}/changed" in told, told
     for key in ("lost", "changed"):
         assert code(doors[0].get_object, Bucket=bucket, Key=key) == "InternalError"
     assert len(doors[0].get_object(Bucket=bucket, Key="whole")["Body"].read()) == 50_000

@@ -210,6 +210,7 @@ def connect(url: str) -> Connection[Any]:
     """
     try:
         import psycopg
+        from psycopg.adapt import Loader
         from psycopg.types.numeric import Int2Dumper
         from psycopg.types.string import StrDumperUnknown
     except ImportError as error:
@@ -225,6 +226,13 @@ def connect(url: str) -> Connection[Any]:
         def dump(self, obj: Any) -> Any:
             return b"1" if obj else b"0"
 
+    class Number(Loader):
+        """Sums, which SQLite gives as what was added up."""
+
+        def load(self, data: Any) -> Any:
+            text = bytes(data)
+            return float(text) if b"." in text or b"e" in text else int(text)
+
     try:
         made = psycopg.connect(
             url, autocommit=True, connect_timeout=3, cursor_factory=psycopg.RawCursor, row_factory=_rows,
@@ -236,6 +244,7 @@ def connect(url: str) -> Connection[Any]:
     made.prepared_max = 512
     made.adapters.register_dumper(str, Text)
     made.adapters.register_dumper(bool, Truth)
+    made.adapters.register_loader("numeric", Number)
     made.execute(
         "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
         # INVARIANT: a commit is on disk when it is told, whatever the server's own setting; never weaker
