@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloudchamber.cli.group import chamber, json_option, main, say, state_option, table
+from cloudchamber.settings import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,47 @@ def scrub(bucket: str, rate: int | None, listed: bool, discard: bool, state: str
         if not as_json:
             click.echo("  next: write these objects anew or delete them; until then GET answers 500 InternalError")
         raise SystemExit(2)
+
+
+@main.command()
+@state_option
+@json_option
+def rebuild(state: str | None, as_json: bool) -> None:
+    """Make a database anew that was lost or is broken: from what can be read of it, and from S3's files.
+
+    The chamber must not run. A sound database is left alone.
+    """
+    import asyncio
+    from dataclasses import asdict
+
+    from cloudchamber import rebuilding
+
+    folder = state_folder(state)
+    done = asyncio.run(rebuilding.run(folder))
+    if as_json:
+        click.echo(json.dumps(asdict(done), default=str))
+        return
+    if not done.wrong or done.rebuilt is None:
+        click.echo("the database is sound; 'cloudchamber scrub' compares what it names with the files")
+        return
+    made = done.rebuilt
+    click.echo(f"the database: {done.wrong}")
+    if done.aside is not None:
+        say(f"the broken one is {done.aside}")
+        rows, torn = sum(one.rows for one in done.salvaged), [one.table for one in done.salvaged if not one.whole]
+        say(f"{rows} rows of all services were taken over" + (f"; not all of {', '.join(torn)}" if torn else ""))
+    say(f"{made.files} files: {made.known} known, {made.objects} objects made anew, {made.older} of older ones, "
+        f"{made.unlabelled} that do not say what they are")  # fmt: skip
+    if made.buckets:
+        say(f"buckets with the defaults of new ones: {', '.join(sorted(made.buckets))}")
+    for name in made.short:
+        click.secho(f"  shorter than its object: s3/blobs/{name}", fg="yellow")
+    if made.bodiless:
+        click.secho(f"  {made.bodiless} small objects are lost: their octets were in the database", fg="yellow")
+    if done.aside is None or not done.salvaged:
+        click.secho("  lost: objects of up to 16 KiB, delete markers, configuration of buckets, unfinished uploads, "
+                    "and what the other services had", fg="yellow")  # fmt: skip
+    click.echo("  next: 'cloudchamber start', then 'cloudchamber scrub'")
 
 
 def _list(found: Client, discard: bool, as_json: bool) -> None:

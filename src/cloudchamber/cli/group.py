@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ORDER = (
     "up", "new", "down",
-    "start", "status", "stop", "reset", "doctor", "scrub",
+    "start", "status", "stop", "reset", "doctor", "scrub", "rebuild",
     "env", "run", "psql", "shell", "ssh", "invoke", "watch", "debug",
     "tracks", "track", "logs",
     "why", "who-can", "policy",

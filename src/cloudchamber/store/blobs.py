@@ -19,6 +19,7 @@ from cloudchamber.base import ids
 from cloudchamber.base.body import FileSlice
 from cloudchamber.store.intake import Sink
 from cloudchamber.store.room import refusal
+from cloudchamber.store.writeback import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -126,8 +127,8 @@ class Blobs:
         """Octets of a blob as the body of an answer."""
         return FileSlice(self.path(blob), offset, length)
 
-    async def link(self, blob: str) -> str:
-        """A second name for a blob's octets, durable; its id. Deleting one leaves the other."""
+    async def link(self, blob: str, label: Callable[[str], bytes] | None = None) -> str:
+        """A second name for a blob's octets, durable; its id. Deleting one leaves the other. `label`: as of a sink."""
         if self.room is not None:
             self.room.check()
         name = ids.hex_token(12)
@@ -140,19 +141,23 @@ class Blobs:
             except OSError:  # a file system without links, or with too many of this one
                 self._copy([(blob, 0, -1)], name)
                 os.rename(self._incoming / name, target)
+            if label is not None:
+                _append(target, label(name))
 
         await self.run(work)
         await self.sync_shard(shard)
         return f"{shard}/{name}"
 
-    async def join(self, slices: Sequence[tuple[str, int, int]]) -> BlobRef:
+    async def join(
+        self, slices: Sequence[tuple[str, int, int]], label: Callable[[str], bytes] | None = None
+    ) -> BlobRef:
         """A new durable blob of slices of others: (blob, offset, length; -1 for the rest). The kernel copies."""
         if self.room is not None:
             self.room.check(sum(length for _, _, length in slices if length > 0))
         name = ids.hex_token(12)
 
         def work() -> tuple[str, int]:
-            size = self._copy(slices, name)
+            size = self._copy(slices, name, b"" if label is None else label(name))
             shard = self._current_shard()
             os.rename(self._incoming / name, self._folder / shard / name)
             return shard, size
@@ -330,7 +335,7 @@ class Blobs:
         self._in_shard += 1
         return shard
 
-    def _copy(self, slices: Sequence[tuple[str, int, int]], name: str) -> int:
+    def _copy(self, slices: Sequence[tuple[str, int, int]], name: str, label: bytes = b"") -> int:
         """Copy slices into a temporary file and sync it; its size."""
         target = self.open_temporary(name)
         size = 0
@@ -346,6 +351,7 @@ class Blobs:
                         offset, left, size = offset + done, left - done, size + done
                 finally:
                     os.close(source)
+            write_all(target, label)
             os.fdatasync(target)
         finally:
             os.close(target)
@@ -405,6 +411,15 @@ def _copy_some(source: int, target: int, count: int, offset: int) -> int:
     while view:
         view = view[os.write(target, view) :]
     return len(data)
+
+
+def _append(path: Path, octets: bytes) -> None:
+    """Write behind what is there; not synced."""
+    target = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        write_all(target, octets)
+    finally:
+        os.close(target)
 
 
 def _sync(folder: Path) -> None:

@@ -77,8 +77,8 @@ class StoredBlobs(Blobs):
         """Octets of a blob as the body of an answer."""
         return Drawn(self._octets(blob, offset, length))
 
-    async def link(self, blob: str) -> str:
-        """A copy of a blob, made by the store."""
+    async def link(self, blob: str, label: Callable[[str], bytes] | None = None) -> str:
+        """A copy of a blob, made by the store; without a label, for the database is not of one machine."""
         size = await self.run(self._store.size, blob)
         if size > COPIED_AT_ONCE:
             return (await self.join([(blob, 0, size)])).id
@@ -86,7 +86,9 @@ class StoredBlobs(Blobs):
         await self.run(self._store.copy, made, blob)
         return made
 
-    async def join(self, slices: Sequence[tuple[str, int, int]]) -> BlobRef:
+    async def join(
+        self, slices: Sequence[tuple[str, int, int]], label: Callable[[str], bytes] | None = None
+    ) -> BlobRef:
         """A blob of slices of others, copied by the store; see `Blobs.join`."""
         sizes = await asyncio.gather(*(self._length(*one) for one in slices))
         total = sum(sizes)

@@ -44,6 +44,8 @@ INLINE_MAX_S = 0.0015
 """A lone write is committed on the loop's thread while the usual commit takes less than this."""
 IDLE_READERS_MAX = 4
 _DISK = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_REBUILD = "stop the chamber, and 'cloudchamber rebuild' makes the database anew"
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 REMEMBERED_MAX = 4096
 
@@ -262,7 +264,8 @@ class Database:
             tx.execute("PRAGMA busy_timeout=10000")
             tx.execute("PRAGMA journal_size_limit=67108864")
         except sqlite3.Error as error:
-            raise ChamberError(f"cannot open {self.path}: {error}", "check the disk and the folder's owner") from error
+            hint = _REBUILD if _is_broken(error) else "check the disk and the folder's owner"
+            raise ChamberError(f"cannot open {self.path}: {error}", hint) from error
         return tx
 
     def _connect_reader(self) -> sqlite3.Connection:
@@ -357,7 +360,9 @@ class Database:
                 self._roll_back()
                 if _is_io(error):
                     raise
-                return [(None, error)]  # it belongs to the caller, who gets it
+                return [
+                    (None, _refused(error) if _is_broken(error) else error)
+                ]  # it belongs to the caller, who gets it
             self._publish(tx)
             return [(result, None)]
         try:
@@ -425,7 +430,13 @@ def _is_full(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) in _NO_ROOM
 
 
+def _is_broken(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.DatabaseError) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BROKEN
+
+
 def _refused(error: BaseException) -> BaseException:
+    if _is_broken(error):
+        return ChamberError(f"the database is broken: {error}", _REBUILD)
     if isinstance(error, sqlite3.OperationalError):
         return ChamberError(f"could not save: {error}", "check that the disk has space and is writable")
     return error

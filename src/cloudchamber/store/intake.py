@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.store.room import refusal
-from cloudchamber.store.writeback import begin_writing
+from cloudchamber.store.writeback import begin_writing, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -278,16 +278,21 @@ class Sink:
 
     # the end
 
-    async def commit(self) -> BlobRef:
-        """Make a large body durable; nobody knows of it yet."""
+    async def commit(self, label: Callable[[str], bytes] | None = None) -> BlobRef:
+        """Make a large body durable; nobody knows of it yet. `label` makes of its name what is written behind it."""
         assert self._file >= 0, "small bodies are kept in rows"
-        job = self._job = self._blobs.run(self._blobs.publish, self._file, self._name)
+        job = self._job = self._blobs.run(self._publish, label)
         shard = await asyncio.shield(job)
         self._committed = True
         os.close(self._file)
         self._file = -1
         await self._blobs.sync_shard(shard)
         return self._blobs.ref(shard, self._name, self.size)
+
+    def _publish(self, label: Callable[[str], bytes] | None) -> str:
+        if label is not None:
+            write_all(self._file, label(self._name))
+        return self._blobs.publish(self._file, self._name)
 
     async def close(self) -> None:
         """Forget what was not committed."""

@@ -22,6 +22,13 @@ def begin_writing(file: int, offset: int, count: int) -> None:
         begin(file, offset, count, _WRITE)
 
 
+def write_all(file: int, octets: bytes) -> None:
+    """Write octets where the file stands."""
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(file, view) :]
+
+
 @cache
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
     if not sys.platform.startswith("linux") or not hasattr(os, "posix_fadvise"):

@@ -7,7 +7,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from cloudchamber.services.s3 import checksums, content, tables
+from cloudchamber.services.s3 import checksums, content, labels, object_lock, tables
 from cloudchamber.services.s3.errors import (
     BadDigest,
     EntityTooLarge,
@@ -21,7 +21,7 @@ from cloudchamber.services.s3.part import live
 from cloudchamber.services.s3.tables import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.tables import Part, Upload
@@ -131,7 +131,6 @@ async def publish(
     call: Call, upload: Upload, chosen: list[Part], etag: str, checksum_value: str, request: Request
 ) -> content.Published:
     """One file of all parts, then the object and the end of the upload in one write."""
-    whole = await _join(call, upload, chosen)
     stored = {
         name: upload.stored[name] for name in ("headers", "metadata", "acl", "sse", "class") if name in upload.stored
     }
@@ -140,13 +139,19 @@ async def publish(
     if upload.stored.get("encrypt"):
         stored["nonces"] = [[part.size, part.nonce] for part in chosen]
     stored["parts"] = [[part.size, part.checksum if given else ""] for part in chosen]
+    bucket = call.doors.database.read(lambda db: tables.bucket(db, upload.bucket))
+    tags: dict[str, str] = json.loads(upload.tags) if upload.tags else {}
+    lock = object_lock.applied(bucket, upload.stored.get("lock", {}), call.now)
+    draft = labels.draft(call, live(call.doors).keeper, bucket, upload.key, tags, stored, lock).named()
+    size = sum(part.size for part in chosen)
+    whole = await _join(call, chosen, size, draft, draft.label(size, etag, checksum_value, None))
     made = content.Publication(
         upload.bucket,
         upload.key,
         whole,
         etag,
         checksum_value,
-        json.loads(upload.tags) if upload.tags else {},
+        tags,
         stored,
         "ObjectCreated:CompleteMultipartUpload",
         request,
@@ -158,9 +163,12 @@ async def publish(
     return done
 
 
-async def _join(call: Call, upload: Upload, chosen: list[Part]) -> Content:
+async def _join(
+    call: Call, chosen: list[Part], size: int, draft: labels.Draft, label: Callable[[str], bytes] | None
+) -> Content:
     blobs = live(call.doors).blobs
-    size = sum(part.size for part in chosen)
     if len(chosen) == 1:
-        return Content(size, blob=await blobs.link(chosen[0].blob))
-    return Content(size, blob=(await blobs.join([(part.blob, 0, -1) for part in chosen])).id)
+        blob = await blobs.link(chosen[0].blob, label)
+    else:
+        blob = (await blobs.join([(part.blob, 0, part.size) for part in chosen], label)).id
+    return Content(size, blob=blob, seq=draft.seq, version=draft.version)

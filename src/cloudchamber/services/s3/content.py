@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cloudchamber.base.body import Body, ReplyBody
     from cloudchamber.contract.call import Call
     from cloudchamber.services.s3.checksums import Wanted
+    from cloudchamber.services.s3.labels import Draft
     from cloudchamber.services.s3.sse import Encryption
     from cloudchamber.services.s3.tables import Object
     from cloudchamber.store.database import Tx
@@ -59,8 +60,11 @@ async def receive(
     encryption: Encryption,
     inline_max: int = INLINE_MAX,
     more: tuple[Any, ...] = (),
+    draft: Draft | None = None,
 ) -> Received:
     """Take a body, compare what was said of it, make it durable. `more` digests see the octets, too.
+
+    `draft`: what a file says of its object.
 
     Raises:
         EntityTooLarge, BadDigest, InvalidRequest: nothing is kept.
@@ -95,8 +99,13 @@ async def receive(
         etag = _etag(md5, encryption)
         if sink.inline is not None:
             return _small(part, sink.inline, nonce, key, etag, checksum)
-        blob = await sink.commit()
-        return Received(Content(sink.size, blob=blob.id, nonce=nonce), etag, checksum)
+        if draft is None:
+            blob = await sink.commit()
+            return Received(Content(sink.size, blob=blob.id, nonce=nonce), etag, checksum)
+        draft = draft.named()
+        blob = await sink.commit(draft.label(sink.size, etag, checksum, nonce))
+        content = Content(sink.size, blob=blob.id, nonce=nonce, seq=draft.seq, version=draft.version)
+        return Received(content, etag, checksum)
 
 
 def _checked(wanted: Wanted, body: Any, request: Mapping[str, Any], md5: bytes) -> str:
@@ -251,7 +260,7 @@ async def publish(call: Call, made: Publication) -> Published:
             made.key,
             made.content,
             old=old,
-            seq=part.sequencer.number(),
+            seq=made.content.seq or part.sequencer.number(),
             etag=made.etag,
             modified=modified,
             checksum=made.checksum,

@@ -11,6 +11,7 @@ from cloudchamber.services.s3 import (
     checks,
     checksums,
     conditions,
+    labels,
     lookup,
     needs,
     object_lock,
@@ -101,7 +102,9 @@ async def copy_object(call: Call, request: Request) -> dict[str, Any]:
     sealed = "nonce" in found.stored or "nonces" in found.stored  # Why: a copy is not kept more openly than its source
     encryption = await sse.wanted(call, bucket, request, None if sealed else found.size)
     stored |= encryption.stored
-    made = await _duplicate(call, found, request, encryption)
+    kept = object_lock.applied(bucket, lock or {}, call.now)
+    draft = labels.draft(call, live(call.doors).keeper, bucket, key, tags, stored, kept)
+    made = await _duplicate(call, found, request, encryption, draft)
     publication = Publication(
         bucket.name, key, made.content, made.etag, made.checksum, tags, stored, "ObjectCreated:Copy", request, lock=lock
     )
@@ -140,7 +143,9 @@ def _kept(found: Object, request: Request) -> dict[str, Any]:
     return {**kept, "headers": headers} if headers else {n: v for n, v in kept.items() if n != "headers"}
 
 
-async def _duplicate(call: Call, found: Object, request: Request, encryption: Encryption) -> Received:
+async def _duplicate(
+    call: Call, found: Object, request: Request, encryption: Encryption, draft: labels.Draft
+) -> Received:
     """The octets once more: by a second name for the file where nothing about them changes, else anew."""
     algorithm = request.get("ChecksumAlgorithm") or checksums.algorithm_of(found.checksum)
     whole = "-" not in found.etag and checksums.kind(found.checksum) == "FULL_OBJECT"
@@ -151,12 +156,16 @@ async def _duplicate(call: Call, found: Object, request: Request, encryption: En
         nonce = found.stored.get("nonce")
         if found.blob is None:
             return Received(Content(found.size, data=found.data, nonce=nonce), found.etag, found.checksum)
-        blob = await live(call.doors).blobs.link(found.blob)
-        return Received(Content(found.size, blob=blob, nonce=nonce), found.etag, found.checksum)
+        draft = draft.named()
+        label = draft.label(found.size, found.etag, found.checksum, nonce)
+        blob = await live(call.doors).blobs.link(found.blob, label)
+        content = Content(found.size, blob=blob, nonce=nonce, seq=draft.seq, version=draft.version)
+        return Received(content, found.etag, found.checksum)
     if algorithm not in checksums.WIDTHS:
         raise InvalidRequest("Value for x-amz-checksum-algorithm header is invalid.")
     wanted = Wanted(algorithm, "", "", False, checksums.new(algorithm))
-    return await receive(call, octets(call, found, 0, found.size, key), wanted, {}, encryption=encryption)
+    body = octets(call, found, 0, found.size, key)
+    return await receive(call, body, wanted, {}, encryption=encryption, draft=draft)
 
 
 def copied_range(request: Request, size: int) -> tuple[int, int]:

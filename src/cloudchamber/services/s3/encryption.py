@@ -8,6 +8,7 @@ the object's checksum is for. Source: NIST SP 800-38A, section 6.5.
 from __future__ import annotations
 
 import base64
+import hmac
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
@@ -55,6 +56,10 @@ class Keeper:
             self._loop = self.cipher(nonce)
         self._loop.reset_nonce(base64.b64decode(nonce))
         return self._loop.update(data)
+
+    def seal(self, data: bytes) -> bytes:
+        """16 octets that only who has the chamber's key can make of `data`."""
+        return hmac.digest(hmac.digest(self._load(), b"cloudchamber label", "sha256"), data, "sha256")[:16]
 
     def _load(self) -> bytes:
         if not self._key:

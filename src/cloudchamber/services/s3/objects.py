@@ -15,6 +15,7 @@ from cloudchamber.services.s3 import (
     checksums,
     conditions,
     deletion,
+    labels,
     lookup,
     needs,
     object_lock,
@@ -101,7 +102,9 @@ async def put_object(call: Call, request: Request) -> dict[str, Any]:
     body = body_of(request)
     encryption = await sse.wanted(call, bucket, request, body.length)
     stored |= encryption.stored
-    received = await receive(call, body, wanted, request, encryption=encryption)
+    kept = object_lock.applied(bucket, lock or {}, call.now)
+    draft = labels.draft(call, live(call.doors).keeper, bucket, key, tags, stored, kept)
+    received = await receive(call, body, wanted, request, encryption=encryption, draft=draft)
     made = Publication(
         bucket.name,
         key,

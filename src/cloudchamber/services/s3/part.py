@@ -56,7 +56,7 @@ class S3Part:
         """Buckets whose requesters pay."""
         self.sweeper = Sweeper(doors, self.blobs, self.sequencer)
         self.restore_s = doors.restore_s
-        self._replicator = Replicator(doors, self.blobs, self.sequencer)
+        self._replicator = Replicator(doors, self.blobs, self.keeper, self.sequencer)
         self.scrubber = Scrubber(doors, self.blobs, self.keeper, folder)
         self._sweep: asyncio.Task[None] | None = None
 

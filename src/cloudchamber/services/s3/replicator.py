@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.contract.operation import Need
-from cloudchamber.services.s3 import events, tables, versions
+from cloudchamber.services.s3 import events, labels, tables, versions
 from cloudchamber.services.s3.names import bucket_arn, object_arn
 from cloudchamber.services.s3.replication import COMPLETED, FAILED, PENDING, REPLICA
 from cloudchamber.store.outbox import Retry
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Doors
     from cloudchamber.contract.identity import Principal
+    from cloudchamber.services.s3.encryption import Keeper
     from cloudchamber.services.s3.events import Sequencer
     from cloudchamber.services.s3.tables import Object
     from cloudchamber.store.blobs import Blobs
@@ -43,8 +44,9 @@ _log = logging.getLogger(__name__)
 class Replicator:
     """Makes the copies of all buckets."""
 
-    def __init__(self, doors: Doors, blobs: Blobs, sequencer: Sequencer) -> None:
+    def __init__(self, doors: Doors, blobs: Blobs, keeper: Keeper, sequencer: Sequencer) -> None:
         self._doors = doors
+        self._keeper = keeper
         self._blobs = blobs
         self._sequencer = sequencer
 
@@ -89,8 +91,12 @@ class Replicator:
         now = self._doors.clock.now()
         return self._doors.identities.credential(given["AccessKeyId"], given["SessionToken"], now).principal
 
+    async def _link(self, order: Order, found: Object, blob: str) -> str:
+        target = self._doors.database.read(lambda db: tables.bucket(db, order["to"]))
+        return await self._blobs.link(blob, labels.of_version(self._doors, self._keeper, target, found))
+
     async def _copy(self, order: Order, found: Object) -> None:
-        blob = await self._blobs.link(found.blob) if found.blob is not None else None
+        blob = await self._link(order, found, found.blob) if found.blob is not None else None
         cause = events.Cause.of_service(self._doors.clock.now())
 
         def change(tx: Tx) -> tuple[bool, int]:

@@ -119,6 +119,10 @@ class Content:
     data: bytes | None = None
     blob: str | None = None
     nonce: str | None = None
+    seq: int = 0
+    """The place among its key's versions that its file's label says; 0: it has none."""
+    version: str = ""
+    """The version id that goes with it."""
 
 
 @dataclass(frozen=True, slots=True)

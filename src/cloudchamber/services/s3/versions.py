@@ -137,7 +137,7 @@ def put(
     if bucket.versioning:
         seq = _behind(tx, bucket.name, key, old, seq)
         if bucket.versioning == ENABLED:
-            version = new_id(seq)
+            version = content.version if content.seq == seq else new_id(seq)
         else:
             gone += _drop_null(tx, bucket.name, key)
         if old is not None and (version != NULL or old.version != NULL):
