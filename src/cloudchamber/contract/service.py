@@ -99,6 +99,8 @@ class Service:
     """Only s3: is told of every answer about a bucket, for access logs. Must be quick."""
     busy: frozenset[str] = frozenset()
     """Tables that are written to all the time, and on which no decision rests: see `Database.settled`."""
+    policies: tuple[tuple[str, str], ...] = ()
+    """Tables and columns with texts of resource policies, in which iam follows principals that go or are renamed."""
     shared: Mapping[str, Callable[[], bytes]] | None = None
     """Several chambers may offer it over the same database and blobs, if they have the same of these: files in the
     state folder, and what makes one. None: it runs on one machine only."""
@@ -115,6 +117,7 @@ def service(
     cross_origin: CrossOrigin | None = None,
     served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None,
     busy: frozenset[str] = frozenset(),
+    policies: tuple[tuple[str, str], ...] = (),
     shared: Mapping[str, Callable[[], bytes]] | None = None,
 ) -> Service:
     """Collect the operations that `modules` define; migrations lie in ``migrations/`` beside the first module."""
@@ -138,6 +141,7 @@ def service(
         cross_origin,
         served,
         busy,
+        policies,
         shared,
     )
 

@@ -16,7 +16,7 @@ from cloudchamber.services.iam.names import WORDS, Kind, arn, check_name, path_o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudchamber.contract.call import Call
+    from cloudchamber.contract.call import Call, Doors
     from cloudchamber.services.iam.tables import Entity
     from cloudchamber.store.database import Reader, Tx
 
@@ -64,7 +64,7 @@ def change(tx: Tx, account: str, kind: Kind, name: str, column: str, value: Any)
     )
 
 
-def delete(tx: Tx, found: Entity) -> None:
+def delete(tx: Tx, found: Entity, doors: Doors) -> None:
     """Remove an entity to which nothing is attached any more.
 
     Raises:
@@ -78,23 +78,25 @@ def delete(tx: Tx, found: Entity) -> None:
         "DELETE FROM iam_entities WHERE account = ? AND kind = ? AND name = ?", (found.account, found.kind, found.name)
     )
     tx.execute("DELETE FROM iam_tags WHERE arn = ?", (found.arn,))
-    _rewrite_trust(tx, found.account, found.arn, found.id)
+    _follow(tx, doors, found.arn, found.id)
 
 
-def _rewrite_trust(tx: Tx, account: str, old: str, new: str) -> None:
-    """Change a principal in every trust policy that names it.
+def _follow(tx: Tx, doors: Doors, old: str, new: str) -> None:
+    """Change a principal in every trust policy and every policy of a resource that names it.
 
     Why: AWS keeps the unique id of a principal. Whoever is given the name of a deleted user or role later is not
-    trusted in its place, and a renamed user still is. Source: IAM User Guide, "AWS JSON policy elements: Principal".
+    let in in its place, and a renamed user still is. Source: IAM User Guide, "AWS JSON policy elements: Principal".
     """
-    tx.execute(
-        "UPDATE iam_entities SET trust = replace(trust, ?, ?) "
-        "WHERE account = ? AND kind = 'role' AND instr(trust, ?) > 0",
-        (f'"{old}"', f'"{new}"', account, f'"{old}"'),
-    )
+    of_resources = (pair for service in doors.services.values() for pair in service.policies)
+    for table, column in (("iam_entities", "trust"), *of_resources):
+        for end in ('"', '\\"'):  # Why: some keep the policy as text inside of JSON
+            tx.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?) > 0",
+                (f'"{old}{end}', f'"{new}{end}', f'"{old}{end}'),
+            )
 
 
-def move(tx: Tx, found: Entity, name: str, path: str) -> None:
+def move(tx: Tx, found: Entity, name: str, path: str, doors: Doors) -> None:
     """Give a user or group another name or path, everywhere.
 
     Raises:
@@ -112,7 +114,7 @@ def move(tx: Tx, found: Entity, name: str, path: str) -> None:
     for table in ("iam_inline", "iam_attached"):
         tx.execute(f"UPDATE {table} SET entity = ? WHERE account = ? AND kind = ? AND entity = ?", (name, *where))
     tx.execute("UPDATE iam_tags SET arn = ? WHERE arn = ?", (new, found.arn))
-    _rewrite_trust(tx, found.account, found.arn, new)
+    _follow(tx, doors, found.arn, new)
     if found.kind == "user":
         for table in _OF_USERS:
             tx.execute(f"UPDATE {table} SET user = ? WHERE account = ? AND user = ?", (name, found.account, found.name))

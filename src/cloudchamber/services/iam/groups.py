@@ -73,7 +73,7 @@ async def update_group(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     def change(tx: Tx) -> None:
         found = tables.get(tx, call.account, "group", request["GroupName"])
         path = path_of({"Path": request.get("NewPath", found.path)})
-        entities.move(tx, found, request.get("NewGroupName", found.name), path)
+        entities.move(tx, found, request.get("NewGroupName", found.name), path, call.doors)
 
     await call.doors.database.write(change)
     return {}
@@ -87,7 +87,7 @@ async def delete_group(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
         found = tables.get(tx, call.account, "group", request["GroupName"])
         if tables.members(tx, found):
             raise DeleteConflict("Cannot delete entity, must remove users from group first.")
-        entities.delete(tx, found)
+        entities.delete(tx, found, call.doors)
 
     await call.doors.database.write(change)
     return {}

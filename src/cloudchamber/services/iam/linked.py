@@ -136,7 +136,7 @@ async def delete_service_linked_role(call: Call, request: Mapping[str, Any]) -> 
             raise InvalidInput(f"Role {role.name} is not a service-linked role.")
         key = (role.account, role.name)
         tx.execute("DELETE FROM iam_attached WHERE account = ? AND kind = 'role' AND entity = ?", key)
-        entities.delete(tx, role)
+        entities.delete(tx, role, call.doors)
         made = f"task{role.path}{role.name}/{task}"
         now = call.now.timestamp()
         tx.execute("DELETE FROM iam_deletions WHERE done < ?", (now - _REMEMBERED_S,))

@@ -74,7 +74,7 @@ async def delete_instance_profile(call: Call, request: Mapping[str, Any]) -> dic
         found = tables.get(tx, call.account, "instance-profile", request["InstanceProfileName"])
         if tables.members(tx, found):
             raise DeleteConflict("Cannot delete entity, must remove roles from instance profile first.")
-        entities.delete(tx, found)
+        entities.delete(tx, found, call.doors)
 
     await call.doors.database.write(change)
     return {}

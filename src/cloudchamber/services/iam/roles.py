@@ -117,7 +117,7 @@ async def delete_role(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
         role = linked.changeable(tx, call.account, "role", request["RoleName"])
         if tables.collections(tx, "instance-profile", role):
             raise DeleteConflict("Cannot delete entity, must remove roles from instance profile first.")
-        entities.delete(tx, role)
+        entities.delete(tx, role, call.doors)
 
     await call.doors.database.write(change)
     return {}

@@ -69,7 +69,7 @@ async def update_user(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
     def change(tx: Tx) -> None:
         found = tables.get(tx, call.account, "user", request["UserName"])
         path = path_of({"Path": request.get("NewPath", found.path)})
-        entities.move(tx, found, request.get("NewUserName", found.name), path)
+        entities.move(tx, found, request.get("NewUserName", found.name), path, call.doors)
 
     await call.doors.database.write(change)
     return {}
@@ -84,7 +84,7 @@ async def delete_user(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
         if tables.collections(tx, "group", found):
             raise DeleteConflict("Cannot delete entity, must remove users from group first.")
         credentials.refuse_if_any(tx, found)
-        entities.delete(tx, found)
+        entities.delete(tx, found, call.doors)
 
     await call.doors.database.write(change)
     return {}

@@ -8,4 +8,7 @@ from cloudchamber.services.kms import aliases, crypto, keys
 from cloudchamber.services.kms.facts import facts
 from cloudchamber.services.kms.part import KeyStore, new_key
 
-SERVICE = service("kms", keys, aliases, crypto, part=KeyStore, facts=facts, shared={"kms/key": new_key})
+SERVICE = service(
+    "kms", keys, aliases, crypto, part=KeyStore, facts=facts, policies=(("kms_keys", "policy"),),
+    shared={"kms/key": new_key},
+)  # fmt: skip

@@ -38,4 +38,5 @@ SERVICE = service(
     resources=(FUNCTION, PERMISSION, EVENT_INVOKE_CONFIG, *PUBLISHED),
     part=LambdaPart,
     facts=facts,
+    policies=tuple((f"lambda_{table}", "statements") for table in ("functions", "qualifiers", "layers")),
 )

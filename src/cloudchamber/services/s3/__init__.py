@@ -56,5 +56,6 @@ SERVICE = service(
     cross_origin=CrossOrigin(cors.preflight, cors.cross_origin),
     served=logs.served,
     busy=tables.BUSY,
+    policies=(("s3_buckets", "policy"),),
     shared={"s3/key": new_key},
 )

@@ -9,4 +9,7 @@ from cloudchamber.services.secretsmanager.facts import facts
 from cloudchamber.services.secretsmanager.part import Safe
 from cloudchamber.services.secretsmanager.resources import RESOURCES
 
-SERVICE = service("secretsmanager", secrets, values, resources=RESOURCES, part=Safe, facts=facts)
+SERVICE = service(
+    "secretsmanager", secrets, values, resources=RESOURCES, part=Safe, facts=facts,
+    policies=(("secretsmanager_secrets", "body"),),
+)  # fmt: skip
