@@ -74,10 +74,7 @@ async def _events(
     ends = doors.clock.monotonic() + _LASTS_S
     yield {"sessionStart": begin}
     while doors.clock.monotonic() < ends:
-        rows = await doors.database.query(lambda db, last=last: _newer(db, groups, last))
-        if rows:
-            last = rows[-1]["id"]
-        kept = [row for row in rows if _named(row["stream"], *chosen) and wanted.matches(row["message"])]
+        last, kept = await doors.database.query(lambda db, last=last: _fitting(db, groups, last, wanted, chosen))
         results = [
             {
                 "logStreamName": row["stream"],
@@ -92,6 +89,15 @@ async def _events(
         yield {"sessionUpdate": {"sessionMetadata": {"sampled": sampled}, "sessionResults": results}}
         await asyncio.sleep(_EVERY_S)
     yield {"SessionTimeoutException": {"message": "The session has lasted three hours."}}
+
+
+def _fitting(
+    db: Reader, groups: Mapping[int, str], last: int, wanted: Pattern, chosen: tuple[tuple[str, ...], tuple[str, ...]]
+) -> tuple[int, list[sqlite3.Row]]:
+    """The newest event looked at, and those that fit: matched in a reader's thread, as patterns may take a while."""
+    rows = _newer(db, groups, last)
+    kept = [row for row in rows if _named(row["stream"], *chosen) and wanted.matches(row["message"])]
+    return (rows[-1]["id"] if rows else last), kept
 
 
 def _newer(db: Reader, groups: Mapping[int, str], last: int) -> list[sqlite3.Row]:
