@@ -84,8 +84,19 @@ def _sandbox(about: Mapping[str, Any]) -> list[Finding]:
     detail = f"mode {mode}, limits by {about['limits_by']}"
     if why:
         detail += f"; EC2 instances need namespaces, and there are none: {why}"
-    found = [Finding("sandbox", mode.startswith("ns-"), detail, helps)]
+    found = [Finding("sandbox", mode.startswith("ns-"), detail, helps), _limits(about["limits_by"])]
     return found + [Finding("not blocked", False, line) for line in about["not_blocked"]]
+
+
+def _limits(by: str) -> Finding:
+    """What an instance type or a function's memory really limits here."""
+    if by == "rlimits":
+        limited = "the number of processes, and the memory of each by itself, by rlimits; processors and disk are not"
+        return Finding(
+            "limits", False, limited, "run the chamber as root, or in a session of systemd with control groups v2"
+        )
+    limited = f"memory and processes by {by}, and processors where it has them; the disk is not"
+    return Finding("limits", True, limited)
 
 
 def _tried() -> dict[str, Any]:

@@ -26,6 +26,7 @@ def test_up_refuses_instances_and_says_what_helps(plain):
     assert "next: 'cloudchamber stop', then start it without --sandbox" in refused.stderr
     assert "creating stack" not in refused.stderr
     found = {f["name"]: f for f in json.loads(plain.cli("doctor", "--json").stdout)}
+    assert "the disk is not" in found["limits"]["detail"] or "disk are not" in found["limits"]["detail"]
     assert not found["sandbox"]["ok"] and "EC2 instances need namespaces" in found["sandbox"]["detail"]
     values = json.loads(plain.cli("env", "--json").stdout)
     plain.about = {"endpoint": values["AWS_ENDPOINT_URL"]}
