@@ -46,6 +46,9 @@ def test_killed_from_outside_and_started_again(lab: Lab) -> None:
     said = status_of(lab, instance)
     assert (said["state"], "the instance crashed" in said["detail"]) == ("stopped", True), said
     assert get(lab, instance)[0] == 503
+    told = json.loads(lab.chamber.cli("tracks", "--all", "--json", "--limit", "60").stdout)
+    crashed = [one for track in told for one in track["segments"] if one["name"] == "instance crashed"]
+    assert [one["error"] for one in crashed if one["resource"].endswith(instance)] == ["Server.InternalError"]
     lab.ec2.start_instances(InstanceIds=[instance])
     running = lab.wait(instance)
     assert not running.get("StateReason", {}).get("Code", "").startswith("Server")
@@ -95,6 +98,30 @@ def test_what_the_memory_limit_kills_is_said_and_started_again(lab: Lab) -> None
         "the service again",
     )
     assert "the memory limit killed 1 of its processes" in status_of(lab, instance)["detail"]
+    assert lab.view(instance)["State"]["Name"] == "running"
+    lab.ec2.terminate_instances(InstanceIds=[instance])
+
+
+FLAKY = """#!/bin/bash
+cat > /etc/systemd/system/flaky.service <<'X'
+[Service]
+ExecStart=/bin/bash -c 'test -e /var/once && echo up again && exec sleep 1000; touch /var/once; kill -ABRT $$$$'
+Restart=on-failure
+RestartSec=50ms
+X
+systemctl start flaky
+"""
+
+
+def test_an_app_that_crashes_is_said_and_begun_again(lab: Lab) -> None:
+    instance = lab.run(FLAKY)
+    lab.wait(instance)
+    lab.until_console(instance, "flaky.service: main process was killed by SIGABRT")
+    lab.until_console(instance, "up again")
+    shell = ("shell", instance, "--", "systemctl", "is-active", "flaky")
+    assert lab.chamber.cli(*shell, check=False).stdout.strip() == "active"
+    (status,) = lab.ec2.describe_instance_status(InstanceIds=[instance])["InstanceStatuses"]
+    assert status["InstanceStatus"]["Status"] in ("ok", "initializing")
     assert lab.view(instance)["State"]["Name"] == "running"
     lab.ec2.terminate_instances(InstanceIds=[instance])
 

@@ -439,12 +439,15 @@ class Compute:
         """The memory limit killed processes of an instance that runs on: said on a track, and in the status."""
         opened.killed += count
         _log.warning("%s: %s (cloudchamber logs %s)", row.id, text, row.id)
+        self._on_track(row, "out of memory", "OutOfMemory", killed=text)
+
+    def _on_track(self, row: tables.Instance, name: str, error: str, **notes: str) -> None:
         now = self._now()
         segment = Segment(
-            Trace.begin(int(now)).track_id, segment_id(), "", "ec2", "out of memory", now, now,
-            status=500, error="OutOfMemory", resource=row.arn,
+            Trace.begin(int(now)).track_id, segment_id(), "", "ec2", name, now, now,
+            status=500, error=error, resource=row.arn,
         )  # fmt: skip
-        segment.notes.update(killed=text)
+        segment.notes.update(notes)
         self._doors.recorder.record(segment)
 
     async def _watch(self, instance_id: str, opened: Open) -> None:
@@ -479,6 +482,7 @@ class Compute:
                 "out of memory" if ended.out_of_memory else ended.detail or f"its first process ended with {ended.code}"
             )
             _log.error("%s crashed: %s (cloudchamber logs %s)", instance_id, why, instance_id)
+            self._on_track(row, "instance crashed", "Server.InternalError", why=why)
             await self._happened(
                 instance_id,
                 "ended",
