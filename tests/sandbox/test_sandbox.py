@@ -266,6 +266,53 @@ async def test_frozen_it_answers_only_after_the_thaw(sandboxes, state):
     assert (await sandbox.kill()).code == -signal.SIGKILL
 
 
+UDP = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20)
+for text in (b"one", b"two"):
+    s.sendto(text, ("203.0.113.7", 53)); print(*s.recvfrom(100), flush=True)
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(("0.0.0.0", 7)); server.settimeout(20)
+print("listens", flush=True)
+data, peer = server.recvfrom(100); print(data, peer, flush=True); server.sendto(b"back", peer)
+"""
+
+
+async def test_datagrams_say_their_destination_and_come_as_anybody(walled, state):
+    if any("nft" in line for line in walled.not_blocked):
+        pytest.skip("without nft no datagram leaves a sandbox")
+    rules = (Rule("out", "udp", 53, 53, "203.0.113.0/24"), Rule("in", "udp", 7, 7, "0.0.0.0/0"))
+    listener = Listener("datagrams", "0.0.0.0", 15002, "router", "datagrams")
+    sandbox = await walled.launch(
+        spec(
+            state, "i-u", "python3", "-c", UDP, private_ip="172.31.0.5", listeners=(listener,), datagram_port=15002,
+            outbound_port=15001, rules=rules,
+        )
+    )  # fmt: skip
+    loop, heard = asyncio.get_running_loop(), sandbox.listeners["datagrams"]
+    readable = asyncio.Event()
+    loop.add_reader(heard.fileno(), readable.set)
+    async with asyncio.timeout(30):
+        await readable.wait()
+        data, further, _, source = heard.recvmsg(100, 100)
+        loop.remove_reader(heard.fileno())
+        assert (data, source[0]) == (b"one", "172.31.0.5")
+        assert further[0][2][2:8] == b"\0\x35" + bytes((203, 0, 113, 7))
+        # What answers has the destination's address; what follows comes to it, and no more to the listener.
+        with await sandbox.datagrams(("203.0.113.7", 53), source[1]) as flow:
+            flow.send(b"first")
+            assert await loop.sock_recv(flow, 100) == b"two"
+            flow.send(b"second")
+        while b"listens" not in sandbox.console():
+            await asyncio.sleep(0.01)
+        with await sandbox.datagrams(("172.31.0.9", 999), 7) as other:
+            other.send(b"hello")
+            assert await loop.sock_recv(other, 100) == b"back"
+        await sandbox.exited()
+    said = sandbox.console().decode()
+    assert "b'first' ('203.0.113.7', 53)" in said and "b'second' ('203.0.113.7', 53)" in said
+    assert "b'hello' ('172.31.0.9', 999)" in said
+
+
 async def test_security_groups_filter_both_ways(walled, state):
     other = Listener("other", "169.254.169.254", 8080, side="router")
     sandbox = await walled.launch(
