@@ -26,7 +26,7 @@ ORDER = (
     "env", "run", "psql", "shell", "ssh", "invoke", "watch", "debug",
     "tracks", "track", "logs",
     "why", "who-can", "policy",
-    "account", "organization", "oidc",
+    "account", "organization", "oidc", "peer",
 )  # fmt: skip
 """The commands as the help lists them; one that is not named here stands at the end."""
 state_option = click.option("--state", metavar="DIR", help="State folder (default: ./.cloudchamber).")

@@ -88,8 +88,19 @@ class Listed:
 class Store:
     """The objects below one prefix of one bucket. Safe on threads."""
 
-    def __init__(self, place: Place, clock: Clock, connections: int = 32) -> None:
+    def __init__(
+        self,
+        place: Place,
+        clock: Clock,
+        connections: int = 32,
+        try_for_s: float = TRY_FOR_S,
+        name: str = "the store of blobs",
+    ) -> None:
+        """`try_for_s`: how long a request is tried again while the store is in trouble; `name`: what errors call it."""
         import urllib3
+
+        self._try_for_s = try_for_s
+        self._name = name
 
         self._place = place
         self._clock = clock
@@ -108,9 +119,13 @@ class Store:
         if self._ask("HEAD", "", fine=(404,)).status == 404:
             self._ask("PUT", "", fine=(409,)).read()
 
-    def put(self, name: str, data: bytes) -> None:
+    def versioned(self) -> bool:
+        """Whether the bucket keeps versions."""
+        return _bare(self._text("GET", "", "versioning=")).findtext("Status") == "Enabled"
+
+    def put(self, name: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Store an object of up to 5 GiB."""
-        self._ask("PUT", self._key(name), headers={"content-md5": _md5(data)}, body=data).read()
+        self._ask("PUT", self._key(name), headers={**(headers or {}), "content-md5": _md5(data)}, body=data).read()
 
     def size(self, name: str) -> int:
         """Octets of an object."""
@@ -137,9 +152,9 @@ class Store:
         """A copy of an object of up to 5 GiB, made by the store."""
         self._text("PUT", self._key(name), headers={"x-amz-copy-source": self._source(source)})
 
-    def begin(self, name: str) -> str:
+    def begin(self, name: str, headers: Mapping[str, str] | None = None) -> str:
         """Begin an object in parts; the id of the upload."""
-        return _found(self._text("POST", self._key(name), "uploads="), "UploadId")
+        return _found(self._text("POST", self._key(name), "uploads=", headers), "UploadId")
 
     def part(self, name: str, upload: str, number: int, data: bytes) -> str:
         """One part; its ETag."""
@@ -211,13 +226,13 @@ class Store:
         self, method: str, key: str, query: str = "", headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> bytes:
         """An answer's XML. An error may come with the status 200: those of copies and of completions."""
-        ends = time.monotonic() + TRY_FOR_S
+        ends = time.monotonic() + self._try_for_s
         while True:
             text: bytes = self._ask(method, key, query, headers, body).read(_ANSWER_MAX)
             if b"<Error>" not in text[:512]:
                 return text
             if time.monotonic() > ends:
-                raise StoreError(f"the store of blobs answers {_code(text)} to {method}")
+                raise StoreError(f"{self._name} answers {_code(text)} to {method}")
             time.sleep(_PAUSE_MAX_S)
 
     def _ask(
@@ -229,7 +244,7 @@ class Store:
         body: bytes = b"",
         fine: tuple[int, ...] = (),
     ) -> Any:
-        ends, pause = time.monotonic() + TRY_FOR_S, _PAUSE_S
+        ends, pause = time.monotonic() + self._try_for_s, _PAUSE_S
         while True:
             try:
                 answer = self._once(method, key, query, headers or {}, body)
@@ -242,10 +257,10 @@ class Store:
                 wrong = f"answers {status} {_code(answer.read(4096))}"
                 answer.close()
                 if status < 500 and status != 429:
-                    raise StoreError(f"the store of blobs {wrong} to {method}", status)
+                    raise StoreError(f"{self._name} {wrong} to {method}", status)
             if time.monotonic() + pause > ends:
-                raise StoreError(f"the store of blobs {wrong}", status)
-            _log.info("the store of blobs %s; once more in %.1f s", wrong, pause)
+                raise StoreError(f"{self._name} {wrong}", status)
+            _log.info("%s %s; once more in %.1f s", self._name, wrong, pause)
             time.sleep(pause)
             pause = min(2 * pause, _PAUSE_MAX_S)
 

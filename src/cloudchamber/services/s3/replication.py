@@ -7,13 +7,14 @@ elements".
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.s3 import checks, needs, rules, storage, tables, versions
+from cloudchamber.services.s3 import checks, needs, peers, rules, storage, tables, versions
 from cloudchamber.services.s3.errors import (
     InvalidRequest,
     MalformedXML,
@@ -54,11 +55,14 @@ async def put_bucket_replication(call: Call, request: Request) -> dict[str, Any]
         raise MalformedXML()
     made = [_rule(rule, number) for number, rule in enumerate(wanted)]
     value = json.dumps({"Role": given["Role"], "Rules": made})
+    elsewhere = {rule["Destination"]["Bucket"]: await _versioned_elsewhere(call, rule) for rule in made}
 
     def change(tx: Tx) -> None:
         if tables.bucket(tx, bucket.name).versioning != versions.ENABLED:
             raise InvalidRequest("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
         for rule in made:
+            if elsewhere[rule["Destination"]["Bucket"]]:
+                continue
             target = tables.find_bucket(tx, split_arn(rule["Destination"]["Bucket"])[0])
             if target is None or target.versioning != versions.ENABLED:
                 raise InvalidRequest("Destination bucket must have versioning enabled.")
@@ -68,6 +72,22 @@ async def put_bucket_replication(call: Call, request: Request) -> dict[str, Any]
 
     await call.doors.database.write(change)
     return {}
+
+
+async def _versioned_elsewhere(call: Call, rule: Request) -> bool:
+    """Whether the destination is in another chamber, and keeps versions there.
+
+    Raises:
+        InvalidRequest: it is, and nobody answers there, or refuses who asks.
+    """
+    name = split_arn(rule["Destination"]["Bucket"])[0]
+    peer = peers.read(call.doors.folder).get(name)
+    if peer is None or call.doors.database.peek(lambda db: tables.find_bucket(db, name)) is not None:
+        return False
+    try:
+        return await asyncio.to_thread(peers.versioned, name, peer, call.doors.clock)
+    except (peers.PeerRefused, peers.PeerSilent) as error:
+        raise InvalidRequest(f"Destination bucket {name} cannot be reached: {error}") from error
 
 
 def _rule(given: Request, number: int) -> dict[str, Any]:

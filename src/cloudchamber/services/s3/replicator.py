@@ -8,6 +8,7 @@ Source: Amazon S3 User Guide, "Setting up permissions for live replication", "Ge
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.errors import AccessDenied, ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.contract.operation import Need
-from cloudchamber.services.s3 import events, labels, tables, versions
+from cloudchamber.services.s3 import events, labels, peers, tables, versions
 from cloudchamber.services.s3.names import bucket_arn, object_arn
 from cloudchamber.services.s3.replication import COMPLETED, FAILED, PENDING, REPLICA
 from cloudchamber.store.outbox import Retry
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cloudchamber.contract.identity import Principal
     from cloudchamber.services.s3.encryption import Keeper
     from cloudchamber.services.s3.events import Sequencer
+    from cloudchamber.services.s3.peers import Peer
     from cloudchamber.services.s3.tables import Object
     from cloudchamber.store.blobs import Blobs
     from cloudchamber.store.database import Tx
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 TRIES_MAX = 3
 _RETRY_S = 1.0
+_RETRY_MAX_S = 300.0
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Replicator:
     def __init__(self, doors: Doors, blobs: Blobs, keeper: Keeper, sequencer: Sequencer) -> None:
         self._doors = doors
         self._keeper = keeper
+        self._sender = peers.Sender(blobs, keeper, doors.clock)
         self._blobs = blobs
         self._sequencer = sequencer
 
@@ -61,12 +65,35 @@ class Replicator:
             return
         try:
             await self._allowed(order, found)
-            await self._copy(order, found)
+            peer = self._elsewhere(order["to"])
+            if peer is None:
+                await self._copy(order, found)
+            else:
+                await self._send(order, found, peer, message.attempts)
         except ServiceError as error:
             if message.attempts < TRIES_MAX:  # roles and policies may be about to be made
                 raise Retry(_RETRY_S * 2**message.attempts) from error
             _log.warning("not replicated: %s/%s: %s %s", order["bucket"], order["key"], error.code, error.message)
             await self._doors.database.write(lambda tx: _tell(tx, order, FAILED))
+
+    def _elsewhere(self, bucket: str) -> Peer | None:
+        """Where a bucket is that this chamber has not."""
+        if self._doors.database.peek(lambda db: tables.find_bucket(db, bucket)) is not None:
+            return None
+        return peers.read(self._doors.folder).get(bucket)
+
+    async def _send(self, order: Order, found: Object, peer: Peer, attempts: int) -> None:
+        """Make a copy in another chamber: again and again while nobody answers there."""
+        if found.stored.get("sse") is not None:
+            raise AccessDenied("what is under a key of KMS or of a customer is not copied to other chambers")
+        try:
+            await asyncio.to_thread(self._sender.send, order["to"], peer, found, order.get("class", ""))
+        except peers.PeerSilent as error:
+            _log.info("%s: replication waits: %s", order["to"], error)
+            raise Retry(min(_RETRY_MAX_S, _RETRY_S * 2 ** min(attempts, 10))) from error
+        except peers.PeerRefused as error:
+            raise AccessDenied(str(error)) from error
+        await self._doors.database.write(lambda tx: _tell(tx, order, COMPLETED))
 
     async def _allowed(self, order: Order, found: Object) -> None:
         """Become the role, and ask for each permission that the copy needs."""

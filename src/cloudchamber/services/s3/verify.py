@@ -72,7 +72,7 @@ class Verifier:
         composite = "-" in expected
         digests = _Digests(algorithm, parts if composite else (), found.etag if "-" not in found.etag else "")
         try:
-            for octets in self._octets(found.data, found.blob, found.size, pieces):
+            for octets in self.octets(found.data, found.blob, found.size, pieces):
                 digests.update(octets)
         except FileNotFoundError:
             return Fault("missing", "a file", "none")
@@ -86,7 +86,7 @@ class Verifier:
         """The same for a part of an upload; `readable`: the chamber has its key."""
         md5, size = hashlib.md5(usedforsecurity=False), 0
         try:
-            for octets in self._octets(None, part.blob, part.size, [(part.size, part.nonce or None)]):
+            for octets in self.octets(None, part.blob, part.size, [(part.size, part.nonce or None)]):
                 md5.update(octets)
                 size += len(octets)
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class Verifier:
             return Fault("changed", f"MD5 {part.etag}", f"MD5 {md5.hexdigest()}")
         return None
 
-    def _octets(
+    def octets(
         self, data: bytes | None, blob: str | None, size: int, pieces: Sequence[tuple[int, str | None]]
     ) -> Iterator[bytes]:
         """Octets as they were before they were encrypted; fewer than `size` if there are no more."""
