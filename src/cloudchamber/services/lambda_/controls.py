@@ -10,7 +10,11 @@ from cloudchamber.base.arn import Arn
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.lambda_ import needs, tables
 from cloudchamber.services.lambda_.archive import UNZIPPED_MAX, ZIPPED_MAX
-from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ResourceNotFoundException
+from cloudchamber.services.lambda_.errors import (
+    InvalidParameterValueException,
+    LimitInvalidException,
+    ResourceNotFoundException,
+)
 from cloudchamber.services.lambda_.names import LATEST
 from cloudchamber.services.lambda_.part import LambdaPart
 from cloudchamber.services.lambda_.reading import latest, plain
@@ -46,7 +50,7 @@ async def put_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, A
             raise ResourceNotFoundException(f"Function not found: {arn}:{LATEST}")
         kept = sum(number for of, _, number in tables.provisioned(tx) if of == arn)
         if wanted < kept:
-            raise InvalidParameterValueException(
+            raise LimitInvalidException(
                 f" ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned "
                 f"concurrency [{kept}]."
             )
@@ -55,7 +59,7 @@ async def put_concurrency(call: Call, request: Mapping[str, Any]) -> dict[str, A
             (function.account, function.region, arn),
         ).fetchone()[0]
         if others + wanted > CONCURRENCY - _UNRESERVED_MIN:
-            raise InvalidParameterValueException(
+            raise LimitInvalidException(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
                 f"below its minimum value of [{_UNRESERVED_MIN}]."
             )

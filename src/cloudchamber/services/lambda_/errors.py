@@ -17,7 +17,7 @@ class LambdaError(ServiceError):
     fault: ClassVar[str] = "User"
 
     def __init__(self, message: str = "", **members: str) -> None:
-        super().__init__(message, headers=None, **{"Type": self.fault, **members})
+        super().__init__(message, headers=None, **({"Type": self.fault} if self.fault else {}), **members)
 
 
 class InvalidParameterValueException(LambdaError):
@@ -25,6 +25,12 @@ class InvalidParameterValueException(LambdaError):
 
     code = "InvalidParameterValueException"
     status = 400
+
+
+class LimitInvalidException(InvalidParameterValueException):
+    """One of the parameters is against a limit of the account; these come without `Type` (as recorded on AWS)."""
+
+    fault = ""
 
 
 class ResourceConflictException(LambdaError):

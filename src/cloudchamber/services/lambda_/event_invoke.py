@@ -30,7 +30,7 @@ def _shown(reference: Reference, settings: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "LastModified": settings["LastModified"],
         "FunctionArn": f"{reference.arn}:{reference.qualifier or LATEST}",
-        "DestinationConfig": settings.get("DestinationConfig") or {"OnSuccess": {}, "OnFailure": {}},
+        "DestinationConfig": {"OnSuccess": {}, "OnFailure": {}, **(settings.get("DestinationConfig") or {})},
     }
     for member in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds"):
         if settings.get(member) is not None:

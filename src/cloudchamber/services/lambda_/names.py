@@ -16,7 +16,8 @@ _REFERENCE = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d):)?(?:(?P<account>\d{12}):)?"
     r"(?:function:)?(?P<name>[a-zA-Z0-9_-]{1,64})(?::(?P<qualifier>\$LATEST|[a-zA-Z0-9_-]{1,128}))?"
 )
-_QUALIFIER = re.compile(r"\$LATEST|[a-zA-Z0-9_-]{1,128}")
+_QUALIFIER = re.compile(r"[a-zA-Z0-9$_-]{1,128}")
+_ALIAS = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _LAYER = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d):(?P<account>\d{12}):layer:)?"
     r"(?P<name>[a-zA-Z0-9_-]{1,140})(?::(?P<version>[0-9]{1,15}))?"
@@ -133,7 +134,7 @@ def try_layer(reference: str, account: str, region: str, version: str = "") -> s
 
 def check_alias(name: str) -> str:
     """The name of an alias: no number, which would be a version."""
-    if not _QUALIFIER.fullmatch(name) or name == LATEST or name.isdigit():
+    if not _ALIAS.fullmatch(name) or name.isdigit():
         raise InvalidParameterValueException(
             f"1 validation error detected: Value '{name}' at 'name' failed to satisfy constraint: Member must satisfy "
             "regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)"

@@ -18,7 +18,7 @@ from cloudchamber.services.lambda_.errors import (
     ResourceConflictException,
     ResourceNotFoundException,
 )
-from cloudchamber.services.lambda_.names import LATEST
+from cloudchamber.services.lambda_.names import LATEST, Reference
 from cloudchamber.services.lambda_.reading import named, plain, unmark
 from cloudchamber.services.lambda_.url_tables import address
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.services.lambda_.names import Reference
     from cloudchamber.services.lambda_.url_tables import FunctionUrl
     from cloudchamber.store.database import Reader, Tx
 
@@ -89,6 +88,13 @@ def _qualified(call: Call, request: Mapping[str, Any]) -> Reference:
     return reference
 
 
+def _check_there(db: Reader, reference: Reference) -> None:
+    try:
+        tables.chosen(db, reference)
+    except ResourceNotFoundException as error:
+        raise ResourceNotFoundException("Function does not exist") from error
+
+
 def _get(db: Reader, reference: Reference) -> FunctionUrl:
     found = url_tables.of(db, reference.arn, reference.qualifier)
     if found is None:
@@ -118,10 +124,7 @@ async def create_function_url_config(call: Call, request: Mapping[str, Any]) -> 
     }
 
     def publish(tx: Tx) -> FunctionUrl:
-        try:
-            tables.chosen(tx, reference)
-        except ResourceNotFoundException as error:
-            raise ResourceNotFoundException("Function does not exist") from error
+        _check_there(tx, reference)
         if url_tables.of(tx, reference.arn, reference.qualifier) is not None:
             raise ResourceConflictException(
                 "Failed to create function url config for "
@@ -151,6 +154,7 @@ async def update_function_url_config(call: Call, request: Mapping[str, Any]) -> 
     reference = _qualified(call, request)
 
     def publish(tx: Tx) -> FunctionUrl:
+        _check_there(tx, reference)
         found = _get(tx, reference)
         changed = {name: request[name] for name in ("AuthType", "InvokeMode", "Cors") if name in request}
         document = {**found.document, **changed, "LastModifiedTime": iso(call.now)}
@@ -168,7 +172,7 @@ async def list_function_url_configs(call: Call, request: Mapping[str, Any]) -> d
     after = unmark(request.get("Marker", ""))
 
     def look(db: Reader) -> list[FunctionUrl]:
-        tables.get(db, arn)
+        _check_there(db, Reference(arn))
         return [found for found in url_tables.every(db, arn) if not after or f":{found.qualifier}" > after]
 
     found = call.doors.database.read(look)
