@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PART = 5 * 1024 * 1024
+COPYING = (
+    "s3:GetObjectVersionForReplication", "s3:GetObjectVersionTagging", "s3:ReplicateObject", "s3:ReplicateTags",
+)  # fmt: skip
+NOBODY = "arn:aws:lambda:us-east-1:000000000000:function:nobody"
 
 
 @dataclass(slots=True)
@@ -32,15 +39,28 @@ class Worker:
         self.s3 = s3
         self.luck = random.Random(seed * 1000 + number)
         self.plain, self.kept = f"plain{number}", f"kept{number}"
+        self.copies, self.aged = f"copies{number}", f"aged{number}"
         self.now: dict[str, Any] = {}
         self.said: list[Said] = []
         self.uploads: list[tuple[str, str]] = []
+        self.began_s = 0.0
+        self.unsure: tuple[str, ...] = ()
+        """Beginnings of places that a change which was not answered may have changed."""
 
-    def change(self, what: str, call: Callable[[], Any], after: Callable[[Any], tuple[str, str] | None]) -> Any:
-        """One change; `after` writes into `now` what must be there once it was answered."""
+    def began(self) -> None:
+        """What is said from now on was said by the chamber that runs now."""
+        self.began_s = time.monotonic()
+        self.unsure = ()
+
+    def change(
+        self, what: str, call: Callable[[], Any], after: Callable[[Any], tuple[str, str] | None], *touched: str
+    ) -> Any:
+        """One change; `after` writes into `now` what must be there once it was answered. `touched`: where."""
         sent_s = time.monotonic()
+        self.unsure = touched
         answer = call()
         answered_s = time.monotonic()
+        self.unsure = ()
         event = after(answer)
         self.said.append(Said(what, sent_s, answered_s, dict(self.now), event))
         return answer
@@ -55,13 +75,32 @@ class Worker:
             lambda: self.s3.put_bucket_versioning(Bucket=self.kept, VersioningConfiguration=on),
             self._set("bucket", self.kept, "Enabled"),
         )
-        nobody = "arn:aws:lambda:us-east-1:000000000000:function:nobody"
-        wanted = {"LambdaFunctionArn": nobody, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
-        self.s3.put_bucket_notification_configuration(
-            Bucket=self.kept,
-            NotificationConfiguration={"LambdaFunctionConfigurations": [wanted]},
-            SkipDestinationValidation=True,
-        )
+        for bucket in (self.copies, self.aged):
+            self.s3.create_bucket(Bucket=bucket)
+            self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=on)
+        for bucket, events in (
+            (self.kept, ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]),
+            (self.aged, ["s3:LifecycleExpiration:*"]),
+        ):
+            wanted = {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": NOBODY, "Events": events}]}
+            self.s3.put_bucket_notification_configuration(
+                Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=True
+            )
+
+    def replicate(self, iam: Any) -> None:
+        """Let the bucket with versions be copied."""
+        name = f"copying-{self.copies}"
+        trust = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        let = {"Effect": "Allow", "Action": COPYING, "Resource": "*"}
+        said = {"Version": "2012-10-17"}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({**said, "Statement": trust}))
+        iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps({**said, "Statement": let}))
+        rule = {
+            "Status": "Enabled", "Priority": 1, "Filter": {}, "DeleteMarkerReplication": {"Status": "Disabled"},
+            "Destination": {"Bucket": f"arn:aws:s3:::{self.copies}"},
+        }  # fmt: skip
+        wanted = {"Role": role["Role"]["Arn"], "Rules": [rule]}
+        self.s3.put_bucket_replication(Bucket=self.kept, ReplicationConfiguration=wanted)
 
     def _set(self, *place_and_value: str) -> Callable[[Any], None]:
         *place, value = place_and_value
@@ -76,6 +115,7 @@ class Worker:
         steps: tuple[tuple[int, Callable[[], None]], ...] = (
             (30, self.put), (10, self.copy), (10, self.delete), (8, self.remove), (8, self.tag), (4, self.rules),
             (4, self.bucket_tags), (4, self.upload), (3, self.many), (3, self.bucket), (3, self.abort),
+            (4, self.restore), (3, self.age),
         )  # fmt: skip
         self.luck.choices([step for _, step in steps], [weight for weight, _ in steps])[0]()
 
@@ -86,13 +126,17 @@ class Worker:
     def object(self, versioned: bool) -> tuple[str, str] | None:
         """An object that is there: its key and version."""
         bucket = self.kept if versioned else self.plain
-        found = [p.split(" ")[2:4] for p, v in self.now.items() if p.startswith(f"object {bucket} ") and v["etag"]]
+        found = [
+            place.split(" ")[2:4]
+            for place, told in self.now.items()
+            if place.startswith(f"object {bucket} ") and told["etag"] and not place.startswith(f"object {bucket} g")
+        ]
         key, version = self.luck.choice(found) if found else ("", "")
         return (key, version) if key else None
 
     def _stored(self, bucket: str, key: str, event: str, etag: str, version: str, tags: Any) -> tuple[str, str] | None:
         version = version or "null"
-        self.now[f"object {bucket} {key} {version}"] = {"etag": etag.strip('"'), "tags": tags}
+        self.now[f"object {bucket} {key} {version}"] = {"etag": etag.strip('"'), "tags": tags, "restored": False}
         return (f"ObjectCreated:{event}", version) if bucket == self.kept else None
 
     def put(self) -> None:
@@ -104,7 +148,35 @@ class Worker:
             f"put {bucket} {key}",
             lambda: self.s3.put_object(Bucket=bucket, Key=key, Body=body, **given),
             lambda answer: self._stored(bucket, key, "Put", answer["ETag"], answer.get("VersionId", ""), tags),
+            f"object {bucket} {key} ",
         )
+
+    def restore(self) -> None:
+        """Archive an object, and order it back."""
+        key = f"g{self.luck.randrange(3)}"
+        body, touched = self.body(), f"object {self.kept} {key} "
+        version = self.change(
+            f"archive {key}",
+            lambda: self.s3.put_object(Bucket=self.kept, Key=key, Body=body, StorageClass="GLACIER"),
+            lambda answer: self._stored(self.kept, key, "Put", answer["ETag"], answer["VersionId"], {}),
+            touched,
+        )["VersionId"]
+
+        def restored(_: Any) -> tuple[str, str]:
+            self.now[touched + version] = {**self.now[touched + version], "restored": True}
+            return "ObjectRestore:Post", version
+
+        named = {"Bucket": self.kept, "Key": key, "VersionId": version}
+        self.change(
+            f"restore {key}", lambda: self.s3.restore_object(**named, RestoreRequest={"Days": 3}), restored, touched
+        )
+
+    def age(self) -> None:
+        """Store something that a lifecycle rule ends; when, nobody says."""
+        self.s3.put_object(Bucket=self.aged, Key=f"a{self.luck.randrange(3)}", Body=self.body())
+        over = datetime(2015, 1, 1, tzinfo=UTC)
+        rule = {"Status": "Enabled", "Filter": {"Prefix": "a"}, "Expiration": {"Date": over}}
+        self.s3.put_bucket_lifecycle_configuration(Bucket=self.aged, LifecycleConfiguration={"Rules": [rule]})
 
     def copy(self) -> None:
         """Copy one."""
@@ -120,6 +192,7 @@ class Worker:
             lambda answer: self._stored(
                 bucket, key, "Copy", answer["CopyObjectResult"]["ETag"], answer.get("VersionId", ""), tags
             ),
+            f"object {bucket} {key} ",
         )
 
     def delete(self) -> None:
@@ -133,10 +206,12 @@ class Worker:
             if bucket == self.plain:
                 del self.now[f"object {bucket} {found[0]} null"]
                 return None
-            self.now[f"object {bucket} {found[0]} {answer['VersionId']}"] = {"etag": "", "tags": {}}
+            place = f"object {bucket} {found[0]} {answer['VersionId']}"
+            self.now[place] = {"etag": "", "tags": {}, "restored": False}
             return "ObjectRemoved:DeleteMarkerCreated", answer["VersionId"]
 
-        self.change(f"delete {bucket} {found[0]}", lambda: self.s3.delete_object(Bucket=bucket, Key=found[0]), after)
+        call = partial(self.s3.delete_object, Bucket=bucket, Key=found[0])
+        self.change(f"delete {bucket} {found[0]}", call, after, f"object {bucket} {found[0]} ")
 
     def remove(self) -> None:
         """Delete a version for good."""
@@ -149,7 +224,8 @@ class Worker:
             del self.now[f"object {self.kept} {key} {version}"]
             return "ObjectRemoved:Delete", version
 
-        self.change(f"remove {key}", lambda: self.s3.delete_object(Bucket=self.kept, Key=key, VersionId=version), after)
+        call = partial(self.s3.delete_object, Bucket=self.kept, Key=key, VersionId=version)
+        self.change(f"remove {key}", call, after, f"object {self.kept} {key} ")
 
     def many(self) -> None:
         """Delete several in one request."""
@@ -162,7 +238,8 @@ class Worker:
                 del self.now[f"object {self.plain} {key} null"]
 
         asked = {"Objects": [{"Key": key} for key in found]}
-        self.change("delete several", lambda: self.s3.delete_objects(Bucket=self.plain, Delete=asked), after)
+        touched = [f"object {self.plain} {key} " for key in found]
+        self.change("delete several", lambda: self.s3.delete_objects(Bucket=self.plain, Delete=asked), after, *touched)
 
     def tag(self) -> None:
         """Set the tags of an object."""
@@ -181,6 +258,7 @@ class Worker:
             f"tag {key}",
             lambda: self.s3.put_object_tagging(Bucket=self.kept, Key=key, VersionId=version, Tagging=asked),
             after,
+            f"object {self.kept} {key} ",
         )
 
     def rules(self) -> None:
@@ -193,6 +271,7 @@ class Worker:
                 Bucket=self.plain, LifecycleConfiguration={"Rules": [rule]}
             ),
             self._set("rules", self.plain, name),
+            f"rules {self.plain}",
         )
 
     def bucket_tags(self) -> None:
@@ -203,19 +282,21 @@ class Worker:
             "bucket tags",
             lambda: self.s3.put_bucket_tagging(Bucket=self.plain, Tagging=asked),
             self._set("tags", self.plain, value),
+            f"tags {self.plain}",
         )
 
     def bucket(self) -> None:
         """Make another bucket, or remove it."""
         name = f"{self.plain}-more"
         if f"bucket {name}" not in self.now:
-            self.change("bucket", lambda: self.s3.create_bucket(Bucket=name), self._set("bucket", name, ""))
+            made = self._set("bucket", name, "")
+            self.change("bucket", lambda: self.s3.create_bucket(Bucket=name), made, f"bucket {name}")
             return
 
         def after(_: Any) -> None:
             del self.now[f"bucket {name}"]
 
-        self.change("no bucket", lambda: self.s3.delete_bucket(Bucket=name), after)
+        self.change("no bucket", lambda: self.s3.delete_bucket(Bucket=name), after, f"bucket {name}")
 
     def upload(self) -> None:
         """Upload in one part or two."""
@@ -230,7 +311,8 @@ class Worker:
                 self.now[f"part {upload} {number}"] = answer["ETag"].strip('"')
 
             named = {"Bucket": bucket, "Key": key, "UploadId": upload, "PartNumber": number}
-            self.change("part", lambda named=named, body=body: self.s3.upload_part(**named, Body=body), came)
+            sent = partial(self.s3.upload_part, **named, Body=body)
+            self.change("part", sent, came, f"part {upload} ")
         if self.luck.random() < 0.2:
             self.uploads.append((upload, f"{bucket} {key}"))
             return
@@ -246,6 +328,8 @@ class Worker:
                 Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
             ),
             after,
+            f"object {bucket} {key} ",
+            f"part {upload} ",
         )
 
     def abort(self) -> None:
@@ -258,6 +342,7 @@ class Worker:
             "abort",
             lambda: self.s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload),
             lambda _: self._forget(upload),
+            f"part {upload} ",
         )
 
     def _forget(self, upload: str) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.lying_clients import Worker
-from tools.lying_state import compare, events_in, found_in
+from tools.lying_state import compare, events_in, found_in, promises
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -254,6 +254,7 @@ def record(chamber: RunningChamber, shim: Path, log: Path, seed: int, steps: int
     def work(client: Worker) -> None:
         try:
             client.begin()
+            client.replicate(chamber.client("iam"))
             for _ in range(steps):
                 client.step()
         except BaseException as error:
@@ -308,8 +309,10 @@ def look(run: Recording) -> Callable[[Path, float, str], None]:
         exists = (left / "chamber.db").exists()
         found = found_in(left) if exists else {}
         events = events_in(left) if exists else set[tuple[str, str]]()
+        broken = promises(left) if exists else []
+        assert not broken, broken
         for worker in run.workers:
-            mine = {p: v for p, v in found.items() if _belongs(p, worker)}
+            mine = {p: v for p, v in found.items() if belongs_to(p, worker)}
             compare(mine, events, worker.said, at_s)
 
     return check
@@ -332,13 +335,14 @@ def start_on(run: Recording, left: Path, at_s: float) -> None:
         chamber.kill()
     found = found_in(left)
     for worker in run.workers:
-        compare({p: v for p, v in found.items() if _belongs(p, worker)}, None, worker.said, at_s)
+        compare({p: v for p, v in found.items() if belongs_to(p, worker)}, None, worker.said, at_s)
 
 
-def _belongs(place: str, worker: Worker) -> bool:
+def belongs_to(place: str, worker: Worker) -> bool:
+    """Whether a place is a client's own, and one that it knows all about."""
     kind, name, *_ = place.split(" ")
     if kind == "part":
-        return any(place in one.after for one in worker.said)
+        return place.startswith(worker.unsure or "-") or any(place in one.after for one in worker.said)
     return name.partition("-")[0] in (worker.plain, worker.kept)
 
 

@@ -42,7 +42,8 @@ def _rows(db: sqlite3.Connection, reading: Reading) -> dict[str, Any]:
         for row in db.execute(f"SELECT o.*, {marker}, b.data FROM {table} o LEFT JOIN s3_bodies b ON b.id = o.body"):
             place = f"object {row['bucket']} {row['key']} {row['version']}"
             tags: Any = json.loads(row["tags"]) if row["tags"] else {}
-            found[place] = {"etag": "" if row["marker"] else row["etag"], "tags": tags}
+            restored = "restore" in json.loads(row["stored"])
+            found[place] = {"etag": "" if row["marker"] else row["etag"], "tags": tags, "restored": restored}
             if not row["marker"]:
                 reading.check(place, row)
     for row in db.execute("SELECT * FROM s3_parts"):
@@ -98,6 +99,53 @@ def events_in(state: Path) -> set[tuple[str, str]]:
         db.close()
     told = [record for payload in payloads for record in json.loads(payload["event"])["Records"]]
     return {(one["eventName"], one["s3"]["object"].get("versionId", "")) for one in told}
+
+
+def promises(state: Path) -> list[str]:
+    """What the database promises and does not keep: copies that nobody will make, ends that nobody was told of."""
+    db = sqlite3.connect(state / "chamber.db")
+    db.row_factory = sqlite3.Row
+    try:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox_lanes_by_due'").fetchone():
+            return []
+        return [*_copies(db), *_ends(db)]
+    finally:
+        db.close()
+
+
+def _copies(db: sqlite3.Connection) -> list[str]:
+    payloads = [json.loads(r[0]) for r in db.execute("SELECT payload FROM outbox WHERE topic = 's3.replication'")]
+    ordered = {(one["bucket"], one["key"], one["version"], one["to"]) for one in payloads}
+    rows = {
+        (row["bucket"], row["key"], row["version"]): row
+        for table in ("s3_objects", "s3_versions")
+        for row in db.execute(f"SELECT bucket, key, version, etag, replication FROM {table}")
+    }
+    wrong: list[str] = []
+    for (bucket, key, version), row in rows.items():
+        for to, status in json.loads(row["replication"] or "{}").get("of", {}).items():
+            copy = rows.get((to, key, version))
+            if status == "PENDING" and (bucket, key, version, to) not in ordered:
+                wrong.append(f"nobody copies {bucket}/{key} {version}")
+            if status == "COMPLETED" and (copy is None or copy["etag"] != row["etag"]):
+                wrong.append(f"the copy of {bucket}/{key} {version} is not there")
+    return wrong
+
+
+def _ends(db: sqlite3.Connection) -> list[str]:
+    """Each marker of the last seconds (its event is given up after some tries, for nobody takes it)."""
+    payloads = [json.loads(r[0]) for r in db.execute("SELECT payload FROM outbox WHERE topic = 's3.notification'")]
+    told = {
+        record["s3"]["object"].get("versionId")
+        for payload in payloads
+        for record in json.loads(payload["event"])["Records"]
+    }
+    last = db.execute(
+        "SELECT max(modified) FROM (SELECT modified FROM s3_objects UNION ALL SELECT modified FROM s3_versions)"
+    )
+    after = (last.fetchone()[0] or 0) - 3
+    rows = db.execute("SELECT * FROM s3_versions WHERE marker = 1 AND bucket LIKE 'aged%' AND modified > ?", (after,))
+    return [f"nobody is told of the end of {row['key']}" for row in rows if row["version"] not in told]
 
 
 def compare(mine: dict[str, Any], events: set[tuple[str, str]] | None, said: Sequence[Said], at_s: float) -> None:

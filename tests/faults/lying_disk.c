@@ -9,7 +9,8 @@
  *                   OP PART SKIP TIMES ERRNO MS   calls of kind OP (write sync open rename link unlink mkdir, * for any of
  *                                                 them, or read)
  *                                                 on paths that contain PART (or *): the first SKIP pass, the next TIMES
- *                                                 (-1: all) wait MS milliseconds and, if ERRNO is not 0, fail with it.
+ *                                                 (-1: all) wait MS milliseconds and, if ERRNO is not 0, fail with it;
+ *                                                 ERRNO -9 kills the process before the call.
  * What is mapped into memory is not seen; SQLite maps only its -shm file, which nothing durable depends on.
  */
 #define _GNU_SOURCE
@@ -164,6 +165,7 @@ static int fault(const char *op, const char *path, long long grown) {
     if (grown > space) error = ENOSPC; else space -= grown;
   }
   pthread_mutex_unlock(&fault_lock);
+  if (error == -9) syscall(SYS_kill, getpid(), 9);
   if (ms) { struct timespec wait = {ms / 1000, ms % 1000 * 1000000}; nanosleep(&wait, NULL); }
   errno = kept;
   return error;
