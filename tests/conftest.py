@@ -126,6 +126,16 @@ def new_chamber(folder: str | None = None, **more: str) -> RunningChamber:
     return RunningChamber(Path(tempfile.mkdtemp(prefix="chamber-", dir=folder)), more=more)
 
 
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--form") == "cluster":
+        from tests.cluster.alone import ALONE
+
+        for item in items:
+            for name, why in ALONE.items():
+                if item.nodeid.startswith(name):
+                    item.add_marker(pytest.mark.skip(reason=f"of one machine only: {why}"))
+
+
 def pytest_addoption(parser):
     parser.addoption("--form", choices=("alone", "cluster"), default="alone", help="chambers share their state, or not")
 

@@ -56,6 +56,8 @@ async def put_bucket_notification_configuration(call: Call, request: Request) ->
     found = [_checked(c) for c in wanted.get("LambdaFunctionConfigurations", [])]
     if len(found) > CONFIGURATIONS_MAX:
         raise InvalidArgument("The number of notification configurations exceeds the limit of 100")
+    if found and call.doors.database.shared:
+        raise Unimplemented("Lambda runs on one machine only: chambers that share their state do not offer it")
     _check_ids(found)
     _check_overlap(found)
     if not request.get("SkipDestinationValidation"):
@@ -143,8 +145,6 @@ def _check_destination(call: Call, bucket: Bucket, arn: str) -> None:
     except ValueError:
         raise InvalidArgument("The ARN is not well formed", ArgumentName="CloudFunction", ArgumentValue=arn) from None
     owner = doors.services.get("lambda")
-    if doors.database.shared:
-        raise Unimplemented("Lambda runs on one machine only: chambers that share their state do not offer it")
     if parsed.service != "lambda" or parsed.region != bucket.region or owner is None:
         raise InvalidArgument("The ARN is not well formed", ArgumentName="CloudFunction", ArgumentValue=arn)
     if owner.facts(doors, arn) is None:
