@@ -57,7 +57,9 @@ class Reading:
 
     def __init__(self, state: Path) -> None:
         from cloudchamber.services.s3.encryption import Keeper
+        from cloudchamber.store.assembled import parts
 
+        self._parts_of = parts
         self._blobs = state / "s3" / "blobs"
         self._keeper = Keeper(state / "s3" / "key")
 
@@ -70,7 +72,9 @@ class Reading:
         size = row["size"]
         data = row["data"] or b""
         if row["blob"] is not None:
-            data = (self._blobs / row["blob"]).read_bytes()[:size]
+            data = b"".join(path.read_bytes()[:count] for path, count in self._parts_of(self._blobs / row["blob"]))[
+                :size
+            ]
         assert len(data) == size, place
         if "parts" not in stored:
             assert hashlib.md5(self._plain(data, stored.get("nonce"))).hexdigest() == row["etag"], place

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
+
+    from cloudchamber.base.drawn import Drawn
 
 
 class Body(Protocol):
@@ -126,21 +127,6 @@ class FileSlice:
     path: Path
     offset: int
     length: int
-
-
-class Drawn:
-    """A reply's body that is made piece by piece, on a thread: octets that must be decrypted, or fetched first."""
-
-    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
-        self.pieces = pieces
-        """No piece is empty."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            while piece := await asyncio.to_thread(next, self.pieces, b""):
-                yield piece
-        finally:
-            self.pieces.close()
 
 
 ReplyBody: TypeAlias = "bytes | FileSlice | Drawn | AsyncIterator[bytes]"

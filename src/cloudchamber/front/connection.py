@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import httptools
 
-from cloudchamber.base.body import Drawn, FileSlice
+from cloudchamber.base.body import FileSlice
+from cloudchamber.base.drawn import Drawn
 from cloudchamber.front.begun import Begun
 from cloudchamber.front.diversion import Diversion
 from cloudchamber.front.head import STATUS_LINES, RequestRefused, head_of, headers_of, last_of, length_of, target_of

@@ -3,7 +3,8 @@
 
 A blob is written whole, then committed (durable, but known to nobody), then named by a row in the same database
 transaction that publishes it. A blob without a row is an orphan: it is swept at the next start. Each start writes into
-shards (folders) of its own, so that the sweep never meets a blob that is being made.
+shards (folders) of its own, so that the sweep never meets a blob that is being made. A blob is a file, or a folder with
+the files that it was assembled of.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 
 from cloudchamber.base import ids
 from cloudchamber.base.body import FileSlice
+from cloudchamber.base.drawn import Drawn
+from cloudchamber.store.assembled import Assembled, assemble, parts, pieces
 from cloudchamber.store.intake import Sink
 from cloudchamber.store.room import refusal
 from cloudchamber.store.writeback import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -119,13 +124,34 @@ class Blobs:
 
     def open(self, blob: str, offset: int, length: int) -> Octets:
         """The octets of a blob from `offset` on, to read on a thread; no more than `length` will be wanted."""
-        file = self.path(blob).open("rb")
+        path = self.path(blob)
+        try:
+            file = path.open("rb", buffering=0)
+        except IsADirectoryError:
+            return Assembled(path, offset)
         file.seek(offset)
         return file
 
     def reply(self, blob: str, offset: int, length: int) -> ReplyBody:
         """Octets of a blob as the body of an answer."""
-        return FileSlice(self.path(blob), offset, length)
+        path = self.path(blob)
+        return (
+            Drawn(self._drawn(path, offset, length))
+            if path.is_dir()
+            else FileSlice(path, offset, length)
+        )
+
+    def _drawn(self, path: Path, offset: int, length: int) -> Generator[bytes, None, None]:
+        files = Assembled(path, offset)
+        try:
+            while length > 0:
+                octets = files.read(min(length, CHUNK))
+                if not octets:
+                    raise OSError(f"blob {path.name} is shorter than its row says")
+                length -= len(octets)
+                yield octets
+        finally:
+            files.close()
 
     async def link(self, blob: str, label: Callable[[str], bytes] | None = None) -> str:
         """A second name for a blob's octets, durable; its id. Deleting one leaves the other. `label`: as of a sink."""
@@ -135,14 +161,18 @@ class Blobs:
         shard = self._current_shard()
 
         def work() -> None:
-            target = self._folder / shard / name
+            target, path = self._folder / shard / name, self.path(blob)
+            told = b"" if label is None else label(name)
             try:
-                os.link(self._folder / blob, target)
+                if path.is_dir():
+                    assemble(target, parts(path), told)
+                    return
+                os.link(path, target)
             except OSError:  # a file system without links, or with too many of this one
                 self._copy([(blob, 0, -1)], name)
                 os.rename(self._incoming / name, target)
-            if label is not None:
-                _append(target, label(name))
+            if told:
+                _append(target, told)
 
         await self.run(work)
         await self.sync_shard(shard)
@@ -151,14 +181,27 @@ class Blobs:
     async def join(
         self, slices: Sequence[tuple[str, int, int]], label: Callable[[str], bytes] | None = None
     ) -> BlobRef:
-        """A new durable blob of slices of others: (blob, offset, length; -1 for the rest). The kernel copies."""
+        """A new durable blob of slices of others: (blob, offset, length; -1 for the rest).
+
+        The beginnings of files are given a second name and not copied; anything else the kernel copies.
+        """
         if self.room is not None:
             self.room.check(sum(length for _, _, length in slices if length > 0))
         name = ids.hex_token(12)
 
+        whole = [(self.path(blob), length) for blob, offset, length in slices if offset == 0 and length >= 0]
+
         def work() -> tuple[str, int]:
-            size = self._copy(slices, name, b"" if label is None else label(name))
+            told = b"" if label is None else label(name)
             shard = self._current_shard()
+            if len(whole) == len(slices) and all(_holds(path, size) for path, size in whole):
+                try:
+                    return shard, assemble(self._folder / shard / name, whole, told)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    _log.info("parts are copied: %s", error)
+            size = self._copy(slices, name, told)
             os.rename(self._incoming / name, self._folder / shard / name)
             return shard, size
 
@@ -341,20 +384,27 @@ class Blobs:
         size = 0
         try:
             for blob, offset, length in slices:
-                source = os.open(self._folder / blob, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    left = os.fstat(source).st_size - offset if length < 0 else length
-                    while left > 0:
-                        done = _copy_some(source, target, min(left, _COPY), offset)
-                        if done == 0:
-                            raise OSError(f"blob {blob} is shorter than its row says")
-                        offset, left, size = offset + done, left - done, size + done
-                finally:
-                    os.close(source)
+                size += self._copy_slice(blob, offset, length, target)
             write_all(target, label)
             os.fdatasync(target)
         finally:
             os.close(target)
+        return size
+
+    def _copy_slice(self, blob: str, offset: int, length: int, target: int) -> int:
+        size = 0
+        for path, begin, count in pieces(self.path(blob), offset, length):
+            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                while count > 0:
+                    done = _copy_some(source, target, min(count, _COPY), begin)
+                    if done == 0:
+                        raise OSError(f"blob {blob} became shorter")
+                    begin, count, size = begin + done, count - done, size + done
+            finally:
+                os.close(source)
+        if length >= 0 and size < length:
+            raise OSError(f"blob {blob} is shorter than its row says")
         return size
 
     def _remove_soon(self, blob: str) -> None:
@@ -362,8 +412,12 @@ class Blobs:
         self._syncers.submit(self._remove, blob)
 
     def _remove(self, blob: str) -> None:
+        path = self.path(blob)
         try:
-            os.unlink(self._folder / blob)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -411,6 +465,12 @@ def _copy_some(source: int, target: int, count: int, offset: int) -> int:
     while view:
         view = view[os.write(target, view) :]
     return len(data)
+
+
+def _holds(path: Path, size: int) -> bool:
+    """Whether it is a file of that many octets at least."""
+    about = path.stat()
+    return stat.S_ISREG(about.st_mode) and about.st_size >= size
 
 
 def _append(path: Path, octets: bytes) -> None:

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cloudchamber.base import ids
-from cloudchamber.base.body import Drawn
+from cloudchamber.base.drawn import Drawn
 from cloudchamber.store.blobs import BlobRef, Blobs
 from cloudchamber.store.s3_client import TRY_FOR_S, Store, StoreError
 

@@ -182,8 +182,11 @@ def url_encoder(operation: OperationModel) -> Callable[[Mapping[str, Any]], Mapp
             if out.get(name):
                 out[name] = url_encode(out[name])
         for name, member in _ENCODED_LISTS.items():
-            if out.get(name):
-                out[name] = [{**row, member: url_encode(row[member])} if row.get(member) else row for row in out[name]]
+            rows = out.get(name)
+            if isinstance(rows, xml.Elements):
+                out[name] = rows.url_encoded()
+            elif rows:
+                out[name] = [{**row, member: url_encode(row[member])} if row.get(member) else row for row in rows]
         return out
 
     return encode

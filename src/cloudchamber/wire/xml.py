@@ -200,6 +200,18 @@ class Readers:
         return structure
 
 
+class Elements:
+    """A flattened list that writes itself, where a value for each of its elements would cost too much."""
+
+    def xml(self) -> str:
+        """All elements."""
+        raise NotImplementedError
+
+    def url_encoded(self) -> Elements:
+        """The same, with keys as ``encoding-type=url`` wants them."""
+        raise NotImplementedError
+
+
 class Writers:
     """Compiles writers of one service's shapes."""
 
@@ -254,7 +266,7 @@ class Writers:
         member = self._service.resolve(shape["member"])
         if shape.get("flattened"):
             item = self.element(member, member.get("locationName", tag))
-            return lambda v: "".join([item(x) for x in v if x is not None])
+            return lambda v: v.xml() if isinstance(v, Elements) else "".join([item(x) for x in v if x is not None])
         item = self.element(member, member.get("locationName", "member"))
         return lambda v: f"{start}{''.join([item(x) for x in v if x is not None])}{end}"
 

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from cloudchamber.base.body import put_into
+from cloudchamber.base.body import put_into, read_reply
 from cloudchamber.base.errors import ServiceUnavailable
 from cloudchamber.store.blobs import CHUNK, CHUNK_MIN, HELD_MAX, INLINE_MAX, Blobs
 
@@ -76,6 +76,55 @@ async def test_links_and_joins(blobs):
     assert blobs.path(link).read_bytes() == b"a" * 20_000
     with pytest.raises(OSError, match="shorter"):
         await blobs.join([(two.id, 0, 30_000)])
+
+
+async def test_whole_blobs_are_joined_by_names_only(tmp_path):
+    blobs = Blobs(tmp_path / "blobs")
+    bodies = [os.urandom(20_000 + n) for n in range(12)]
+    stored = [(await store(blobs, body))[1] for body in bodies]
+    joined = await blobs.join([(one.id, 0, one.size) for one in stored], lambda name: f"I am {name}".encode())
+    whole = b"".join(bodies)
+    assert joined.size == len(whole)
+    *named, label = sorted(blobs.path(joined.id).iterdir())
+    assert [p.stat().st_ino for p in named] == [blobs.path(one.id).stat().st_ino for one in stored]
+    assert label.read_text() == f"I am {joined.id.partition('/')[2]}"
+    link = await blobs.link(joined.id)
+    again = await blobs.join([(joined.id, 19_990, 30_000), (link, 0, -1)])
+    blobs.delete([joined.id, *(one.id for one in stored)])
+    for blob in list(blobs._doomed):
+        blobs._remove(blob)
+    for offset, length in ((0, len(whole)), (19_999, 2), (40_001, 0), (len(whole) - 1, 1), (20_000, 60_000)):
+        expected = whole[offset : offset + length]
+        assert await read_reply(blobs.reply(link, offset, length), len(whole)) == expected
+        assert await asyncio.to_thread(read, blobs.open(link, offset, length), length) == expected
+    assert blobs.path(again.id).read_bytes() == whole[19_990:49_990] + whole
+    with pytest.raises(OSError, match="shorter"):
+        await read_reply(blobs.reply(link, 0, len(whole) + 1), len(whole) + 1)
+    await blobs.close()
+    second = Blobs(tmp_path / "blobs")
+    assert await second.sweep(lambda found: {again.id} & set(found)) == 1
+    assert files(tmp_path) == [second.path(again.id)]
+    await second.close()
+
+
+def read(octets, count):
+    data = b""
+    while len(data) < count and (more := octets.read(count - len(data))):
+        data += more
+    octets.close()
+    return data
+
+
+async def test_a_file_system_without_links_copies(blobs, monkeypatch):
+    _, one = await store(blobs, b"a" * 20_000)
+    _, two = await store(blobs, b"b" * 20_000)
+
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    joined = await blobs.join([(one.id, 0, 20_000), (two.id, 0, 20_000)])
+    assert blobs.path(joined.id).read_bytes() == b"a" * 20_000 + b"b" * 20_000
 
 
 async def test_a_deleted_blob_stays_for_replies_on_their_way_and_goes_at_the_end(tmp_path):

@@ -78,4 +78,4 @@ async def belong_together(database: Database, blobs: Blobs) -> None:
 
 
 def _holds(blobs: Path) -> bool:
-    return any(path.is_file() for shard in blobs.iterdir() if shard.name != "incoming" for path in shard.iterdir())
+    return any(path.exists() for shard in blobs.iterdir() if shard.name != "incoming" for path in shard.iterdir())

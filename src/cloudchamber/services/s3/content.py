@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.base.body import Drawn, FileSlice, Held, Pourable, at_once
+from cloudchamber.base.body import FileSlice, Held, Pourable, at_once
+from cloudchamber.base.drawn import Drawn
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
 from cloudchamber.services.s3.errors import EntityTooLarge

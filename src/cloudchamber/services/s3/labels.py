@@ -3,8 +3,9 @@
 
 ``octets, then for each name of the file: JSON, its length, its seal, a magic word``. Who reads octets asks for as many
 as the row says, so nobody meets a label. A file that has several names (a copy is one more name of the same octets) has
-a label for each. Labels are sealed with the chamber's key: no client can write one. They are synced with the octets;
-that of a further name is not waited for, since the database is what counts.
+a label for each; the label of what is assembled of several files is a file beside them. Labels are sealed with the
+chamber's key: no client can write one. They are synced with the octets; that of a further name is not waited for, since
+the database is what counts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.s3 import versions
 from cloudchamber.services.s3.tables import NULL
+from cloudchamber.store import assembled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,7 +111,7 @@ def sealed(keeper: Keeper, told: Label) -> bytes:
 def read(keeper: Keeper, path: Path) -> list[Label]:
     """The labels of a file, the last one first; those that nobody else can have written."""
     found: list[Label] = []
-    with path.open("rb") as file:
+    with (path / assembled.LABEL if path.is_dir() else path).open("rb") as file:
         end = os.fstat(file.fileno()).st_size
         while end >= _FOOT.size:
             file.seek(end - _FOOT.size)

@@ -15,6 +15,7 @@ from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, needs
 from cloudchamber.services.s3.acl import owner_shown
 from cloudchamber.services.s3.checksums import algorithm_of, kind
+from cloudchamber.services.s3.contents import Contents
 from cloudchamber.services.s3.errors import InvalidArgument
 from cloudchamber.services.s3.names import quoted
 from cloudchamber.services.s3.owning import people
@@ -66,7 +67,12 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
             if behind is None:
                 return found
             low, strict = behind, False
-    chunk = _CHUNK_MIN if delimiter else PAGE_MAX + 1
+    if not delimiter:
+        rows = _rows(db, bucket, low, strict, end, limit + 1)
+        found.objects, found.truncated = rows[:limit], 0 < limit < len(rows)
+        found.last = found.objects[-1][0] if found.objects else ""
+        return found
+    chunk = _CHUNK_MIN
     while True:
         count = len(found.objects) + len(found.prefixes)
         rows = _rows(db, bucket, low, strict, end, min(limit - count + 1, chunk))
@@ -78,7 +84,8 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
                 found.truncated = limit > 0
                 return found
             count += 1
-            rolled = rolled_up(row["key"], prefix, delimiter) if delimiter else None
+            key = row[0]
+            rolled = rolled_up(key, prefix, delimiter)
             if rolled is not None:
                 found.prefixes.append(rolled)
                 found.last = rolled
@@ -89,7 +96,7 @@ def key_page(db: Reader, bucket: str, prefix: str, delimiter: str, after: str, l
                 chunk = _CHUNK_MIN  # Why: one prefix follows another, mostly, and what is read behind it is for nothing
                 break
             found.objects.append(row)
-            found.last = low = row["key"]
+            found.last = low = key
             strict = True
 
 
@@ -153,10 +160,13 @@ def _contents(found: Page, owner: Mapping[str, str] | None) -> list[dict[str, An
 
 
 def _fill(
-    response: dict[str, Any], found: Page, request: Mapping[str, Any], owner: Mapping[str, str] | None
+    call: Call, response: dict[str, Any], found: Page, request: Mapping[str, Any], owner: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    if found.objects:
+    if found.objects and call.headers is not None and "OptionalObjectAttributes" not in request:
+        response["Contents"] = Contents(found.objects, owner)
+    elif found.objects:
         response["Contents"] = _contents(found, owner)
+        add_status(call, request["Bucket"], request, response["Contents"])
     if found.prefixes:
         response["CommonPrefixes"] = [{"Prefix": prefix} for prefix in found.prefixes]
     if request.get("Delimiter"):
@@ -185,9 +195,7 @@ async def list_objects(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     if found.truncated and delimiter:
         response["NextMarker"] = found.last
     known = call.principal.kind != "anonymous"  # Why: S3 tells nobody's callers no owner
-    _fill(response, found, request, owner_shown(bucket.account, people(call.doors)) if known else None)
-    add_status(call, bucket.name, request, response.get("Contents", []))
-    return response
+    return _fill(call, response, found, request, owner_shown(bucket.account, people(call.doors)) if known else None)
 
 
 @operation("ListObjectsV2", needs=needs.on_bucket("s3:ListBucket"))
@@ -216,9 +224,7 @@ async def list_objects_v2(call: Call, request: Mapping[str, Any]) -> dict[str, A
     if request.get("StartAfter") and token is None:
         response["StartAfter"] = request["StartAfter"]
     owner = owner_shown(bucket.account, people(call.doors)) if request.get("FetchOwner") else None
-    _fill(response, found, request, owner)
-    add_status(call, bucket.name, request, response.get("Contents", []))
-    return response
+    return _fill(call, response, found, request, owner)
 
 
 def _token(last: str) -> str:

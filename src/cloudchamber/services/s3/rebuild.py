@@ -17,7 +17,7 @@ from cloudchamber.services.s3 import labels, object_lock, tables, versions
 from cloudchamber.services.s3.buckets import ALL_BLOCKED
 from cloudchamber.services.s3.encryption import Keeper
 from cloudchamber.services.s3.tables import NULL, Object
-from cloudchamber.store import private
+from cloudchamber.store import assembled, private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ def _labelled(keeper: Keeper, shard: Path, found: Rebuilt) -> Iterator[tuple[str
             label = next((one for one in labels.read(keeper, path) if one["name"] == path.name), None)
         except (OSError, ValueError):
             label = None
-        if label is not None and path.stat().st_size < label["size"]:
+        if label is not None and assembled.size(path) < label["size"]:
             found.short.append(f"{shard.name}/{path.name}")
             continue
         yield f"{shard.name}/{path.name}", label

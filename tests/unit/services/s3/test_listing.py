@@ -19,10 +19,10 @@ KEYS = st.sets(st.text(st.sampled_from(ALPHABET), min_size=1, max_size=6), max_s
 def database(keys) -> sqlite3.Connection:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.row_factory = sqlite3.Row
-    schema = Path(listing.__file__).parent / "migrations" / "0001_s3.sql"
-    db.executescript(schema.read_text())
-    rows = [("b", key, 1, "etag", 0, "", None, None, None, "{}") for key in keys]
-    db.executemany("INSERT INTO s3_objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    for migration in sorted((Path(listing.__file__).parent / "migrations").glob("*.sql")):
+        db.executescript(migration.read_text())
+    rows = [("b", key, 1, "etag", 0, "{}") for key in keys]
+    db.executemany("INSERT INTO s3_objects (bucket, key, size, etag, modified, stored) VALUES (?, ?, ?, ?, ?, ?)", rows)
     return db
 
 
