@@ -135,11 +135,7 @@ class Blobs:
     def reply(self, blob: str, offset: int, length: int) -> ReplyBody:
         """Octets of a blob as the body of an answer."""
         path = self.path(blob)
-        return (
-            Drawn(self._drawn(path, offset, length))
-            if path.is_dir()
-            else FileSlice(path, offset, length)
-        )
+        return Drawn(self._drawn(path, offset, length)) if path.is_dir() else FileSlice(path, offset, length)
 
     def _drawn(self, path: Path, offset: int, length: int) -> Generator[bytes, None, None]:
         files = Assembled(path, offset)
