@@ -34,7 +34,8 @@ LOOK_S = 1.0
 AGAIN_S = 1.0
 """How long nobody tries to connect after that failed."""
 _LOCK = "hashtextextended('cloudchamber ' || current_schema() || ' {}', 0)"
-_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK.format('writer')})"
+# Why said: a snapshot taken before the lock is held would miss what was committed meanwhile
+_BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({_LOCK.format('writer')})"
 _LEAD = f"SELECT pg_try_advisory_lock({_LOCK.format('leader')})"
 _WORDS = {
     "BEGIN IMMEDIATE": _BEGIN,
@@ -237,7 +238,7 @@ def connect(url: str) -> Connection[Any]:
         made = psycopg.connect(
             url, autocommit=True, connect_timeout=3, cursor_factory=psycopg.RawCursor, row_factory=_rows,
             keepalives_idle=5, keepalives_interval=2, keepalives_count=3, tcp_user_timeout=10_000,
-            application_name="cloudchamber", client_encoding="utf8",
+            application_name="cloudchamber", client_encoding="utf8", target_session_attrs="read-write",
         )  # fmt: skip
     except psycopg.OperationalError as error:
         raise UnreachableError(f"{_GONE}: {_line(error)}", _NEXT) from error
