@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 import random  # noqa: TID251 - this is the one place
 import secrets
 import string
@@ -94,6 +95,11 @@ def letters(count: int) -> str:
 def token(octets: int = 32) -> str:
     """An unguessable token, safe in URLs."""
     return secrets.token_urlsafe(octets)
+
+
+def random_octets(count: int) -> bytes:
+    """Unguessable octets."""
+    return os.urandom(count)
 
 
 def hex_token(octets: int) -> str:

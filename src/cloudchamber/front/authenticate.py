@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloudchamber.base.body import Body
 
 EXPIRES_MAX_S = 604_800
+_NOTHING = Held(b"")
 _SKEW = timedelta(seconds=say.SKEW_S)
 _PAYLOADS = frozenset((sigv4.UNSIGNED, sigv4.EMPTY_SHA256, *chunked.KINDS))
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -72,7 +73,7 @@ def body_first(request: HttpRequest, routed: Routed) -> bool:
 def wrap(body: Body, rule: PayloadRule) -> Body:
     """A body that checks itself against `rule` while it is iterated, and is decoded if it was chunked."""
     if body.length == 0 and (rule is NO_RULE or rule is EMPTY):
-        return Held(b"")  # Why: what a GET has is proved already, and costs time to iterate over
+        return _NOTHING  # Why: what a GET has is proved already, and costs time to iterate over
     return body if rule is NO_RULE else Verified(body, rule)
 
 

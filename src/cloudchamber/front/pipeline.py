@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cloudchamber.base.body import Held, read_all
+from cloudchamber.base.body import Held, at_once, read_all
 from cloudchamber.base.errors import AccessDenied, ChamberError, InternalFailure, ServiceError, ServiceUnavailable
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.identity import ANONYMOUS
@@ -158,7 +158,9 @@ class Pipeline:
                 call = _call(step, request, who)
                 came = posted.file if posted is not None else body
                 checked = Held(first) if first is not None else wrap(came, who.payload)
-                whole = checked if streams(routed) else await _whole(checked, _limit(routed))
+                whole = checked if streams(routed) else at_once(checked, _limit(routed))
+                if whole is None:
+                    whole = await _whole(checked, _limit(routed))
                 values = parse(routed, request, whole)
                 service = doors.services[routed.service]
                 operation = service.operations[routed.operation]

@@ -105,25 +105,42 @@ def _see(db: sqlite3.Connection, latest: Mapping[str, Segment], rows_at_once: in
 def add(db: sqlite3.Connection, batch: Sequence[Segment], rows_at_once: int) -> None:
     """Add the decisions of some segments, within the caller's transaction."""
     latest: dict[str, Segment] = {}
-    summed: dict[tuple[Any, ...], list[Any]] = {}
     # Why by identity: a decision that was made before lies on many segments, and is read once.
-    keys: dict[int, tuple[Any, ...] | None] = {}
+    alike: dict[int, list[Any]] = {}
     for segment in batch:
-        _note(latest, segment.access_key, segment)
+        started, key_id = segment.started, segment.access_key
+        if key_id:
+            known = latest.get(key_id)
+            if known is None or started >= known.started:
+                latest[key_id] = segment
+        for told in segment.decisions:
+            group = alike.get(id(told))
+            if group is None:
+                alike[id(told)] = [told, 1, started, started, segment]
+            else:
+                group[1] += 1
+                if started < group[2]:
+                    group[2] = started
+                elif started >= group[4].started:
+                    group[3], group[4] = started, segment
+        if not segment.decisions and segment.principal.endswith(":root"):
+            _note(latest, segment.principal, segment)
+    summed: dict[tuple[Any, ...], list[Any]] = {}
+    for told, count, first, last, segment in alike.values():
+        _note(latest, str(told.get("entity") or ""), segment)
         if segment.principal.endswith(":root"):
             _note(latest, segment.principal, segment)
-        for told in segment.decisions:
-            _note(latest, str(told.get("entity") or ""), segment)
-            mark = id(told)
-            key = keys[mark] if mark in keys else keys.setdefault(mark, _key(told))
-            if key is None:
-                continue
-            known = summed.get(key)
-            if known is None:
-                summed[key] = [1, segment.started, segment.started, segment.id]
-            else:
-                known[0] += 1
-                known[1], known[2], known[3] = min(known[1], segment.started), segment.started, segment.id
+        key = _key(told)
+        if key is None:
+            continue
+        same = summed.get(key)
+        if same is None:
+            summed[key] = [count, first, last, segment.id]
+        else:
+            same[0] += count
+            same[1] = min(same[1], first)
+            if last >= same[2]:
+                same[2], same[3] = last, segment.id
     _see(db, latest, rows_at_once)
     rows = [(*key, *values) for key, values in summed.items()]
     for begin in range(0, len(rows), rows_at_once):

@@ -151,7 +151,7 @@ def wanted(call: Call, request: Mapping[str, Any], default: str = DEFAULT) -> Wa
 
 def trailing(call: Call) -> str:
     """The trailer that will carry a checksum."""
-    if call.headers is None:
+    if call.headers is None or "x-amz-trailer" not in call.headers:
         return ""
     names = [name.strip().lower() for name in call.headers.get("x-amz-trailer").split(",")]
     other = next((name for name in names if name.startswith("x-amz-checksum-") and name not in HEADERS), "")

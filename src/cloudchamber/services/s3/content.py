@@ -37,7 +37,7 @@ PUT_MAX = 5 * 1024**3
 """Source: Amazon S3 User Guide, "Uploading objects": 5 GB in one operation."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
     """A body that was received, verified, and made durable if it is large; no row knows of it yet."""
 
@@ -202,9 +202,9 @@ async def octets(call: Call, found: Object, offset: int, length: int, key: bytes
             yield data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Publication:
-    """An object that is about to appear."""
+    """An object that is about to appear; nobody changes it."""
 
     bucket: str
     key: str
@@ -287,7 +287,8 @@ async def publish(call: Call, made: Publication) -> Published:
         if made.content.blob is not None:
             part.blobs.delete((made.content.blob,))
         raise
-    part.blobs.delete(gone)
+    if gone:
+        part.blobs.delete(gone)
     if emitted:
         call.doors.outbox.nudge()
     return Published(modified, version)

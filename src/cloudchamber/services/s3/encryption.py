@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
@@ -36,7 +37,7 @@ class Keeper:
 
     def nonce(self) -> str:
         """A nonce for one object, in base64. The low half counts blocks, so that no two objects share a counter."""
-        return base64.b64encode(bytes.fromhex(ids.hex_token(8)) + bytes(8)).decode()
+        return b2a_base64(ids.random_octets(8) + bytes(8), newline=False).decode()
 
     def cipher(self, nonce: str, offset: int = 0, key: bytes | None = None) -> Any:
         """Encrypts or decrypts octets that begin at `offset`: `update`. `key`: another than the chamber's."""

@@ -143,25 +143,29 @@ def _need(
     if call.principal.kind == "anonymous" and bucket and _account_of(call, bucket) is None:
         raise NoSuchBucket(BucketName=bucket)
 
-    def look() -> Mapping[str, ContextValue]:
-        keys = signature(call)
-        if _UNTIL in said:
-            left = datetime.fromisoformat(str(said[_UNTIL])) - call.now
-            keys["s3:object-lock-remaining-retention-days"] = str(max(0, -(-left // timedelta(days=1))))
-        if bucket:
-            account = _account_of(call, bucket)
-            if account is not None:
-                keys["s3:ResourceAccount"] = account
-        if key is not None and action in _TAGGED:
-            keys |= existing(call, bucket, key, str(said.get("s3:VersionId", "")))
-        return keys
-
+    look = "s3:", partial(_look, call, action, bucket, key, said)
     where = "*" if not bucket else bucket_arn(bucket) if key is None else object_arn(bucket, key)
     if key is not None and action in _OF_OBJECT:
-        version = str(said.get("s3:VersionId", ""))
-        instead = partial(_listing, call, bucket, key) if action in _READS else None
-        return Need(action, where, said, ("s3:", look), lambda: object_facts(call.doors, bucket, key, version), instead)
-    return Need(action, where, said, ("s3:", look))
+        own = partial(object_facts, call.doors, bucket, key, str(said.get("s3:VersionId", "")) if said else "")
+        return Need(action, where, said, look, own, partial(_listing, call, bucket, key) if action in _READS else None)
+    return Need(action, where, said, look)
+
+
+def _look(
+    call: Call, action: str, bucket: str, key: str | None, said: Mapping[str, ContextValue]
+) -> Mapping[str, ContextValue]:
+    """The keys of a need that must be found out."""
+    keys = signature(call)
+    if _UNTIL in said:
+        left = datetime.fromisoformat(str(said[_UNTIL])) - call.now
+        keys["s3:object-lock-remaining-retention-days"] = str(max(0, -(-left // timedelta(days=1))))
+    if bucket:
+        account = _account_of(call, bucket)
+        if account is not None:
+            keys["s3:ResourceAccount"] = account
+    if key is not None and action in _TAGGED:
+        keys |= existing(call, bucket, key, str(said.get("s3:VersionId", "")))
+    return keys
 
 
 def _listing(call: Call, bucket: str, key: str) -> Need | None:

@@ -111,7 +111,7 @@ class Current(NamedTuple):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Content:
     """Where an object's octets are, before a row says so: `data` for a row of their own, or a durable `blob`."""
 
