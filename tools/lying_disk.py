@@ -329,6 +329,8 @@ def start_on(run: Recording, left: Path, at_s: float) -> None:
         for bucket in s3.list_buckets()["Buckets"]:
             for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket["Name"]):
                 for one in page.get("Versions", []):
+                    if one["StorageClass"] != "STANDARD":  # archived: only a restored copy could be read
+                        continue
                     named = {"Bucket": bucket["Name"], "Key": one["Key"], "VersionId": one["VersionId"]}
                     assert len(s3.get_object(**named)["Body"].read()) == one["Size"]
     finally:
