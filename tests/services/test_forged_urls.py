@@ -59,9 +59,9 @@ def test_no_header_lets_in(url: str, what: str) -> None:
     assert ask(url, FORGED[what])[0] in (400, 403)
 
 
-def signed(url: str, secret: str = ROOT[2]) -> dict[str, str]:
+def signed(url: str, secret: str = ROOT[2], service: str = "lambda") -> dict[str, str]:
     request = AWSRequest("GET", url)
-    SigV4Auth(Credentials(ROOT[0], secret), "lambda", "us-east-1").add_auth(request)
+    SigV4Auth(Credentials(ROOT[0], secret), service, "us-east-1").add_auth(request)
     return dict(request.headers)
 
 
@@ -72,6 +72,7 @@ def test_a_signature_is_for_one_request(url: str) -> None:
     assert ask(url, right, "/?admin=1")[0] == 403
     assert ask(url, {**right, "X-Amz-Date": "20200101T000000Z"})[0] == 403
     assert ask(url, signed(url, secret="guessed"))[0] == 403
+    assert ask(url, signed(url, service="s3"))[0] == 403
     elsewhere = url.replace(urlsplit(url).netloc.partition(".")[0], "a" * 32)
     assert ask(url, signed(elsewhere))[0] == 403
 

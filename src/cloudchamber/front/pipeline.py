@@ -28,6 +28,7 @@ from cloudchamber.front.step import Step
 from cloudchamber.store.database import UnreachableError
 from cloudchamber.track.track import HEADER, Trace
 from cloudchamber.wire.codec import parse, request_id_headers, serialize, streams
+from cloudchamber.wire.errors import InvalidSignatureException
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
 from cloudchamber.wire.model import load
@@ -245,13 +246,16 @@ class Front:
         """Who signed a request that is no API call, for `service`; anonymous if nobody did.
 
         Raises:
-            ServiceError: the signature does not hold.
+            ServiceError: the signature does not hold, or is for another service.
         """
         query = pairs(request.query)
         first = dict(reversed(query))
         if not request.headers.get("authorization") and "X-Amz-Signature" not in first:
             return ANONYMOUS
-        routed = Routed(service, "", "rest-json", query=query, scope=scope_of(request, first))
+        scope = scope_of(request, first)
+        if scope is not None and scope.service != service:
+            raise InvalidSignatureException(f"Credential should be scoped to correct service: '{service}'. ")
+        routed = Routed(service, "", "rest-json", query=query, scope=scope)
         now = self._doors.clock.now()
         return authenticate(request, routed, body, self._doors.identities, self._doors.region, now).principal
 

@@ -14,12 +14,12 @@ from cloudchamber.services.s3control.errors import InvalidTag, NoSuchResource
 from cloudchamber.services.s3control.public_access import own_account
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cloudchamber.contract.call import Call
-    from cloudchamber.contract.operation import Needs
 
     Request = Mapping[str, Any]
+    Needs = Callable[[Call, Request], Iterable[Need]]
 
 TAGS_MAX = 50
 _ARN = re.compile(r"arn:aws:s3:::([a-z0-9][a-z0-9.-]+)")
