@@ -8,7 +8,7 @@ import os
 import sqlite3
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 SMALL, LARGE, HUGE = b"small" * 100, b"large" * 10_000, b"huge" * 3_000_000
 PART = b"p" * 5 * 1024 * 1024
@@ -81,6 +81,19 @@ def test_what_is_sound_is_left_alone(own_chamber):
     assert done["kind"] == "done"
     assert done["objects"] == 13
     assert told[0]["parts"] == 2
+
+
+def test_decrypted_objects_are_compared_in_passing(own_chamber):
+    s3 = own_chamber.client("s3")
+    s3.create_bucket(Bucket="passing")
+    for key, body in (("one", LARGE), ("more", HUGE[:7_000_000])):
+        s3.put_object(Bucket="passing", Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
+        assert s3.get_object(Bucket="passing", Key=key)["Body"].read() == body
+        rot(blob(own_chamber, key))
+        with pytest.raises(BotoCoreError):
+            s3.get_object(Bucket="passing", Key=key, ChecksumMode="DISABLED")["Body"].read()
+        assert s3.get_object(Bucket="passing", Key=key, Range="bytes=0-9")["Body"].read() == body[:10]
+    assert "more is not what was stored: CRC64NVME should be" in own_chamber.log
 
 
 def test_rot_is_named_and_put_aside(own_chamber):
