@@ -122,7 +122,7 @@ def tags_of_header(text: str) -> dict[str, str]:
     try:
         return checked_tags(parse_qsl(text, keep_blank_values=True), OBJECT_TAGS_MAX, "")
     except InvalidTag as error:
-        if "TagKey" not in error.members:
+        if "TagKey" not in error.members or error.message == _SYSTEM[OBJECT_TAGS_MAX]:
             raise
         raise InvalidArgument(
             "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag "
