@@ -23,6 +23,8 @@ LIST = Path(__file__).parent.parent / "tests" / "data" / "conformance" / "snapsh
 FOLDER = "tests/aws/services/s3"
 FILES = ("test_s3.py", "test_s3_api.py", "test_s3_list_operations.py", "test_s3_cors.py", "test_s3_preconditions.py")
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+ROOT = "test:test"
+"""The key of the root user, which tests of presigned URLs have built in."""
 LIMIT_S = 3600
 
 
@@ -40,16 +42,16 @@ def write(passed: dict[str, bool]) -> None:
 
 def callers(running: RunningChamber) -> dict[str, str]:
     """Who the tests call as: an administrator, as when they were recorded, and the root user of another account."""
-    iam = running.client("iam")
+    iam = running.client("iam", ROOT)
     iam.create_user(UserName="administrator")
     iam.attach_user_policy(UserName="administrator", PolicyArn=ADMINISTRATOR)
     key = iam.create_access_key(UserName="administrator")["AccessKey"]
-    running.client("s3").create_bucket(Bucket="another-bucket-of-the-account")  # Why: the recorded account had one
+    running.client("s3", ROOT).create_bucket(Bucket="another-bucket-of-the-account")  # Why: recorded
     other = json.loads(running.cli("account", "add", "second", "--json").stdout)
     return {
         "TEST_AWS_ACCESS_KEY_ID": key["AccessKeyId"],
         "TEST_AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        "TEST_AWS_ACCOUNT_ID": running.client("sts").get_caller_identity()["Account"],
+        "TEST_AWS_ACCOUNT_ID": running.client("sts", ROOT).get_caller_identity()["Account"],
         "SECONDARY_TEST_AWS_ACCESS_KEY_ID": other["AccessKeyId"],
         "SECONDARY_TEST_AWS_SECRET_ACCESS_KEY": other["SecretAccessKey"],
         "SECONDARY_TEST_AWS_ACCOUNT_ID": other["Id"],
@@ -61,6 +63,7 @@ def results(given: argparse.Namespace) -> dict[str, tuple[bool, str]]:
     from tests.conftest import end_chamber, new_chamber
 
     running = new_chamber()
+    running.more["CLOUDCHAMBER_ROOT_KEY"] = ROOT
     running.start()
     try:
         with tempfile.TemporaryDirectory() as folder:

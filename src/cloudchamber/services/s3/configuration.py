@@ -11,6 +11,7 @@ from cloudchamber.services.s3 import bucket_policy, checks, needs, owning, setti
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
     InvalidArgument,
+    InvalidRequest,
     MalformedXML,
     NoSuchBucketPolicy,
     NoSuchPublicAccessBlockConfiguration,
@@ -95,6 +96,8 @@ async def put_public_access_block(call: Call, request: Request) -> dict[str, Any
     """Set the four switches; absent ones are off. Source: Amazon S3 API Reference, PutPublicAccessBlock."""
     bucket = checks.bucket(call, request)
     given: Request = request["PublicAccessBlockConfiguration"]
+    if not any(name in given for name in BLOCKS):
+        raise InvalidRequest("Must specify at least one configuration.")
     value = json.dumps({name: bool(given.get(name, False)) for name in BLOCKS})
     return await _configure(call, bucket.name, "public_access_block", value)
 

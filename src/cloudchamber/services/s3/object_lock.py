@@ -24,6 +24,7 @@ from cloudchamber.services.s3.errors import (
     NoSuchObjectLockConfiguration,
     ObjectLockConfigurationNotFoundError,
 )
+from cloudchamber.wire.errors import MissingRequestBodyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,7 +156,9 @@ async def put_object_lock_configuration(call: Call, request: Request) -> dict[st
     Source: Amazon S3 API Reference, PutObjectLockConfiguration.
     """
     bucket = checks.bucket(call, request)
-    value = json.dumps(_configuration(request.get("ObjectLockConfiguration", {})))
+    if "ObjectLockConfiguration" not in request:
+        raise MissingRequestBodyError("Request Body is empty")
+    value = json.dumps(_configuration(request["ObjectLockConfiguration"]))
 
     def change(tx: Tx) -> None:
         if tables.bucket(tx, bucket.name).versioning != versions.ENABLED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 PARTS_MAX = 10_000
 PAGE_MAX = 1000
+NUMBER_MAX = 2**31 - 1
 _NO_FILE_TOO_SMALL = -1
 
 
@@ -303,10 +305,24 @@ async def abort_multipart_upload(call: Call, request: Request) -> dict[str, Any]
 
 
 def _page_size(request: Request, member: str) -> int:
-    limit = int(request.get(member, PAGE_MAX))
-    if limit < 0:
-        raise InvalidArgument(ArgumentName=member, ArgumentValue=str(limit))
-    return min(limit, PAGE_MAX)
+    return min(_number_of(request, member, PAGE_MAX), PAGE_MAX)
+
+
+def _number_of(request: Request, member: str, otherwise: int) -> int:
+    """A number of the query."""
+    number = int(request.get(member, otherwise))
+    name = re.sub("(?<!^)(?=[A-Z])", "-", member).lower()
+    if number < 0:
+        raise InvalidArgument(
+            f"Argument {name} must be an integer between 0 and {NUMBER_MAX}",
+            ArgumentName=name,
+            ArgumentValue=str(number),
+        )
+    if number > NUMBER_MAX:
+        raise InvalidArgument(
+            f"Provided {name} not an integer or within integer range", ArgumentName=name, ArgumentValue=str(number)
+        )
+    return number
 
 
 @operation("ListParts", needs=needs.of_upload("s3:ListMultipartUploadParts"))
@@ -315,7 +331,7 @@ async def list_parts(call: Call, request: Request) -> dict[str, Any]:
     checks.refuse(request)
     upload = _upload(call, request)
     sse.same_key(upload.stored, request)
-    after, limit = int(request.get("PartNumberMarker", 0)), _page_size(request, "MaxParts")
+    after, limit = _number_of(request, "PartNumberMarker", 0), _page_size(request, "MaxParts")
     found = call.doors.database.read(lambda db: tables.parts(db, upload.id, after, limit + 1))
     shown = found[:limit]
     account = owning.uploader(checks.bucket(call, request), upload.stored)
