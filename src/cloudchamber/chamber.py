@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 FILES_MAX = 65_536
+SWITCH_S = 0.001
 THREADS = 64
 """Of a chamber that shares its state: they wait for the store of blobs."""
 _LOCAL = ("localhost", "s3.localhost", "localhost.localstack.cloud", "s3.localhost.localstack.cloud")
@@ -175,7 +177,9 @@ class Chamber:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise ChamberError(f"{address} is no address of this machine", "look at CLOUDCHAMBER_LISTEN") from error
-            raise ChamberError(f"port {port} of {address} is taken", "stop what has it, or give another --port") from error
+            raise ChamberError(
+                f"port {port} of {address} is taken", "stop what has it, or give another --port"
+            ) from error
 
     @property
     def _more(self) -> str:
@@ -281,6 +285,8 @@ def serve(settings: Settings) -> None:
     """Run a chamber in this process, on uvloop where it is installed."""
     _allow_files()
     give_back()
+    # Why: a thread that commits or writes tracks holds the interpreter so long while requests wait; 5 ms is the default
+    sys.setswitchinterval(SWITCH_S)
     try:
         import uvloop
     except ImportError:

@@ -337,7 +337,7 @@ def verify(
     text = sigv4.string_to_sign(claim, timestamp, canonical)
     right = sigv4.signature(claim, text, credential.secret_key)
     if not sigv4.same(right, given):
-        raise say.mismatch(words, claim._replace(signature=given), sigv4.Expected(right, canonical, text))
+        raise say.mismatch(words, claim.signed_with(given), sigv4.Expected(right, canonical, text))
 
 
 def payload_rule(

@@ -329,6 +329,11 @@ def at_s3(host: str, bucket: str) -> bool:
     return known is not None and known["bucket"] is None and "." not in bucket
 
 
+@lru_cache(maxsize=512)
+def _hosted(header: str, signed_for_s3: bool) -> str | None:
+    return bucket_of_host(_host_in(header), signed_for_s3=signed_for_s3)
+
+
 def route_s3(
     request: HttpRequest,
     query: tuple[tuple[str, str], ...],
@@ -339,7 +344,8 @@ def route_s3(
     host_is_ours: bool,
 ) -> Routed:
     """S3: bucket from host or path, key from the path, operation by method, parameters and headers."""
-    hosted = bucket_of_host(host_of(request), signed_for_s3=host_is_ours)
+    host = request.headers.first.get("host", "")
+    hosted = _hosted(host, host_is_ours) if len(host) < HOST_CACHED_MAX else None
     path = request.path
     try:
         if "%" in path or not path.isascii():

@@ -42,22 +42,43 @@ class RegionFormError(SignatureFormError):
         self.region = region
 
 
-class Claim(NamedTuple):
-    """What a request says of its signature, from the header or the query; nothing of it is verified."""
+class Claim:
+    """What a request says of its signature, from the header or the query; nothing of it is verified.
 
-    how: str
-    """``header`` or ``query``."""
-    access_key_id: str
-    date: str
-    region: str
-    service: str
-    signed_headers: tuple[str, ...]
-    signature: str = ""
+    All but the signature is the same for all requests of a client in a day; so is what follows from it.
+    """
 
-    @property
-    def scope(self) -> str:
-        """``20261123/us-east-1/s3/aws4_request``."""
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+    __slots__ = (
+        "_pads", "access_key_id", "date", "how", "names", "region", "scope", "service", "signature", "signed_headers",
+        "signed_once",
+    )  # fmt: skip
+
+    def __init__(
+        self, how: str, access_key_id: str, date: str, region: str, service: str, signed_headers: tuple[str, ...],
+        signature: str = "",
+    ) -> None:  # fmt: skip
+        """`how`: ``header`` or ``query``."""
+        self.how = how
+        self.access_key_id = access_key_id
+        self.date, self.region, self.service = date, region, service
+        self.signed_headers = signed_headers
+        self.signature = signature
+        self.scope = f"{date}/{region}/{service}/aws4_request"
+        self.names = ";".join(signed_headers)
+        self.signed_once = tuple(dict.fromkeys(signed_headers))
+        """The signed headers, each once, in order."""
+        self._pads: tuple[str, Pads] | None = None
+
+    def signed_with(self, signature: str) -> Claim:
+        """The same with another signature."""
+        return Claim(self.how, self.access_key_id, self.date, self.region, self.service, self.signed_headers, signature)
+
+    def pads(self, secret: str) -> Pads:
+        """States of the signing key that `secret` makes."""
+        known = self._pads
+        if known is None or known[0] is not secret:
+            known = self._pads = secret, signing_pads(secret, self.date, self.region, self.service)
+        return known[1]
 
 
 class Expected(NamedTuple):
@@ -98,7 +119,7 @@ def read_header(text: str) -> Claim:
         SignatureFormError: a part is missing or has a wrong form.
     """
     claim, signature = split_header(text)
-    return claim._replace(signature=signature)
+    return claim.signed_with(signature)
 
 
 def split_header(text: str) -> tuple[Claim, str]:
@@ -207,7 +228,7 @@ def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
     if not headers.repeated:
         get = headers.first.get
         lines: list[str] = []
-        for name in _once(names):
+        for name in names:
             value = get(name, "")
             if " " in value or not value.isprintable():
                 value = " ".join(value.split())
@@ -222,11 +243,6 @@ def canonical_headers(headers: Headers, names: tuple[str, ...]) -> str:
     return "".join([f"{n}:{v or ''}\n" for n, v in wanted.items()])
 
 
-@lru_cache(maxsize=512)
-def _once(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
-
-
 def canonical_request(
     method: str, path: str, query: str, headers: Headers, claim: Claim, payload: str, *, s3: bool,
     unsigned_query: tuple[str, ...] = (),
@@ -234,20 +250,19 @@ def canonical_request(
     """The text whose hash is signed."""
     without = ("X-Amz-Signature", *unsigned_query) if claim.how == "query" else ()
     query = canonical_query(query, without=without) if query else ""
-    names = claim.signed_headers
-    lines = canonical_headers(headers, names)
-    return f"{method}\n{canonical_path(path, s3=s3)}\n{query}\n{lines}\n{';'.join(names)}\n{payload}"
+    lines = canonical_headers(headers, claim.signed_once)
+    return f"{method}\n{canonical_path(path, s3=s3)}\n{query}\n{lines}\n{claim.names}\n{payload}"
 
 
 def string_to_sign(claim: Claim, timestamp: str, canonical: str) -> str:
     """The text that is signed; `timestamp` is ``YYYYMMDDTHHMMSSZ``."""
     digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{ALGORITHM}\n{timestamp}\n{claim.date}/{claim.region}/{claim.service}/aws4_request\n{digest}"
+    return f"{ALGORITHM}\n{timestamp}\n{claim.scope}\n{digest}"
 
 
 def signature(claim: Claim, text: str, secret: str) -> str:
     """The signature that `secret` makes of a `string_to_sign`."""
-    return hmac_hex(signing_pads(secret, claim.date, claim.region, claim.service), text.encode())
+    return hmac_hex(claim.pads(secret), text.encode())
 
 
 def expect(claim: Claim, timestamp: str, canonical: str, secret: str) -> Expected:
