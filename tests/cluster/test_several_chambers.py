@@ -8,6 +8,7 @@ import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 
 import pytest
@@ -126,6 +127,46 @@ def test_of_writes_that_race_exactly_one_wins(two, doors, bucket):
         assert sum(won) == 1
         for client in doors:
             assert client.get_object(Bucket=bucket, Key=f"race/{number}")["Body"].read() == b"%d" % won.index(True)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_rules_are_carried_out_whoever_leads(doors, bucket, which):
+    doors[0].put_object(Bucket=bucket, Key="old", Body=b"")
+    doors[1].put_object(Bucket=bucket, Key="kept", Body=b"")
+    rule = {"Status": "Enabled", "Prefix": "old", "Expiration": {"Date": datetime(2015, 1, 1, tzinfo=UTC)}}
+    doors[which].put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    doors[1 - which].get_waiter("object_not_exists").wait(
+        Bucket=bucket, Key="old", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert [o["Key"] for o in doors[0].list_objects_v2(Bucket=bucket)["Contents"]] == ["kept"]
+
+
+def test_copies_are_made_whoever_leads(two, doors, bucket):
+    target = f"{bucket}-copy"
+    doors[1].create_bucket(Bucket=target)
+    for name in (bucket, target):
+        doors[0].put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    trust = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    iam = two[0].client("iam")
+    role = iam.create_role(
+        RoleName=bucket[:60], AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": trust})
+    )["Role"]["Arn"]
+    everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
+    iam.put_role_policy(RoleName=bucket[:60], PolicyName="own", PolicyDocument=json.dumps(everything))
+    rule = {
+        "ID": "all", "Status": "Enabled", "Priority": 1, "Filter": {},
+        "DeleteMarkerReplication": {"Status": "Disabled"}, "Destination": {"Bucket": f"arn:aws:s3:::{target}"},
+    }  # fmt: skip
+    doors[0].put_bucket_replication(Bucket=bucket, ReplicationConfiguration={"Role": role, "Rules": [rule]})
+    for number, client in enumerate(doors):
+        body = os.urandom(100_000)
+        made = client.put_object(Bucket=bucket, Key=str(number), Body=body)["VersionId"]
+        other = doors[1 - number]
+        other.get_waiter("object_exists").wait(
+            Bucket=target, Key=str(number), WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        got = other.get_object(Bucket=target, Key=str(number))
+        assert (got["Body"].read(), got["VersionId"], got["ReplicationStatus"]) == (body, made, "REPLICA")
 
 
 def test_users_and_keys_hold_everywhere(two, doors, bucket):

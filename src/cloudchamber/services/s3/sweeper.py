@@ -103,6 +103,8 @@ class Sweeper:
         self._sequencer = sequencer
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._done: object = None
+        """Rules and day of the last sweep, where others share the state."""
 
     def start(self) -> None:
         """Begin."""
@@ -124,13 +126,16 @@ class Sweeper:
             now = self._doors.clock.now()
             until = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
             if self._doors.database.shared:  # Why: rules change in other chambers, and who leads may be another soon
-                until = min(until, now + timedelta(seconds=_LOOK_S))
+                until = min(until, now + timedelta(seconds=_PAUSE_S))
             try:
                 if self._doors.database.leads:
-                    await self.sweep()
+                    await self._sweep_anew(now)
                     until = min(until, self._next_restore(until))
+                else:
+                    self._done = None
             except (ChamberError, OSError):
                 _log.exception("lifecycle rules could not be carried out; once more in %s s", _PAUSE_S)
+                self._done = None
                 until = now + timedelta(seconds=_PAUSE_S)
             while not self._wake.is_set() and (left := (until - self._doors.clock.now()).total_seconds()) > 0:
                 try:
@@ -138,6 +143,17 @@ class Sweeper:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+
+    async def _sweep_anew(self, now: datetime) -> None:
+        """Sweep; where others share the state, only if rules, day or restored copies are not those of the last time."""
+        if self._doors.database.shared:
+            sql = "SELECT name, lifecycle FROM s3_buckets WHERE lifecycle IS NOT NULL ORDER BY name"
+            found = self._doors.database.read(lambda db: [tuple(row) for row in db.execute(sql).fetchall()])
+            seen = (now.date(), hash(tuple(found)))
+            if seen == self._done and self._next_restore(now + timedelta(seconds=1)) > now:
+                return
+            self._done = seen
+        await self.sweep()
 
     async def sweep(self) -> int:
         """Do all that is due now; how many versions and uploads were ended or moved."""

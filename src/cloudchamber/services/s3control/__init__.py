@@ -4,4 +4,4 @@
 from cloudchamber.contract.service import service
 from cloudchamber.services.s3control import public_access, tags
 
-SERVICE = service("s3control", public_access, tags)
+SERVICE = service("s3control", public_access, tags, shared={})
