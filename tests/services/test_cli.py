@@ -65,6 +65,7 @@ def test_a_denial_is_explained(chamber: RunningChamber, denied: dict[str, Any]) 
     assert told["server"] == "AmazonS3"
     track_id = found["track_id"]
     shown = chamber.cli("track", track_id).stdout
+    assert chamber.cli("track", request_id).stdout == shown
     assert "as user/cli-mallory" in shown
     assert max(map(len, shown.splitlines()[1:])) <= 100
     assert "\x1b[31m" not in shown

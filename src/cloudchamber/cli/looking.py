@@ -98,7 +98,7 @@ def _show_track(client: Client, track_id: str) -> None:
 @state_option
 @json_option
 def track(track_id: str, state: str | None, as_json: bool) -> None:
-    """One track, step by step."""
+    """One track, step by step; by its id or that of one of its requests."""
     client = chamber(state)
     if as_json:
         click.echo(json.dumps(client.get(f"api/tracks/{track_id}")))

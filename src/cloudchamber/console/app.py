@@ -106,6 +106,8 @@ class Console:
                 return _json(await self._things())
             case ["api", "tracks", track_id]:
                 found = recorder.track(track_id)
+                if not found and (asked := recorder.by_request(track_id)) is not None:
+                    found = recorder.track(asked.track_id)  # Why: S3 tells a request id, and no track
                 return _json(_track(found)) if found else _text(404, f"no track {track_id}")
             case ["api", "why", request_id]:
                 segment = recorder.last_denied() if request_id == "last" else recorder.by_request(request_id)
