@@ -96,6 +96,31 @@ def test_decrypted_objects_are_compared_in_passing(own_chamber):
     assert "more is not what was stored: CRC64NVME should be" in own_chamber.log
 
 
+def test_octets_under_keys_of_others_are_compared_as_they_lie(own_chamber):
+    s3 = own_chamber.client("s3")
+    s3.create_bucket(Bucket="sealed")
+    mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    for key, body, more in (
+        ("mine", LARGE, mine), ("kms", LARGE, {"ServerSideEncryption": "aws:kms"}), ("small", SMALL, mine),
+    ):  # fmt: skip
+        s3.put_object(Bucket="sealed", Key=key, Body=body, **more)
+    upload = s3.create_multipart_upload(Bucket="sealed", Key="parts", **mine)["UploadId"]
+    named = {"Bucket": "sealed", "Key": "parts", "UploadId": upload}
+    tags = [
+        {"PartNumber": n, "ETag": s3.upload_part(**named, **mine, PartNumber=n, Body=body)["ETag"]}
+        for n, body in ((1, PART), (2, LARGE))
+    ]
+    s3.complete_multipart_upload(**named, MultipartUpload={"Parts": tags})
+    assert scrub(own_chamber)[0] == 0
+    assert s3.get_object(Bucket="sealed", Key="parts", **mine)["Body"].read() == PART + LARGE
+    assert s3.get_object(Bucket="sealed", Key="small", **mine)["Body"].read() == SMALL
+    for key in ("mine", "kms"):
+        rot(blob(own_chamber, key))
+    rot(sorted(blob(own_chamber, "parts").iterdir())[1])
+    rows(own_chamber, "UPDATE s3_bodies SET data = CAST(zeroblob(500) AS BLOB)")
+    assert wrong(scrub(own_chamber)[1]) == [(key, "changed") for key in ("kms", "mine", "parts", "small")]
+
+
 def test_rot_is_named_and_put_aside(own_chamber):
     s3 = own_chamber.client("s3")
     s3.create_bucket(Bucket="rotten")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
@@ -13,6 +14,7 @@ from cloudchamber.base.body import FileSlice, Held, Pourable, at_once
 from cloudchamber.base.drawn import Drawn
 from cloudchamber.base.errors import InternalFailure, ServiceError
 from cloudchamber.services.s3 import checksums, conditions, events, object_lock, replication, tables, versions
+from cloudchamber.services.s3.encryption import Summed
 from cloudchamber.services.s3.errors import EntityTooLarge
 from cloudchamber.services.s3.part import S3Part, live
 from cloudchamber.services.s3.tables import Content
@@ -87,7 +89,8 @@ async def receive(
             digest.update(data)
         checksum = _checked(wanted, body, request, md5)
         return _small(part, data, nonce, key, _etag(md5, encryption), checksum)
-    cipher = (lambda: part.keeper.cipher(nonce, 0, key)) if nonce is not None else None
+    summed = Summed(part.keeper.cipher(nonce, 0, key)) if nonce is not None and key is not None else None
+    cipher = None if nonce is None else partial(part.keeper.cipher, nonce) if summed is None else lambda: summed
     async with part.blobs.receive((wanted.digest, *more), cipher, inline_max) as sink:
         if length is not None and length > POUR_MIN and isinstance(body, Pourable):
             await body.pour(sink)
@@ -102,6 +105,8 @@ async def receive(
         etag = _etag(md5, encryption)
         if sink.inline is not None:
             return _small(part, sink.inline, nonce, key, etag, checksum)
+        if nonce is not None and summed is not None:
+            nonce = summed.told(nonce)
         if draft is None:
             blob = await sink.commit()
             return Received(Content(sink.size, blob=blob.id, nonce=nonce), etag, checksum)
@@ -125,8 +130,13 @@ def _etag(md5: bytes, encryption: Encryption) -> str:
 
 def _small(part: S3Part, data: bytes, nonce: str | None, key: bytes | None, etag: str, checksum: str) -> Received:
     """A body for a row of its own."""
-    kept = data if nonce is None else part.keeper.small(nonce, data, key)
-    return Received(Content(len(data), data=kept, nonce=nonce), etag, checksum)
+    if nonce is not None and key is not None:
+        summed = Summed(part.keeper.cipher(nonce, 0, key))
+        data = summed.update(data)
+        nonce = summed.told(nonce)
+    elif nonce is not None:
+        data = part.keeper.small(nonce, data)
+    return Received(Content(len(data), data=data, nonce=nonce), etag, checksum)
 
 
 def send(call: Call, found: Object, offset: int, length: int, key: bytes | None = None) -> ReplyBody:

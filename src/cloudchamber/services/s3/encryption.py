@@ -13,6 +13,7 @@ from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
+from cloudchamber.services.s3 import checksums
 from cloudchamber.store import private
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Keeper:
         """Encrypts or decrypts octets that begin at `offset`: `update`. `key`: another than the chamber's."""
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # lazily: 20 ms
 
-        start = int.from_bytes(base64.b64decode(nonce), "big") + offset // _BLOCK
+        start = int.from_bytes(_octets(nonce), "big") + offset // _BLOCK
         counter = modes.CTR((start % _COUNTERS).to_bytes(_BLOCK, "big"))
         made = Cipher(algorithms.AES256(key or self._load()), counter).encryptor()
         made.update(bytes(offset % _BLOCK))
@@ -55,7 +56,7 @@ class Keeper:
             return self.cipher(nonce, 0, key).update(data)
         if self._loop is None:
             self._loop = self.cipher(nonce)
-        self._loop.reset_nonce(base64.b64decode(nonce))
+        self._loop.reset_nonce(_octets(nonce))
         return self._loop.update(data)
 
     def seal(self, data: bytes) -> bytes:
@@ -66,3 +67,26 @@ class Keeper:
         if not self._key:
             self._key = private.kept(self._path, new_key)
         return self._key
+
+
+class Summed:
+    """A cipher that keeps a sum of what it encrypted, for octets that only others can decrypt."""
+
+    def __init__(self, cipher: Any) -> None:
+        self._cipher = cipher
+        self._sum = checksums.new("CRC64NVME")
+
+    def update(self, data: Any, /) -> bytes:
+        """Encrypt more octets."""
+        done: bytes = self._cipher.update(data)
+        self._sum.update(done)
+        return done
+
+    def told(self, nonce: str) -> str:
+        """The nonce, with the sum behind it."""
+        return f"{nonce}.{checksums.text(self._sum.digest())}"
+
+
+def _octets(nonce: str) -> bytes:
+    """A nonce, without the sum that may stand behind it."""
+    return base64.b64decode(nonce.partition(".")[0])

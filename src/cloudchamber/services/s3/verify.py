@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cloudchamber.store.blobs import Blobs
 
 PIECE = 1024 * 1024
+SUM = "CRC64NVME"
+"""What is kept of encrypted octets that cannot be decrypted without the client, or without KMS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,13 @@ class Verifier:
     def object(self, found: Object) -> Fault | None:
         """What is wrong with an object's octets; `found` has the data of its body row, if it has one.
 
-        Octets under a key that the chamber has not (SSE-C, SSE-KMS) can be counted, not compared.
+        Octets under a key that the chamber has not (SSE-C, SSE-KMS) are compared as they lie there, by the sum that
+        goes with their nonce.
         """
-        sse = found.stored.get("sse")
         nonce: str | None = found.stored.get("nonce")
         pieces: Sequence[tuple[int, str | None]] = found.stored.get("nonces") or [(found.size, nonce)]
+        if "sse" in found.stored:
+            return self._sealed(found.data, found.blob, found.size, pieces)
         parts: Sequence[tuple[int, str]] = found.stored.get("parts") or ()
         algorithm, _, expected = found.checksum.partition(":")
         composite = "-" in expected
@@ -80,10 +84,32 @@ class Verifier:
             return Fault("unreadable", "octets", str(error))
         if digests.size != found.size:
             return Fault("short", f"{found.size} octets", f"{digests.size} octets")
-        return None if sse is not None else digests.compare(found.checksum, composite=composite)
+        return digests.compare(found.checksum, composite=composite)
+
+    def _sealed(
+        self, data: bytes | None, blob: str | None, size: int, pieces: Sequence[tuple[int, str | None]]
+    ) -> Fault | None:
+        """What is wrong with octets that cannot be decrypted here."""
+        sums = [(nonce or "").partition(".")[2] for _, nonce in pieces]
+        digests = _Digests(SUM, [(length, "") for length, _ in pieces], "")
+        try:
+            for octets in self.octets(data, blob, size, [(length, None) for length, _ in pieces]):
+                digests.update(octets)
+        except FileNotFoundError:
+            return Fault("missing", "a file", "none")
+        except OSError as error:
+            return Fault("unreadable", "octets", str(error))
+        if digests.size != size:
+            return Fault("short", f"{size} octets", f"{digests.size} octets")
+        for expected, actual in zip(sums, digests.values, strict=False):
+            if expected and expected != actual:
+                return Fault("changed", f"{SUM}:{expected} encrypted", f"{SUM}:{actual} encrypted")
+        return None
 
     def part(self, part: Part, *, readable: bool) -> Fault | None:
         """The same for a part of an upload; `readable`: the chamber has its key."""
+        if not readable:
+            return self._sealed(None, part.blob, part.size, [(part.size, part.nonce)])
         md5, size = hashlib.md5(usedforsecurity=False), 0
         try:
             for octets in self.octets(None, part.blob, part.size, [(part.size, part.nonce or None)]):
@@ -95,7 +121,7 @@ class Verifier:
             return Fault("unreadable", "octets", str(error))
         if size != part.size:
             return Fault("short", f"{part.size} octets", f"{size} octets")
-        if readable and md5.hexdigest() != part.etag:
+        if md5.hexdigest() != part.etag:
             return Fault("changed", f"MD5 {part.etag}", f"MD5 {md5.hexdigest()}")
         return None
 
@@ -134,7 +160,7 @@ class _Digests:
         self._algorithm = algorithm
         self._sizes = [size for size, _ in parts]
         self._etag = etag
-        self._values: list[str] = []
+        self.values: list[str] = []
         self._at = 0
         self._digest = checksums.new(algorithm) if algorithm else hashlib.md5(usedforsecurity=False)
         self.size = 0
@@ -145,7 +171,7 @@ class _Digests:
         while self._sizes and self._at + len(octets) >= self._sizes[0]:
             count = self._sizes.pop(0) - self._at
             self._digest.update(octets[:count])
-            self._values.append(checksums.text(self._digest.digest()))
+            self.values.append(checksums.text(self._digest.digest()))
             self._digest, self._at, octets = checksums.new(self._algorithm), 0, octets[count:]
         self._digest.update(octets)
         self._at += len(octets)
@@ -153,7 +179,7 @@ class _Digests:
     def compare(self, checksum: str, *, composite: bool) -> Fault | None:
         """What does not agree."""
         if composite:
-            actual = f"{self._algorithm}:{checksums.composite(self._algorithm, self._values)}"
+            actual = f"{self._algorithm}:{checksums.composite(self._algorithm, self.values)}"
         elif self._algorithm:
             actual = f"{self._algorithm}:{checksums.text(self._digest.digest())}"
         elif self._etag:
