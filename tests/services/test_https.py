@@ -25,7 +25,8 @@ def handler(event, context):
 def only_by_tls(bucket: str) -> str:
     """What SAM, CDK (`enforceSSL`) and AWS's own examples put on buckets."""
     deny = {
-        "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Effect": "Deny", "Principal": "*", "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }  # fmt: skip
     return json.dumps({"Version": "2012-10-17", "Statement": [deny]})

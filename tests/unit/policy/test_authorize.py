@@ -48,7 +48,9 @@ async def doors(tmp_path: Path):
         identities=make(database, tmp_path, ACCOUNT, None, clock),
         services={
             "iam": iam.SERVICE,
-            "s3": SimpleNamespace(facts=lambda doors, arn: Facts(ACCOUNT, bucket["policy"], "bucket policy of b")),
+            "s3": SimpleNamespace(
+                policies=(), facts=lambda doors, arn: Facts(ACCOUNT, bucket["policy"], "bucket policy of b")
+            ),
         },
     )
     await database.close()

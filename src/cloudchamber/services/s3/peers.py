@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import formatdate
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
@@ -19,6 +19,7 @@ from cloudchamber.base.errors import ChamberError
 from cloudchamber.services.s3 import rfc2047
 from cloudchamber.services.s3.verify import Pace, Verifier
 from cloudchamber.store import private
+from cloudchamber.wire.scalars import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
@@ -171,7 +172,7 @@ def _headers(found: Object, storage_class: str) -> dict[str, str]:
     """What is said of an object when it is written."""
     made = {header: found.headers[name] for name, header in _HEADERS.items() if name in found.headers}
     if "Expires" in found.headers:
-        made["expires"] = formatdate(float(found.headers["Expires"]), usegmt=True)
+        made["expires"] = http_date(datetime.fromtimestamp(float(found.headers["Expires"]), UTC))
     made |= {f"x-amz-meta-{name}": value for name, value in rfc2047.encoded(found.metadata).items()}
     if found.tags:
         made["x-amz-tagging"] = urlencode(found.tag_values, quote_via=quote)
