@@ -274,6 +274,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1)
     try:
+        db.execute("PRAGMA page_size=16384")  # Why: rows of many segments are large, and each page is a system call
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=OFF")
         db.executescript(fresh.SCHEMA + usage.SCHEMA)
