@@ -111,7 +111,8 @@ class Doors:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """Who calls, where, and when; the same for every operation of every service. Nobody changes it."""
+    """Who calls, where, and when; the same for every operation of every service. Nobody but who decides
+    about it changes it."""
 
     # Why not frozen: one is made for each request, and that takes three times as long.
 
@@ -134,6 +135,8 @@ class Call:
     """``AWS4-HMAC-SHA256``, or ``AWS`` for Signature Version 2; empty if there is no signature."""
     signed_at: datetime | None = None
     """When the signature says it was made; None where it does not say."""
+    missing_only: bool = False
+    """Whether it was let in only to hear that what it asks for is not there (see `Need.instead`)."""
 
     @property
     def trace(self) -> Trace:

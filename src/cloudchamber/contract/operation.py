@@ -37,7 +37,8 @@ class Need:
     ACL, beside its bucket's. None from it: the resource does not exist, and what it would lie in decides."""
     instead: Callable[[], Need | None] | None = None
     """A need that does as well where nothing allows this one, and nothing forbids it: who may list a bucket may know
-    that an object is not there. Found only then; None from it: there is none."""
+    that an object is not there. Found only then; None from it: there is none. The operation answers only that
+    something is missing if this let the call in: `Call.missing_only`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,8 @@ def _instead(call: Call, decision: Decision) -> bool:
         return False
     found = decide(call, other)
     call.segment.decisions.append(found.told)
+    if found.verdict.allowed:
+        call.missing_only = True  # Why: what is missing now may be there when the operation looks
     return found.verdict.allowed
 
 

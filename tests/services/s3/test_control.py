@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 import urllib3
 
-from tests.services.s3.conftest import refused
+from tests.services.s3.conftest import allow, policy, refused
 
 ACCOUNT = "000000000000"
 SWITCHES = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -91,3 +92,18 @@ def test_a_bucket_may_be_called_like_its_paths(own_chamber):
     s3.put_object(Bucket="v20180820", Key="tags/x", Body=b"x")
     assert s3.get_object(Bucket="v20180820", Key="tags/x")["Body"].read() == b"x"
     refused("NoSuchKey", s3.get_object, Bucket="v20180820", Key="configuration/publicAccessBlock")
+
+
+def test_a_policy_that_reads_the_keys_of_tags(chamber, s3, bucket):
+    iam, name = chamber.client("iam"), f"tagger-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    keys = {"ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}
+    actions = ["s3:TagResource", "s3:UntagResource"]
+    iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=policy(allow(actions, "*", Condition=keys)))
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    client = chamber.client("s3control", f"{made['AccessKeyId']}:{made['SecretAccessKey']}")
+    about = {"AccountId": "000000000000", "ResourceArn": f"arn:aws:s3:::{bucket}"}
+    client.tag_resource(**about, Tags=[{"Key": "team", "Value": "a"}])
+    refused("AccessDenied", client.tag_resource, **about, Tags=[{"Key": "other", "Value": "a"}])
+    client.untag_resource(**about, TagKeys=["team"])
+    refused("AccessDenied", client.untag_resource, **about, TagKeys=["other"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.services.s3 import checks, tables, versions
-from cloudchamber.services.s3.errors import MethodNotAllowed, NoSuchKey, NoSuchVersion
+from cloudchamber.services.s3.errors import AccessForbidden, MethodNotAllowed, NoSuchKey, NoSuchVersion
 from cloudchamber.wire import scalars
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ async def existing(
         NoSuchBucket, NoSuchKey, NoSuchVersion
         InvalidArgument: no version could have that id.
         MethodNotAllowed: it is a delete marker.
+        AccessForbidden: the caller may hear only that there is none.
     """
     bucket, key, version = request["Bucket"], checks.key(request), request.get("VersionId")
     if version is None:
@@ -38,12 +39,16 @@ async def existing(
             checks.bucket(call, request)
         if found is None:
             raise await absent(call, bucket, key, method if strict else "")
+        if call.missing_only:  # Why: it came after the decision
+            raise AccessForbidden()
         return found
     owner = checks.bucket(call, request)
     named = version_of(owner, version)
     found = call.doors.database.read(lambda db: versions.find(db, bucket, key, named, body=body))
     if found is None:
         raise NoSuchVersion(Key=key, VersionId=version)
+    if call.missing_only:
+        raise AccessForbidden()
     if found.marker:
         raise refused(found, method)
     return found

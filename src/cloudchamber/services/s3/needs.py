@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.operation import ContextValue
+    from cloudchamber.store.database import Reader
 
     Request = Mapping[str, Any]
     Needs = Callable[[Call, Request], Iterable[Need]]
@@ -146,8 +147,10 @@ def _need(
     look = "s3:", partial(_look, call, action, bucket, key, said)
     where = "*" if not bucket else bucket_arn(bucket) if key is None else object_arn(bucket, key)
     if key is not None and action in _OF_OBJECT:
-        own = partial(object_facts, call.doors, bucket, key, str(said.get("s3:VersionId", "")) if said else "")
-        return Need(action, where, said, look, own, partial(_listing, call, bucket, key) if action in _READS else None)
+        version = str(said.get("s3:VersionId", "")) if said else ""
+        own = partial(object_facts, call.doors, bucket, key, version)
+        instead = partial(_listing, call, bucket, key, version) if action in _READS else None
+        return Need(action, where, said, look, own, instead)
     return Need(action, where, said, look)
 
 
@@ -168,13 +171,17 @@ def _look(
     return keys
 
 
-def _listing(call: Call, bucket: str, key: str) -> Need | None:
-    """To list the bucket, for a key that is not there.
+def _listing(call: Call, bucket: str, key: str, version: str) -> Need | None:
+    """To list the bucket, for a key, or a version of it, that is not there.
 
     Source: Amazon S3 API Reference, HeadObject, "Permissions". That `s3:prefix` is the key is what ceph/s3-tests and
     kopia saw on S3.
     """
-    if call.doors.database.peek(lambda db: tables.find_object(db, bucket, key)) is not None:
+
+    def look(db: Reader) -> tables.Object | None:
+        return versions.find(db, bucket, key, version) if version else tables.find_object(db, bucket, key)
+
+    if call.doors.database.read(look) is not None:
         return None
     return _need(call, "s3:ListBucket", bucket, None, {"s3:prefix": key})
 

@@ -254,7 +254,7 @@ async def get_object(call: Call, request: Request) -> dict[str, Any]:
     part = live(call.doors)
     _readable(call, request, part.payers)
     recent = part.recent
-    kept = recent.find("GetObject", request)
+    kept = recent.find("GetObject", request) if not call.missing_only else None
     if kept is not None:
         call.note(bytes=kept["ContentLength"])
         return kept
@@ -279,7 +279,7 @@ async def head_object(call: Call, request: Request) -> dict[str, Any]:
     part = live(call.doors)
     _readable(call, request, part.payers)
     recent = part.recent
-    kept = recent.find("HeadObject", request)
+    kept = recent.find("HeadObject", request) if not call.missing_only else None
     if kept is not None:
         return kept
     stamp = recent.stamp()

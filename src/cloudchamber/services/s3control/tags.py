@@ -35,9 +35,9 @@ def _on_bucket(action: str) -> Needs:
         context: dict[str, Any] = {}
         if "Tags" in request:
             context = {f"aws:RequestTag/{tag['Key']}": tag["Value"] for tag in request["Tags"]}
-            context["aws:TagKeys"] = [tag["Key"] for tag in request["Tags"]]
+            context["aws:TagKeys"] = tuple(tag["Key"] for tag in request["Tags"])
         elif "TagKeys" in request:
-            context["aws:TagKeys"] = list(request["TagKeys"])
+            context["aws:TagKeys"] = tuple(request["TagKeys"])
         yield Need(action, f"arn:aws:s3:::{request['ResourceArn'].removeprefix('arn:aws:s3:::')}", context)
 
     return needs
