@@ -8,6 +8,7 @@ the chamber, which hands it on into the sandbox; the octets never pass through t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import select
@@ -87,7 +88,9 @@ class ShellDoor:
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
-            await asyncio.to_thread(messages.send, client, answer)
+            # Why suppress: a client that was ended meanwhile has nobody who reads the answer.
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(messages.send, client, answer)
 
     async def _answer(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         ec2 = self._doors.parts["ec2"]

@@ -127,9 +127,12 @@ def test_versions_of_all_launch_templates(lab: Lab):
 
 def test_attributes_of_an_interface(lab: Lab):
     ec2, other = lab.ec2, lab.group(80)
-    instance = lab.run("#!/bin/sh\n")
+    instance = lab.run("#!/bin/sh\n", NetworkInterfaces=[{"DeviceIndex": 0, "Description": "of the front"}])
     interface = lab.wait(instance)["NetworkInterfaces"][0]
     given = {"NetworkInterfaceId": interface["NetworkInterfaceId"]}
+    assert interface["Description"] == "of the front"
+    (like,) = ec2.get_launch_template_data(InstanceId=instance)["LaunchTemplateData"]["NetworkInterfaces"]
+    assert like["Description"] == "of the front"
     ec2.modify_network_interface_attribute(**given, Groups=[other])
     assert [one["GroupId"] for one in lab.view(instance)["SecurityGroups"]] == [other]
     shown = ec2.describe_network_interface_attribute(**given, Attribute="groupSet")
@@ -141,7 +144,11 @@ def test_attributes_of_an_interface(lab: Lab):
     assert code(modify, **given, SourceDestCheck={"Value": False}) == "UnsupportedOperation"
     kept = {"AttachmentId": attached["AttachmentId"], "DeleteOnTermination": False}
     assert code(modify, **given, Attachment=kept) == "UnsupportedOperation"
-    assert code(modify, **given, Description={"Value": "x"}) == "UnsupportedOperation"
+    assert code(modify, **given, Description={"Value": "x" * 256}) == "InvalidParameterValue"
+    modify(**given, Description={"Value": "other"})
+    (shown,) = ec2.describe_network_interfaces(NetworkInterfaceIds=list(given.values()))["NetworkInterfaces"]
+    assert (shown["Description"], [one["GroupId"] for one in shown["Groups"]]) == ("other", [other])
+    assert ec2.describe_network_interface_attribute(**given)["Description"] == {"Value": "other"}
     gone = {"NetworkInterfaceId": "eni-0123456789abcdef0", "Groups": [other]}
     assert code(modify, **gone) == "InvalidNetworkInterfaceID.NotFound"
     (monitored,) = ec2.unmonitor_instances(InstanceIds=[instance])["InstanceMonitorings"]

@@ -100,6 +100,9 @@ def test_client_token(lab: Lab) -> None:
     with pytest.raises(ClientError) as caught:
         lab.run(ClientToken=token, MaxCount=2)
     assert code(caught) == "IdempotentParameterMismatch"
+    with pytest.raises(ClientError) as caught:
+        lab.run(ClientToken="x" * 65)
+    assert code(caught) == "InvalidParameterValue"
     lab.ec2.terminate_instances(InstanceIds=[first])
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.operation import operation
-from cloudchamber.services.ec2 import errors, launch, needs, tables, views
+from cloudchamber.services.ec2 import errors, interfaces, launch, needs, tables, views
 from cloudchamber.services.ec2.checks import inner, refuse, takes
 from cloudchamber.services.ec2.compute import Compute
 from cloudchamber.services.ec2.instances import look
@@ -55,9 +55,9 @@ async def describe_network_interface_attribute(call: Call, request: Mapping[str,
 @operation(
     "ModifyNetworkInterfaceAttribute", needs=needs.on("ModifyNetworkInterfaceAttribute", "NetworkInterfaceId", "Groups")
 )
-@takes("NetworkInterfaceId", "Groups", "SourceDestCheck", "Attachment")
+@takes("NetworkInterfaceId", "Groups", "Description", "SourceDestCheck", "Attachment")
 async def modify_network_interface_attribute(call: Call, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an interface other security groups: they hold when this returns.
+    """Give an interface other security groups, which hold when this returns, or another description.
 
     Raises:
         UnsupportedOperation: the check of sources switched off, or an interface that outlives its instance.
@@ -66,19 +66,27 @@ async def modify_network_interface_attribute(call: Call, request: Mapping[str, A
     """
     row = _owner(look(call), request["NetworkInterfaceId"])
     _as_it_is(request, row)
+    values: dict[str, Any] = {}
+    if "Description" in request:
+        values["interface_description"] = inner(request, "Description").get("Value") or ""
+        interfaces.check_description(values["interface_description"])
     given = request.get("Groups")
-    if given is None:
+    if given is not None:
+        if not given:
+            raise errors.InvalidParameterValue(
+                "Value () for parameter groups is invalid. At least one group is needed."
+            )
+        values["groups"] = launch.resolve_groups(call, row.vpc_id, given)
+    if not values:
         return {}
-    if not given:
-        raise errors.InvalidParameterValue("Value () for parameter groups is invalid. At least one group is needed.")
-    groups = launch.resolve_groups(call, row.vpc_id, given)
 
     def change(tx: Tx) -> None:
         now = views.region(tx, call.account, call.region, call.now.timestamp())
-        tables.update_instance(tx, _owner(now, request["NetworkInterfaceId"]).id, groups=groups)
+        tables.update_instance(tx, _owner(now, request["NetworkInterfaceId"]).id, **values)
 
     await call.doors.database.write(change)
-    await call.doors.part("ec2", Compute).rules_changed()
+    if "groups" in values:
+        await call.doors.part("ec2", Compute).rules_changed()
     return {}
 
 

@@ -18,6 +18,7 @@ _INSTANCE_LEVEL = {
     "SecurityGroups": "security groups",
     "PrivateIpAddress": "private address",
 }
+_DESCRIPTION_MAX = 255
 _TAKEN = {
     "DeviceIndex",
     "NetworkCardIndex",
@@ -41,6 +42,7 @@ class Interface:
     group_names: tuple[str, ...] = ()
     private_ip: str = ""
     public: bool | None = None
+    description: str = ""
 
 
 def primary(request: Mapping[str, Any]) -> Interface:
@@ -63,12 +65,25 @@ def primary(request: Mapping[str, Any]) -> Interface:
         (),
         one.get("PrivateIpAddress") or _first(one),
         one.get("AssociatePublicIpAddress"),
+        one.get("Description") or "",
     )
 
 
 def _first(given: Mapping[str, Any]) -> str:
     """The primary one of `PrivateIpAddresses`, which may stand there instead of `PrivateIpAddress`."""
     return next((str(one.get("PrivateIpAddress") or "") for one in many(given, "PrivateIpAddresses")), "")
+
+
+def check_description(text: str) -> None:
+    """Refuse a description of an interface that is longer than AWS takes.
+
+    Raises:
+        InvalidParameterValue: more than 255 characters.
+    """
+    if len(text) > _DESCRIPTION_MAX:
+        raise errors.InvalidParameterValue(
+            f"Value for parameter description is invalid: it has more than {_DESCRIPTION_MAX} characters."
+        )
 
 
 def check(request: Mapping[str, Any]) -> None:
@@ -90,6 +105,7 @@ def check(request: Mapping[str, Any]) -> None:
     if len(given) > 1 or int(one.get("DeviceIndex") or 0):
         raise errors.UnsupportedOperation("More than one network interface is not supported by this EC2 endpoint.")
     refuse("NetworkInterfaces.", one, _TAKEN)
+    check_description(one.get("Description") or "")
     addresses = many(one, "PrivateIpAddresses")
     if addresses and one.get("PrivateIpAddress"):
         raise errors.InvalidParameterCombination(

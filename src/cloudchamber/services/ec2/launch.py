@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 INSTANCES_MAX = 64
 """Instances that may exist at once: every one is real processes on this machine."""
 USER_DATA_OCTETS_MAX = 16 * 1024
+TOKEN_MAX = 64
 
 _TAKEN = (
     "ImageId",
@@ -109,6 +110,8 @@ async def run_instances(call: Call, request: Mapping[str, Any]) -> dict[str, Any
         raise errors.InvalidParameterValue(f"Value ({least}) for parameter minCount is invalid.")
     plan = _plan(call, request)
     token = request.get("ClientToken") or ""
+    if len(token) > TOKEN_MAX:
+        raise errors.InvalidParameterValue(f"Value ({token[:TOKEN_MAX]}...) for parameter clientToken is invalid.")
     print_of_it = _fingerprint(request)
     reservation_id = ids.hex_id("r")
     drafts = [(ids.hex_id("i"), ids.hex_id("eni"), ids.hex_id("iip-assoc")) for _ in range(min(most, INSTANCES_MAX))]
@@ -194,6 +197,7 @@ def _insert(
             http_endpoint=plan.metadata.get("HttpEndpoint") or "enabled",
             hop_limit=int(plan.metadata.get("HttpPutResponseHopLimit") or 2),
             ebs_optimized=bool(request.get("EbsOptimized")),
+            interface_description=interfaces.primary(request).description,
             metadata_tags=plan.metadata.get("InstanceMetadataTags") or "disabled",
         ),
     )

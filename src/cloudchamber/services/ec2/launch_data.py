@@ -71,7 +71,7 @@ def _interface(row: tables.Instance, seen: views.Seen) -> dict[str, Any]:
     return {
         "AssociatePublicIpAddress": views.public(row, seen) is not None,
         "DeleteOnTermination": True,
-        "Description": "",
+        "Description": row.interface_description,
         "DeviceIndex": 0,
         "NetworkCardIndex": 0,
         "Groups": list(row.groups),

@@ -72,6 +72,7 @@ class Instance:
     """Its public address, while no Elastic IP address stands in for it; empty for none."""
 
     ebs_optimized: bool = False
+    interface_description: str = ""
 
     @property
     def arn(self) -> str:

@@ -191,7 +191,7 @@ def _interface(row: tables.Instance, seen: Seen) -> dict[str, Any]:
     dns = names.private_dns(row.private_ip, row.region)
     view: dict[str, Any] = {
         "Attachment": _attachment(row),
-        "Description": "",
+        "Description": row.interface_description,
         "Groups": group_ids(row, seen),
         "Ipv6Addresses": [],
         "MacAddress": names.mac(row.private_ip),
