@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 
 INLINE_MAX = 16 * 1024
 """Bodies up to this size stay in memory and are kept in a row."""
-CHUNK = 512 * 1024
+CHUNK = 1024 * 1024
 """Octets that are hashed and written in one go, off the event loop."""
 CHUNK_MIN = 16 * 1024
 FREE_BUFFERS_MAX = 8
-"""Buffers of `CHUNK` octets that are kept for the next body."""
-BUFFERS_EACH = 4
-"""Buffers of one body that may be hashed and written while another is filled; of many bodies, each has one."""
-FEW = 8
+"""Buffers of `CHUNK` octets that are kept while bodies come: new ones must be mapped and cleared."""
+BUFFERS_EACH = ((2, 7), (8, 3))
+"""Buffers of one body that may be hashed and written while another is filled, of so many bodies; of more, each has one.
+The fewer wait for each other, the less it matters how soon a busy machine wakes whom."""
 SHARD_BLOBS = 1024
-HELD_MAX = 16 * 1024 * 1024
+HELD_MAX = 12 * 1024 * 1024
 """Octets that all large bodies together hold in memory, about: the more there are, the less each has."""
 GRACE_S = 10.0
 """How long a deleted blob's file stays, for replies that are about to open it."""
@@ -100,7 +100,7 @@ class Blobs:
         """Octets that a sink gathers before it writes."""
         self.room: Room | None = None
         """Asked before octets are written, where somebody sets it."""
-        self.each = BUFFERS_EACH
+        self.each = BUFFERS_EACH[0][1]
         """Buffers that a sink may be busy with while it gathers."""
         self._syncs: dict[str, asyncio.Future[None]] = {}
         self._doomed: dict[str, asyncio.TimerHandle] = {}
@@ -289,7 +289,9 @@ class Blobs:
     def opened(self, count: int) -> None:
         """More large bodies are on their way, or fewer."""
         self._open += count
-        self.each = BUFFERS_EACH if self._open <= FEW else 1
+        if not self._open:
+            del self._free[1:]
+        self.each = next((each for few, each in BUFFERS_EACH if self._open <= few), 1)
         self.chunk = max(CHUNK_MIN, min(CHUNK, HELD_MAX // max(1, self._open * (1 + self.each)) // 4096 * 4096))
 
     def buffer(self) -> memoryview:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -105,3 +107,20 @@ def test_an_encrypted_object_comes_back_whole_in_ranges_and_to_clients_that_wait
         for _ in range(3):  # Why: others are served while it takes nothing
             assert s3.get_object(Bucket=bucket, Key="sealed")["Body"].read() == body
         assert answers(slow, 1) == [(200, body)]
+
+
+def resident_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def test_many_uploads_of_a_gib_at_once_hold_little(chamber, s3, bucket):
+    before = resident_mib(chamber.about["pid"])
+    with contextlib.ExitStack() as stack:
+        for number in range(80):
+            host, port, target = presigned(s3, "put_object", bucket, f"many/{number}")
+            sock = stack.enter_context(socket.create_connection((host, port)))
+            sock.sendall(put_head(target, host, port, 1024**3) + bytes(1024**2))
+        held = resident_mib(chamber.about["pid"]) - before
+        s3.put_object(Bucket=bucket, Key="other", Body=bytes(SIZE))  # others are served meanwhile
+    assert held < 45
