@@ -262,6 +262,31 @@ def test_logs_in_json(chamber: Any) -> None:
         function(chamber, "text-levels", source, LoggingConfig={"LogFormat": "Text", "SystemLogLevel": "WARN"})
 
 
+def test_levels_hold_for_what_is_printed(chamber: Any) -> None:
+    said = {"timestamp": "2026-11-02T16:51:31.587199Z"}
+    lines = [
+        json.dumps({"level": "debug", "msg": "unheard", **said}),
+        json.dumps({"level": "Warning", "msg": "heard", **said}),
+        json.dumps({"level": "error", "msg": "unheard: no moment"}),
+        "unheard: no level",
+    ]
+    source = (
+        "import logging\n"
+        "logging.getLogger().setLevel('DEBUG')\n"
+        "def handler(event, context):\n"
+        "    logging.getLogger().info('unheard')\n"
+        f"    for line in {lines!r}: print(line)\n"
+    )
+    client = function(chamber, "levels", source, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "WARN"})
+    _, response = call(client, "levels", LogType="Tail")
+    tail = base64.b64decode(response["LogResult"]).decode()
+    assert "heard" in tail and "unheard" not in tail
+    kept = until(
+        lambda: any("platform.report" in m for m in messages(chamber, "levels")) and messages(chamber, "levels")
+    )
+    assert [m for m in kept if "heard" in m] == [lines[1]]
+
+
 def test_the_size_of_tmp_is_what_was_asked_for(chamber: Any) -> None:
     if chamber.about["sandbox_mode"] not in ("ns-root", "ns-user"):
         pytest.skip(f"mode {chamber.about['sandbox_mode']} has no /tmp of its own")

@@ -16,7 +16,7 @@ from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.identity import service_principal
 from cloudchamber.sandbox import trees
 from cloudchamber.sandbox.spec import Exit
-from cloudchamber.services.lambda_ import debugging, launching, outcome, runtimes
+from cloudchamber.services.lambda_ import debugging, launching, log_levels, outcome, runtimes
 from cloudchamber.services.lambda_.archive import foreign_parts
 from cloudchamber.services.lambda_.errors import AccessDeniedException
 from cloudchamber.services.lambda_.launching import Given, NoEntrypoint
@@ -145,9 +145,9 @@ class Environment:
         self._session: RoleSession
         self._stream: Stream
         self._runtime: Runtime
-        self._says = PlatformLog.of(
-            function.name, function.version, function.memory_mb, function.configuration["LoggingConfig"]
-        )
+        logging = function.configuration["LoggingConfig"]
+        self._says = PlatformLog.of(function.name, function.version, function.memory_mb, logging)
+        self._least: str = logging.get("ApplicationLogLevel", "INFO")
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -477,7 +477,7 @@ class Environment:
                 self._drop(len(lines) - index, sum(map(len, lines[index:])))
                 lines = lines[:index]
                 break
-        self._printed(lines)
+        self._printed(log_levels.passing(lines, self._least) if self._says.as_json else lines)
 
     def _drop(self, lines: int, octets: int) -> None:
         count, length = self._dropped
