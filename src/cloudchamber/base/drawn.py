@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Callable, Generator
 
 
 class Drawn:
@@ -19,7 +19,23 @@ class Drawn:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while piece := await asyncio.to_thread(next, self.pieces, b""):
+            while piece := await _on_thread(next, self.pieces, b""):
                 yield piece
         finally:
-            self.pieces.close()
+            await _on_thread(self.pieces.close)
+
+
+async def _on_thread(work: Callable[..., Any], *given: Any) -> Any:
+    """Have a thread work. Who is cancelled waits for it: what it reads from may be closed only when it has left it."""
+    job = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        while not job.done():
+            try:
+                await asyncio.wait([job])
+            except asyncio.CancelledError:
+                continue
+        if not job.cancelled():
+            job.exception()  # Why: nobody else asks for it
+        raise

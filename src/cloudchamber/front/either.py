@@ -7,6 +7,7 @@ A TLS connection begins with a handshake record, whose type is 0x16 (RFC 8446, 5
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -21,6 +22,8 @@ FIRST_OCTET_S = 75.0
 HANDSHAKE_S = 10.0
 SILENT_MAX = 1000
 """Connections that have not said anything yet; the one that has waited longest goes for a new one."""
+HANDSHAKES_MAX = 500
+"""TLS handshakes at a time; the one that has taken longest goes for a new one."""
 ACCEPTED_AT_ONCE = 64
 PAUSE_S = 0.1
 
@@ -40,6 +43,8 @@ class EitherWay:
         self._loop = asyncio.get_running_loop()
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
+        """In the order in which they began."""
         sock.setblocking(False)
         self._loop.add_reader(sock, self._come)
 
@@ -88,9 +93,20 @@ class EitherWay:
         if not first:
             client.close()
             return
-        task = self._loop.create_task(self._hand_over(client, secure=first == HANDSHAKE))
+        secure = first == HANDSHAKE
+        if secure and len(self._handshakes) >= HANDSHAKES_MAX:
+            slowest = self._handshakes.pop(next(iter(self._handshakes)))
+            with contextlib.suppress(OSError):
+                slowest.shutdown(socket.SHUT_RDWR)  # Why not closed: the loop's transport has it, and closes it
+        task = self._loop.create_task(self._hand_over(client, secure=secure))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if secure:
+            self._handshakes[task] = client
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._handshakes.pop(task, None)
 
     def _wait(self, client: socket.socket) -> None:
         if len(self._silent) >= SILENT_MAX:

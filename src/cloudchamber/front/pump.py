@@ -45,6 +45,8 @@ class Pump:
                     await asyncio.wait([job])
                 except asyncio.CancelledError:
                     continue
+            if not job.cancelled():
+                job.exception()  # Why: a client that is gone is an error there, and nobody else asks for it
             raise
 
     def _run(self) -> bool:

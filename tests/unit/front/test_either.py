@@ -155,3 +155,21 @@ def test_a_close_ends_the_silent_too(play: Play) -> None:
         writer.close()
 
     play(scenario)
+
+
+def test_handshakes_that_hang_give_way(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(either, "HANDSHAKES_MAX", 3)
+
+    async def scenario(place: Place) -> None:
+        hanging = [await place.open(secure=False) for _ in range(5)]
+        for _, writer in hanging:
+            writer.write(b"\x16")
+            await writer.drain()
+        assert await place.ask(b"", secure=True) == b"https"
+        for reader, _ in hanging[:3]:
+            assert await reader.read() == b""
+        for _, writer in hanging:
+            writer.close()
+        assert await place.ask(b"", secure=True) == b"https"
+
+    play(scenario)
