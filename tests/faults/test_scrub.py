@@ -119,6 +119,10 @@ def test_octets_under_keys_of_others_are_compared_as_they_lie(own_chamber):
     rot(sorted(blob(own_chamber, "parts").iterdir())[1])
     rows(own_chamber, "UPDATE s3_bodies SET data = CAST(zeroblob(500) AS BLOB)")
     assert wrong(scrub(own_chamber)[1]) == [(key, "changed") for key in ("kms", "mine", "parts", "small")]
+    s3.delete_object(Bucket="sealed", Key="parts")
+    left = json.loads(own_chamber.cli("scrub", "--discard", "--json").stdout)
+    assert {one["key"] for one in left} == {"kms", "mine", "small"}
+    assert len(list((own_chamber.state / "s3" / "quarantine").iterdir())) == 2
 
 
 def test_rot_is_named_and_put_aside(own_chamber):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -152,7 +153,7 @@ class Scrubber:
         """Remove files of quarantine whose objects were mended or deleted; how many."""
         gone = [one["id"] for one in self.listed() if not one["open"]]
         for name in gone:
-            await asyncio.to_thread((self._aside / name).unlink, missing_ok=True)
+            await asyncio.to_thread(_remove, self._aside / name)
 
         def change(tx: Tx) -> None:
             tx.executemany("DELETE FROM s3_quarantine WHERE id = ?", [(name,) for name in gone])
@@ -256,6 +257,13 @@ class Scrubber:
             await self._blobs.put_aside(blob, self._aside / name)
         except (ServiceError, ChamberError, OSError) as error:
             _log.warning("%s could not be put aside: %s", blob, error)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():  # what was assembled of several files
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _told(bucket: str, key: str, version: str, place: str, fault: Fault) -> dict[str, Any]:
