@@ -9,4 +9,15 @@ from cloudchamber.services.logs.facts import facts
 from cloudchamber.services.logs.part import LogsPart
 from cloudchamber.services.logs.resources import LOG_GROUP
 
-SERVICE = service("logs", groups, streams, events, tail, filters, resources=(LOG_GROUP,), part=LogsPart, facts=facts)
+SERVICE = service(
+    "logs",
+    groups,
+    streams,
+    events,
+    tail,
+    filters,
+    resources=(LOG_GROUP,),
+    part=LogsPart,
+    facts=facts,
+    busy=frozenset(("logs_events", "logs_streams")),
+)
