@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
+import http.client
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.conftest import ROOT_KEY
 
 SIZE = 3 * 1024 * 1024 + 77
 
@@ -124,3 +129,51 @@ def test_many_uploads_of_a_gib_at_once_hold_little(chamber, s3, bucket):
         held = resident_mib(chamber.about["pid"]) - before
         s3.put_object(Bucket=bucket, Key="other", Body=bytes(SIZE))  # others are served meanwhile
     assert held < 45
+
+
+def chunked(s3, bucket: str, body: bytes, spoil: int = -1) -> tuple[int, bytes]:
+    """Upload in signed chunks, as minio's clients do; `spoil`: the chunk whose signature is wrong."""
+    url = urlsplit(s3.meta.endpoint_url)
+    access, _, secret = ROOT_KEY.partition(":")
+    host, step = f"{url.hostname}:{url.port}", 65_536
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{stamp[:8]}/us-east-1/s3/aws4_request"
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+
+    def sign(*lines: str) -> str:
+        return hmac.digest(key, "\n".join(lines).encode(), "sha256").hex()
+
+    told = {
+        "host": host,
+        "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "x-amz-date": stamp,
+        "x-amz-decoded-content-length": str(len(body)),
+    }
+    names, lines = ";".join(told), "".join(f"{name}:{value}\n" for name, value in told.items())
+    request = "\n".join(("PUT", f"/{bucket}/chunks", "", lines, names, told["x-amz-content-sha256"]))
+    last = sign("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest())
+    told["authorization"] = f"AWS4-HMAC-SHA256 Credential={access}/{scope},SignedHeaders={names},Signature={last}"
+    framed, empty = b"", hashlib.sha256().hexdigest()
+    for number, at in enumerate(range(0, len(body) + step, step)):
+        chunk = body[at : at + step] if at < len(body) else b""
+        last = sign("AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, last, empty, hashlib.sha256(chunk).hexdigest())
+        shown = "0" * 64 if number == spoil else last
+        framed += b"%x;chunk-signature=%b\r\n%b\r\n" % (len(chunk), shown.encode(), chunk)
+        if not chunk:
+            break
+    with contextlib.closing(http.client.HTTPConnection(host)) as connection:
+        connection.request("PUT", f"/{bucket}/chunks", framed, told)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_signed_chunks_are_checked_one_by_one(s3, bucket):
+    body = os.urandom(SIZE)
+    assert chunked(s3, bucket, body)[0] == 200
+    assert s3.get_object(Bucket=bucket, Key="chunks")["Body"].read() == body
+    for spoil in (0, 30, SIZE // 65_536 + 1):
+        status, told = chunked(s3, bucket, bytes(SIZE), spoil)
+        assert (status, b"SignatureDoesNotMatch" in told) == (403, True)
+    assert s3.get_object(Bucket=bucket, Key="chunks")["Body"].read() == body
