@@ -268,7 +268,9 @@ class Store:
         path = f"/{self._place.bucket}{key}"
         signed = self._signed(method, path, query, headers)
         url = f"{self._place.endpoint}{path}{f'?{query}' if query else ''}"
-        return self._pool.request(method, url, headers=signed, body=body or None, preload_content=False, redirect=False)
+        # Why: text goes out as UTF-8, and the library sends characters of latin-1 only
+        sent = {name: value.encode("utf-8", "surrogateescape").decode("latin-1") for name, value in signed.items()}
+        return self._pool.request(method, url, headers=sent, body=body or None, preload_content=False, redirect=False)
 
     def _signed(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> dict[str, str]:
         stamp = self._clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -82,6 +82,13 @@ def test_a_bucket_of_another_chamber(chamber: RunningChamber, other: RunningCham
         assert found["Metadata"] == s3.head_object(Bucket=HERE, Key=name)["Metadata"]
         tags = there.get_object_tagging(Bucket=THERE, Key=name)["TagSet"]
         assert tags == [{"Key": "a", "Value": "1+2"}]
+    name = 'attachment; filename="zażółć ä.txt"'
+    s3.put_object(
+        Bucket=HERE, Key="named", Body=b"x", ContentDisposition=name, Metadata={"m": "=?UTF-8?Q?=C5=BC=0D=0A?="}
+    )
+    until(lambda: status(s3, "named") == "COMPLETED")
+    here, found = (one.head_object(Bucket=b, Key="named") for one, b in ((s3, HERE), (there, THERE)))
+    assert (found["ContentDisposition"], found["Metadata"]) == (here["ContentDisposition"], here["Metadata"])
     s3.delete_object(Bucket=HERE, Key="small")
     until(lambda: there.list_object_versions(Bucket=THERE, Prefix="small").get("DeleteMarkers"))
 

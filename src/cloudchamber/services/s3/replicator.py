@@ -91,7 +91,7 @@ class Replicator:
         except peers.PeerSilent as error:
             _log.info("%s: replication waits: %s", order["to"], error)
             raise Retry(min(_RETRY_MAX_S, _RETRY_S * 2 ** min(attempts, 10))) from error
-        except peers.PeerRefused as error:
+        except (peers.PeerRefused, OSError, ValueError) as error:  # octets that are broken, or what HTTP cannot say
             raise AccessDenied(str(error)) from error
         await self._doors.database.write(lambda tx: _tell(tx, order, COMPLETED))
 

@@ -35,6 +35,7 @@ archive."""
 _INFREQUENT = ("STANDARD_IA", "ONEZONE_IA")
 _TARGETS = DOWNWARDS[2:]
 _DAY = timedelta(days=1)
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 _PREDICATES = ("Prefix", "Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan", "And")
 _TRANSITIONS = ("Transitions", "NoncurrentVersionTransitions")
 _ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload", *_TRANSITIONS)
@@ -301,8 +302,11 @@ def _midnight(moment: datetime) -> datetime:
 
 
 def after(since: float, days: int) -> datetime:
-    """When so many days are over: at the next midnight UTC. `since`: POSIX seconds."""
-    moment = datetime.fromtimestamp(since, UTC) + days * _DAY
+    """When so many days are over: at the next midnight UTC, or at the end of the calendar. `since`: POSIX seconds."""
+    begun = datetime.fromtimestamp(since, UTC)
+    if days > (_LAST - begun).days:  # Why: S3 takes any number of 32 bits
+        return _LAST
+    moment = begun + days * _DAY
     floor = _midnight(moment)
     return floor if floor == moment else floor + _DAY
 
