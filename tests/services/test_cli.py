@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def test_status_and_env_say_what_runs(chamber: RunningChamber) -> None:
     given = json.loads(chamber.cli("env", "--json").stdout)
     assert given["AWS_ENDPOINT_URL"] == chamber.endpoint
     assert f"export AWS_ENDPOINT_URL={chamber.endpoint}" in chamber.cli("env").stdout
+    assert "export AWS_DISABLE_HOST_PREFIX_INJECTION=true" in chamber.cli("env").stdout
 
 
 def test_run_sets_what_programs_need(chamber: RunningChamber) -> None:
@@ -220,3 +222,19 @@ def test_archives_are_stored_without_being_held(chamber: RunningChamber, tmp_pat
     assert got["Body"].read() == path.read_bytes()
     with pytest.raises(Refused, match="NoSuchBucket"):
         running.put_object("cli-no-such-bucket", "k", path)
+
+
+TAIL = """
+import boto3
+logs = boto3.client("logs")
+logs.create_log_group(logGroupName="/cli/live")
+arn = logs.describe_log_groups(logGroupNamePrefix="/cli/live")["logGroups"][0]["logGroupArn"]
+events = logs.start_live_tail(logGroupIdentifiers=[arn])["responseStream"]
+print(next(iter(events))["sessionStart"]["logGroupIdentifiers"])
+events.close()
+"""
+
+
+def test_a_live_tail_needs_nothing_but_the_environment(chamber: RunningChamber) -> None:
+    said = chamber.cli("run", "--", sys.executable, "-c", TAIL).stdout
+    assert said == "['arn:aws:logs:us-east-1:000000000000:log-group:/cli/live']\n"

@@ -32,6 +32,8 @@ def _exports(client: Client, *, https: bool = False) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": client.about["region"],
         "AWS_DEFAULT_REGION": client.about["region"],
+        # Why: boto3 would ask `stream-127.0.0.1` for a live tail, which is no host
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
     }
 
 
