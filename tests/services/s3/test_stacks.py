@@ -18,6 +18,11 @@ RULES = [
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}, "Id": "two",
     },
     {"Id": "three", "Status": "Enabled", "ExpirationDate": "2100-01-01T00:00:00.000Z"},
+    {
+        "Id": "four", "Status": "Enabled", "Transition": {"StorageClass": "STANDARD_IA", "TransitionInDays": 30},
+        "Transitions": [{"StorageClass": "GLACIER", "TransitionInDays": 60}],
+        "NoncurrentVersionTransitions": [{"StorageClass": "GLACIER", "TransitionInDays": 1}],
+    },
 ]  # fmt: skip
 
 
@@ -32,7 +37,10 @@ def test_a_bucket_with_versions_locks_and_rules(chamber, s3):
             "ObjectLockEnabled": "Enabled",
             "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
         },
-        "LifecycleConfiguration": {"Rules": RULES},
+        "LifecycleConfiguration": {
+            "Rules": RULES,
+            "TransitionDefaultMinimumObjectSize": "varies_by_storage_class",
+        },
     }
     template = {"Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": properties}}}
     stacks.create_stack(StackName=name, TemplateBody=json.dumps(template))
@@ -40,8 +48,13 @@ def test_a_bucket_with_versions_locks_and_rules(chamber, s3):
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
     assert lock["Rule"]["DefaultRetention"] == {"Mode": "GOVERNANCE", "Days": 1}
-    rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    assert [rule["ID"] for rule in rules] == ["one", "two", "three"]
+    kept = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+    rules = kept["Rules"]
+    assert [rule["ID"] for rule in rules] == ["one", "two", "three", "four"]
+    assert kept["TransitionDefaultMinimumObjectSize"] == "varies_by_storage_class"
+    moves = [{"Days": 30, "StorageClass": "STANDARD_IA"}, {"Days": 60, "StorageClass": "GLACIER"}]
+    assert rules[3]["Transitions"] == moves
+    assert rules[3]["NoncurrentVersionTransitions"] == [{"NoncurrentDays": 1, "StorageClass": "GLACIER"}]
     assert rules[0]["Filter"]["And"] == {"Prefix": "a/", "Tags": [{"Key": "k", "Value": "v"}]}
     assert rules[2]["Expiration"]["Date"].year == 2100
     del properties["LifecycleConfiguration"]
