@@ -159,7 +159,7 @@ def test_limits(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"", Metadata={"a": "b" * 2047})
     refused("MetadataTooLarge", s3.put_object, Bucket=bucket, Key="k", Body=b"", Metadata={"a": "b" * 2048})
     refused(
-        "InvalidTag", s3.put_object, Bucket=bucket, Key="k", Body=b"", Tagging="&".join(f"k{i}=v" for i in range(11))
+        "BadRequest", s3.put_object, Bucket=bucket, Key="k", Body=b"", Tagging="&".join(f"k{i}=v" for i in range(11))
     )
 
 
