@@ -51,6 +51,8 @@ def test_every_paginator_walks_through(lab: Lab, name: str):
     paginator = lab.ec2.get_paginator(xform_name(name))
     whole = [one for page in paginator.paginate(**given) for one in page[member]]
     paged = [one for page in paginator.paginate(**given, PaginationConfig={"PageSize": 5}) for one in page[member]]
+    if name == "DescribeInstances":  # Why: a page ends after so many instances, in the middle of a reservation too
+        whole, paged = ([one for found in all_ for one in found["Instances"]] for all_ in (whole, paged))
     assert len(paged) == len({str(one) for one in paged})
     assert len(paged) == len(whole)
     if name == "DescribeLaunchTemplateVersions":
