@@ -230,7 +230,8 @@ class Flows:
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
         before = self._carrier.now() - IDLE_S
-        for key, flow in [pair for pair in self._flows.items() if pair[1].last < before]:
+        # Why not those that are being opened: nobody would close the sockets that they get
+        for key, flow in [p for p in self._flows.items() if p[1].last < before and p[1].far is not None]:
             self._end(key, flow)
 
     def _end(self, key: Key, flow: Flow) -> None:
