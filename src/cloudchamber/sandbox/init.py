@@ -124,6 +124,8 @@ class Init:
         message, descriptors = got
         if "signal" in message:
             self._signal(int(message["signal"]))
+            if "id" in message:
+                messages.send(self._shim, {"ran": message["id"], "code": 0})
         elif "run" in message:
             try:
                 # Why: what is named so is for the sandbox's own program, not for what a person runs beside it.

@@ -242,9 +242,10 @@ class Namespaces:
         if self._spec.private_ip and nft.program():
             nft.load(rules, self._spec.outbound_port, self._spec.datagram_port)
 
-    def signal(self, to: socket.socket, number: int) -> None:
-        """Signal all: PID 1 passes it on to everybody in its namespace."""
-        messages.send(to, {"signal": number})
+    def signal(self, to: socket.socket, number: int, told_as: int = 0) -> bool:
+        """Signal all: PID 1 passes it on to everybody in its namespace, and tells that it did under `told_as`."""
+        messages.send(to, {"signal": number} | ({"id": told_as} if told_as else {}))
+        return False
 
     def clean(self) -> None:
         """Remove what is left on the host once PID 1 is dead."""

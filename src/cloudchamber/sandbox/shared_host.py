@@ -127,12 +127,13 @@ class SharedHost:
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Nothing to filter here: the shim itself refuses inbound, and Landlock has no addresses."""
 
-    def signal(self, to: socket.socket, number: int) -> None:
-        """Signal everything that the sandbox has started."""
-        del to
+    def signal(self, to: socket.socket, number: int, told_as: int = 0) -> bool:
+        """Signal everything that the sandbox has started, now."""
+        del to, told_as
         for pid in descendants(self._pid):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
+        return True
 
     def clean(self) -> None:
         """End what is left of it, and forget its temporary files."""

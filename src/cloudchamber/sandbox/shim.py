@@ -53,7 +53,10 @@ class Walls(Protocol):
     def connecting(self, port: int, source: str = "") -> socket.socket: ...
     def datagrams(self, source: tuple[str, int], port: int) -> socket.socket: ...
     def set_rules(self, rules: Sequence[Rule]) -> None: ...
-    def signal(self, to: socket.socket, number: int) -> None: ...
+    def signal(self, to: socket.socket, number: int, told_as: int = 0) -> bool:
+        """Whether all have it already; otherwise PID 1 says so as it says of the run `told_as`."""
+        ...
+
     def clean(self) -> None: ...
 
 
@@ -368,7 +371,10 @@ class Shim:
         elif operation == "memory":
             answer["peak_kb"] = peak_kb(self._pid) if self._pid else 0
         elif operation == "freeze":
-            self._freeze(True)
+            self._next_run += 1
+            if not self._freeze(True, self._next_run):  # Why: what is told as frozen writes nothing any more
+                self._runs[self._next_run] = (chamber, message["id"])
+                return
         elif operation == "thaw":
             self._freeze(False)
         elif operation == "stop":
@@ -394,15 +400,16 @@ class Shim:
         assert self._init is not None
         messages.send(self._init, message, descriptors)
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int, told_as: int = 0) -> bool:
+        """Whether all have it already; otherwise PID 1 says so as it says of the run `told_as`."""
         assert self._init is not None
         with contextlib.suppress(BrokenPipeError):
-            self._walls.signal(self._init, number)
+            return self._walls.signal(self._init, number, told_as)
+        return True
 
-    def _freeze(self, frozen: bool) -> None:
+    def _freeze(self, frozen: bool, told_as: int = 0) -> bool:
         self._frozen = frozen
-        if not self._group.freeze(frozen):
-            self._signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+        return self._group.freeze(frozen) or self._signal(signal.SIGSTOP if frozen else signal.SIGCONT, told_as)
 
     def _stop(self, grace_s: float) -> None:
         self._freeze(False)
