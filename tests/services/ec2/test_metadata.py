@@ -83,6 +83,7 @@ def test_the_tree(inside: Inside) -> None:
         "meta-data/block-device-mapping/root": "/dev/xvda",
         "meta-data/events/maintenance/scheduled": "[]",
         "meta-data/events/maintenance/history": "[]",
+        "meta-data/identity-credentials/ec2/": "info",
         "meta-data/instance-life-cycle": "on-demand",
         "meta-data/local-ipv4": view["PrivateIpAddress"],
         "meta-data/public-ipv4": view["PublicIpAddress"],
@@ -112,6 +113,8 @@ def test_the_tree(inside: Inside) -> None:
     listed = inside.get("meta-data/")[0][1].splitlines()
     assert listed == sorted(listed)
     assert {"iam/", "metrics/", "network/", "placement/", "services/", "system", "tags/"} <= set(listed)
+    ((_, who),) = inside.get("meta-data/identity-credentials/ec2/info")
+    assert json.loads(who) | {"LastUpdated": ""} == {"Code": "Success", "LastUpdated": "", "AccountId": eni["OwnerId"]}
 
 
 def test_what_is_not_there(inside: Inside) -> None:

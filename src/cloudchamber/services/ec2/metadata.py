@@ -59,10 +59,12 @@ def tree(row: tables.Instance, facts: Facts, role: str, now: datetime, signer: S
     }
     if row.user_data:
         found["user-data"] = row.user_data
+    said = {"Code": "Success", "LastUpdated": now.strftime(_STAMP)}
+    # Why no `security-credentials` beside it: AWS keeps those for itself ("internal use only")
+    meta["identity-credentials"] = {"ec2": {"info": json.dumps({**said, "AccountId": row.account}, indent=2)}}
     if row.profile_arn:
         info = {
-            "Code": "Success",
-            "LastUpdated": now.strftime(_STAMP),
+            **said,
             "InstanceProfileArn": row.profile_arn,
             "InstanceProfileId": row.profile_id,
         }
