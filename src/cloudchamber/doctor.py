@@ -14,7 +14,7 @@ from cloudchamber import client
 from cloudchamber.base.errors import ChamberError
 from cloudchamber.sandbox.modes import stronger
 from cloudchamber.settings import from_environment
-from cloudchamber.store.room import LOW
+from cloudchamber.store.room import LOW, free_octets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,7 @@ def _python() -> Finding:
 
 def _disk(state: Path) -> Finding:
     folder = next(p for p in (state, *state.parents) if p.exists())
-    free = shutil.disk_usage(folder).free
+    free = free_octets(folder)
     if free <= LOW:
         detail = f"full: {free / 1024**2:.0f} MiB free at {folder}; objects are refused until there is more"
         return Finding("disk", False, detail, "delete objects, or free space on that disk")

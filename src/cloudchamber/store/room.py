@@ -31,6 +31,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
 
 
+def free_octets(folder: Path) -> int:
+    """Octets that this user may still write on the disk of a folder."""
+    about = os.statvfs(folder)
+    return (about.f_bfree if os.geteuid() == 0 else about.f_bavail) * about.f_frsize
+
+
 class Room:
     """The room on the disk of the state folder. Safe on threads: at worst two look at once."""
 
@@ -44,14 +50,9 @@ class Room:
         size = total.f_blocks * total.f_frsize
         self._low = min(LOW, size // 16)
         self._size = min(RESERVE, size // 32)
-        if self.free() < self._low // 8:
+        if free_octets(self._folder) < self._low // 8:
             self.give_up()  # Why: a start writes some files of its own
         self._look()
-
-    def free(self) -> int:
-        """Octets that this user may still write."""
-        about = os.statvfs(self._folder)
-        return (about.f_bfree if os.geteuid() == 0 else about.f_bavail) * about.f_frsize
 
     def check(self, wanted: int = 0) -> None:
         """Ask before writing much; `wanted` octets, as far as they are known.
@@ -63,7 +64,7 @@ class Room:
         if now >= self._next_look:
             self._next_look = now + LOOK_S
             self._look()
-        if self.full or (wanted > self._low and wanted > self.free() - self._low):
+        if self.full or (wanted > self._low and wanted > free_octets(self._folder) - self._low):
             raise ServiceUnavailable("Service is unable to handle request: the disk of this chamber is full.")
 
     def give_up(self) -> bool:
@@ -78,13 +79,13 @@ class Room:
     def state(self) -> tuple[str, str]:
         """``available``, ``nearly full`` or ``full``, and how much is free, for people."""
         self._look()
-        free = self.free()
+        free = free_octets(self._folder)
         word = "full" if self.full else "nearly full" if free < NEARLY else "available"
         return word, f"{free / 1024**3:.1f} GiB free" if free >= NEARLY else f"{free / 1024**2:.0f} MiB free"
 
     def _look(self) -> None:
         try:
-            free = self.free()
+            free = free_octets(self._folder)
         except OSError:
             return
         if free < self._low:

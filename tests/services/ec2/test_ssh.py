@@ -52,21 +52,15 @@ class Machine:
         lab.until_console(self.id, "user data ended")
         self.address = lab.view(self.id)["PublicIpAddress"]
 
+    def line(self, *options: str, user: str = "ec2-user", key: Path | None = None) -> list[str]:
+        """The command that logs in, without what it is to run."""
+        settings = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "IdentitiesOnly=yes")
+        given = [word for one in settings for word in ("-o", one)]
+        return ["ssh", "-F", "/dev/null", "-i", str(key or self.key), *given, *options, f"{user}@{self.address}"]
+
     def ssh(self, *words: str, user: str = "ec2-user", key: Path | None = None, **options: Any) -> Any:
-        line = ["ssh", "-F", "/dev/null", "-i", str(key or self.key), "-o", "StrictHostKeyChecking=no"]
-        line += [
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "LogLevel=ERROR",
-            "-o",
-            "IdentitiesOnly=yes",
-            "-o",
-            "BatchMode=yes",
-        ]
-        return subprocess.run(
-            [*line, f"{user}@{self.address}", *words], capture_output=True, text=True, timeout=60, **options
-        )
+        line = self.line("-o", "BatchMode=yes", user=user, key=key)
+        return subprocess.run([*line, *words], capture_output=True, text=True, timeout=60, **options)
 
 
 @pytest.fixture(scope="module")
@@ -263,18 +257,7 @@ def test_sudo(machine: Machine) -> None:
 
 def test_clients_that_break_off(machine: Machine) -> None:
     """In the middle of what comes and goes; the chamber, and everybody else's sessions, go on."""
-    line = [
-        "ssh",
-        "-F",
-        "/dev/null",
-        "-i",
-        str(machine.key),
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "IdentitiesOnly=yes",
-    ]
-    line += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-tt", f"ec2-user@{machine.address}"]
+    line = machine.line("-tt")
     for program in ("yes", "cat", "stty -echo; head -c 100000000 > /dev/null"):
         started = subprocess.Popen([*line, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert started.stdin is not None
@@ -294,18 +277,7 @@ def test_clients_that_break_off(machine: Machine) -> None:
 
 
 def test_what_has_no_terminal_ends_with_its_client_too(machine: Machine) -> None:
-    line = [
-        "ssh",
-        "-F",
-        "/dev/null",
-        "-i",
-        str(machine.key),
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "IdentitiesOnly=yes",
-    ]
-    line += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-T", f"ec2-user@{machine.address}"]
+    line = machine.line("-T")
     silent = "sh -c 'echo begun; sleep 31415' ; true"
     for command in ([silent], ["nohup sleep 27182 & " + silent]):
         started = subprocess.Popen([*line, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
