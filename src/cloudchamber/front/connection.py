@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.base.body import Intake
     from cloudchamber.front.incoming import Diverted
+    from cloudchamber.wire.http import Again
 
 HEAD_OCTETS_MAX = 64 * 1024
 HEADERS_MAX = 200
@@ -120,6 +121,10 @@ class Connection(asyncio.Protocol):
         self._writing = False
         self._head_sent = False
         self._ends_at = 0.0
+        self._came = b""
+        """The octets that came last."""
+        self._again: Again | None = None
+        """What answers requests that are like one that was answered here before."""
 
     # what the transport calls
 
@@ -140,6 +145,10 @@ class Connection(asyncio.Protocol):
         self.touched = self._loop.time()
         if self._deaf:
             return
+        if self._again is not None and self._at_rest() and (reply := self._again.answer(data)) is not None:
+            self._transport.write(reply)
+            return
+        self._came = data
         self._spoke = False
         self._chunk_octets = len(data)
         try:
@@ -161,6 +170,19 @@ class Connection(asyncio.Protocol):
             self._refuse(refused.status)
         if self.task is None and self._waiting:
             self.task = Begun(self._answer()).begin(self._loop)
+
+    def _at_rest(self) -> bool:
+        """Whether what comes now is the beginning of a request that can be answered at once."""
+        return (
+            self.task is None
+            and self._incoming is None
+            and not self._head_began
+            and not self._silent_octets
+            and not self._waiting
+            and not self._house.closing
+            and self._can_write.is_set()
+            and not self._transport.is_closing()
+        )
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still read what it asked for."""
@@ -355,6 +377,14 @@ class Connection(asyncio.Protocol):
                 reply = await self._house.door.handle(request, body)
                 whole = body.finished
                 keep = keep and not self._house.closing and (whole or _rest_is_small(body)) and not last_of(reply)
+                if (
+                    reply.again is not None
+                    and keep
+                    and not old
+                    and body.length == 0
+                    and "expect" not in request.headers
+                ):
+                    self._again = reply.again.learn(self._came, request, reply)
                 head, chunked = head_of(reply, keep=keep, old=old)
                 bodyless = request.method == "HEAD" or reply.status in (204, 304)
                 if type(reply.body) is bytes and not chunked:

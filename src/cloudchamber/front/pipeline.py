@@ -19,6 +19,7 @@ from cloudchamber.base.errors import AccessDenied, ChamberError, InternalFailure
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.identity import ANONYMOUS
 from cloudchamber.contract.operation import Need, Operation
+from cloudchamber.front.again import Repeats
 from cloudchamber.front.authenticate import Authenticated, authenticate, body_first, wrap
 from cloudchamber.front.authorize import authorize
 from cloudchamber.front.form import POST_OBJECT, answer, by_form, read_form
@@ -27,7 +28,7 @@ from cloudchamber.front.sessions import check_session
 from cloudchamber.front.step import Step
 from cloudchamber.store.database import UnreachableError
 from cloudchamber.track.track import HEADER, Trace
-from cloudchamber.wire.codec import parse, request_id_headers, serialize, streams
+from cloudchamber.wire.codec import Kept, parse, request_id_headers, serialize, streams
 from cloudchamber.wire.errors import InvalidSignatureException
 from cloudchamber.wire.faults import fault
 from cloudchamber.wire.http import HttpReply, HttpRequest
@@ -119,6 +120,7 @@ class Pipeline:
     def open(self, doors: Doors) -> None:
         """Begin to let requests in."""
         self._doors = doors
+        self._repeats = Repeats(doors)
         apart = {name: _APART for service in doors.apart.values() for name in (service.name, *service.signing_names)}
         self._offered = Offered({name: s.signing_names for name, s in doors.services.items()}, apart)
 
@@ -135,6 +137,7 @@ class Pipeline:
         if request.path.startswith("/_") and self.inside is not None and not _names_bucket(request):
             return await self.inside.handle(request, body)
         doors = self._doors
+        stamp = doors.database.stamp
         routed = UNROUTED
         trace = Trace.parse(headers["x-amzn-trace-id"]) if "x-amzn-trace-id" in headers else None
         with Step(doors, trace, "front", "unrouted") as step:
@@ -167,7 +170,11 @@ class Pipeline:
                 operation = service.operations[routed.operation]
                 _decide(call, service, operation, values)
                 response = await operation.run(call, values)
+                again = None
+                if type(response) is Kept and trace is None and not request.headers.get("origin"):
+                    again = self._repeats.basis(call, who, response, operation, values, stamp)
                 reply = serialize(routed, request, response, call.request_id)
+                reply.again = again
                 reply = reply if posted is None else answer(posted, reply)
                 step.segment.status = reply.status
             except ServiceError as error:

@@ -18,7 +18,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cloudchamber.track import fresh, usage
 from cloudchamber.track.track import NAMES, Segment
@@ -45,6 +45,9 @@ _ROWS = 100
 _AGAIN_S = 5.0
 """How long to leave a database alone that refused."""
 _TRACK = "SELECT body FROM segments WHERE track_id = ? ORDER BY started LIMIT ?"
+_Repeated: TypeAlias = tuple[Segment, str, str, str, float, float]
+"""A segment, and what `Segment.again` takes."""
+_Batch: TypeAlias = list[Segment | _Repeated]
 _log = logging.getLogger(__name__)
 
 
@@ -54,9 +57,9 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self._db = _open(path)
         self._reader = sqlite3.connect(path, isolation_level=None, timeout=1)
-        self._pending: deque[Segment] = deque()
+        self._pending: deque[Segment | _Repeated] = deque()
         self._thread = ThreadPoolExecutor(1, "tracks")
-        self._running: tuple[list[Segment], Future[sqlite3.Error | None]] | None = None
+        self._running: tuple[_Batch, Future[sqlite3.Error | None]] | None = None
         self._flush: asyncio.TimerHandle | None = None
         self._followers: set[asyncio.Queue[Segment]] = set()
         self._dropped = 0
@@ -67,13 +70,23 @@ class Recorder:
 
     def record(self, segment: Segment) -> None:
         """Keep a finished segment."""
-        self._pending.append(segment)
-        if len(self._pending) > PENDING_MAX:
-            self._pending.popleft()
-            self._dropped += 1
         for follower in self._followers:
             if not follower.full():
                 follower.put_nowait(segment)
+        self._keep(segment)
+
+    def repeat(self, like: Segment, digits: str, id: str, request_id: str, started: float, ended: float) -> None:
+        """Keep a segment that is like another but for what `Segment.again` takes; it is made when it is written."""
+        if self._followers:
+            self.record(like.again(digits, id, request_id, started, ended))
+        else:
+            self._keep((like, digits, id, request_id, started, ended))
+
+    def _keep(self, one: Segment | _Repeated) -> None:
+        self._pending.append(one)
+        if len(self._pending) > PENDING_MAX:
+            self._pending.popleft()
+            self._dropped += 1
         if self._flush is None and self._running is None:
             self._soon(_FLUSH_AFTER_S)
 
@@ -193,10 +206,10 @@ class Recorder:
             (batch, job), self._running = self._running, None
             self._taken(batch, job.result())
 
-    def _next(self) -> list[Segment]:
+    def _next(self) -> _Batch:
         return [self._pending.popleft() for _ in range(min(len(self._pending), _BATCH))]
 
-    def _try(self, batch: list[Segment], *, unfold: bool = False) -> sqlite3.Error | None:
+    def _try(self, batch: _Batch, *, unfold: bool = False) -> sqlite3.Error | None:
         """Write segments, and unfold one row of those that were; what the database said, if it refused them."""
         try:
             if batch:
@@ -209,7 +222,7 @@ class Recorder:
             return error
         return None
 
-    def _taken(self, batch: list[Segment], refusal: sqlite3.Error | None) -> bool:
+    def _taken(self, batch: _Batch, refusal: sqlite3.Error | None) -> bool:
         """Whether a batch was written; one that was refused is kept."""
         if refusal is not None:
             self._pending.extendleft(reversed(batch))
@@ -222,11 +235,12 @@ class Recorder:
             self._ill, self._dropped = False, 0
         return True
 
-    def _insert(self, batch: list[Segment]) -> None:
+    def _insert(self, batch: _Batch) -> None:
+        segments = [one if isinstance(one, Segment) else one[0].again(*one[1:]) for one in batch]
         self._db.execute("BEGIN")
-        fresh.append(self._db, batch)
+        fresh.append(self._db, segments)
         self._behind = True
-        usage.add(self._db, batch, _ROWS)
+        usage.add(self._db, segments, _ROWS)
         self._written += len(batch)
         if self._written > KEPT_MAX // 50:
             self._written = 0

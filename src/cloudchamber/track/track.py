@@ -110,6 +110,13 @@ class Segment:
         self.decisions = [] if decisions is None else decisions
         self.notes = {} if notes is None else notes
 
+    def again(self, digits: str, id: str, request_id: str, started: float, ended: float) -> Segment:
+        """The same step of another request, which began the track with these 24 hexadecimal digits."""
+        return Segment(
+            track_of(int(started), digits), id, "", self.service, self.name, started, ended, self.status, self.error,
+            self.principal, self.resource, request_id, self.access_key, self.region, self.decisions, self.notes,
+        )  # fmt: skip
+
     def trace(self, lineage: str = "") -> Trace:
         """What this segment hands on to those that it calls."""
         return Trace(self.track_id, self.id, lineage)

@@ -91,11 +91,13 @@ class Kept(dict[str, Any]):
     Only for REST protocols, with a payload of octets or of a file, and its length among the headers.
     """
 
-    __slots__ = ("reply",)
+    __slots__ = ("alone", "reply")
 
-    def __init__(self, response: Mapping[str, Any]) -> None:
+    def __init__(self, response: Mapping[str, Any], *, alone: bool = False) -> None:
         super().__init__(response)
         self.reply: HttpReply | None = None
+        self.alone = alone
+        """Whether nothing else is done when it is given: then the operation need not be asked for it again."""
 
 
 def again(operation: OperationModel, response: Kept, request_id: str) -> HttpReply:

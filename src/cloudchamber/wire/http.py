@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cloudchamber.base.body import ReplyBody
 
@@ -72,6 +72,22 @@ class HttpRequest(NamedTuple):
     """Whether it came by a sandbox's own socket, which nobody else can listen to."""
 
 
+class Again(Protocol):
+    """Answers to requests that are like one that was answered before."""
+
+    def answer(self, data: bytes) -> bytes | None:
+        """The whole reply to the octets of one request's head; None: it must be answered as any other."""
+        ...
+
+
+class Repeatable(Protocol):
+    """What is known of a reply that may be given again."""
+
+    def learn(self, data: bytes, request: HttpRequest, reply: HttpReply) -> Again | None:
+        """Remember it as the reply to a request, whose head came as these octets."""
+        ...
+
+
 @dataclass(slots=True)
 class HttpReply:
     """One reply; `headers` keep their order and case."""
@@ -83,3 +99,4 @@ class HttpReply:
     """Further headers, before the others, as lines that end in CRLF: one is the length. See `wire.codec.Kept`."""
     chunked: bool = False
     """The body goes out as one chunk, without its length told, as S3 sends errors."""
+    again: Repeatable | None = None

@@ -119,7 +119,7 @@ def pipeline(kept: Kept) -> Pipeline:
         "sts": Service("sts", MappingProxyType({"GetCallerIdentity": get_caller_identity})),
     }
     made = Pipeline()
-    rest: Any = SimpleNamespace(changes=0, settled=0, reading=False)
+    rest: Any = SimpleNamespace(changes=0, stamp=0, settled=0, reading=False)
     doors = Doors(
         account="000000000000", region="us-east-1", endpoint="http://127.0.0.1:4566", folder=rest, clock=Clock(),
         database=rest, outbox=rest, recorder=kept, sandboxes=rest, authority=rest, identities=OneKey(),  # type: ignore[arg-type]

@@ -278,7 +278,7 @@ async def get_object(call: Call, request: Request) -> dict[str, Any]:
     call.note(bytes=length)
     if "restore" in found.stored:  # Why: what is told of it changes with time
         return response
-    return recent.keep(stamp, "GetObject", request, response)
+    return recent.keep(stamp, "GetObject", request, response, alone=part.alone(request["Bucket"]))
 
 
 @operation("HeadObject", needs=needs.on_object("s3:GetObject"))
@@ -298,7 +298,7 @@ async def head_object(call: Call, request: Request) -> dict[str, Any]:
     _override(call, response, request)
     if "restore" in found.stored:
         return response
-    return recent.keep(stamp, "HeadObject", request, response)
+    return recent.keep(stamp, "HeadObject", request, response, alone=part.alone(request["Bucket"]))
 
 
 @operation("DeleteObject", needs=needs.delete_object)

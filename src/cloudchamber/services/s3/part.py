@@ -102,6 +102,11 @@ class S3Part:
         rows = self._doors.database.read(lambda db: db.execute(sql).fetchall())
         self.log.targets = {bucket: json.loads(value) for bucket, name, value in rows if name == "logging"}
         self.payers = frozenset(bucket for bucket, name, _ in rows if name == "payer")
+        self.recent.forget()
+
+    def alone(self, bucket: str) -> bool:
+        """Whether nothing is done with what is read from a bucket but to send it."""
+        return bucket not in self.log.targets and bucket not in self.payers
 
     async def stop(self) -> None:
         """Deliver what logs wait; stop sweeping; finish the writing of blobs."""

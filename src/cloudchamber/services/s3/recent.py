@@ -42,8 +42,17 @@ class Recent:
         """What to hand to `keep`; ask for it before the object is read."""
         return -1 if self._database.reading else self._database.stamp
 
-    def keep(self, stamp: int, operation: str, request: Mapping[str, Any], response: dict[str, Any]) -> dict[str, Any]:
-        """The response; if it may be given again, as one that is kept."""
+    def forget(self) -> None:
+        """Something else than rows has changed on which the giving of responses rests."""
+        for kept in self._kept.values():
+            kept.alone = False
+        self._kept.clear()
+        self._octets = 0
+
+    def keep(
+        self, stamp: int, operation: str, request: Mapping[str, Any], response: dict[str, Any], *, alone: bool
+    ) -> dict[str, Any]:
+        """The response; if it may be given again, as one that is kept. `alone`: see `wire.codec.Kept`."""
         body, name = response.get("Body", b""), _name(operation, request)
         if stamp < 0 or name is None or not isinstance(body, bytes | FileSlice) or not _for_anybody(response):
             return response
@@ -51,7 +60,7 @@ class Recent:
             self._kept.clear()
             self._octets, self._stamp = 0, stamp
         self._octets += len(body) if isinstance(body, bytes) else 0
-        kept = self._kept[name] = Kept(response)
+        kept = self._kept[name] = Kept(response, alone=alone)
         return kept
 
 

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads that were answered before, answered again in a few steps, as long as nothing has changed at all.
+
+A client that fetches objects sends the same head over and over, but for the key, the date and the signature. Once such
+a request went through the pipeline, and if all that its answer rests on is known to stand still, the next one like it
+is compared line by line, its signature is verified, and it gets the same answer, with ids and a track of its own.
+
+What an answer rests on: lines of the head that are equal octet for octet; rows, none of which changed since (policies,
+keys, buckets and objects are rows: any commit at all ends every answer); the caller's session, until it expires; and
+decisions by policies that read no condition key, so that no time, address or header plays a part.
+Whatever is in any way different takes the whole way, where errors are told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+from cloudchamber.base import ids
+from cloudchamber.front.authenticate import parse_stamp
+from cloudchamber.front.remembered import memory_of
+from cloudchamber.front.words import SKEW_S
+from cloudchamber.wire import sigv4
+from cloudchamber.wire.codec import host_id
+from cloudchamber.wire.http import octets
+from cloudchamber.wire.scalars import http_date
+
+if TYPE_CHECKING:
+    from cloudchamber.contract.call import Call, Doors
+    from cloudchamber.contract.identity import Credential
+    from cloudchamber.contract.operation import AnyOperation
+    from cloudchamber.front.authenticate import Authenticated
+    from cloudchamber.track.track import Segment
+    from cloudchamber.wire.codec import Kept
+    from cloudchamber.wire.http import HttpReply, HttpRequest
+
+HEAD_OCTETS_MAX = 8 * 1024
+LIKE_MAX = 128
+"""Heads of clients that are known."""
+ANSWERS_MAX = 4096
+ANSWERS_OCTETS_MAX = 16 * 1024 * 1024
+"""Answers that are remembered for all of them."""
+_DATE = "x-amz-date"
+_VARYING = (_DATE, "amz-sdk-invocation-id", "amz-sdk-request")
+"""Headers that differ from request to request, and say nothing of what is asked for."""
+_VALUE = re.compile(rb"[!-~]+(?: [!-~]+)*")
+_SIGNATURE_OCTETS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one request line is answered with."""
+
+    kept: Kept
+    canonical: bytes
+    """The canonical request's method, path and query."""
+    head: bytes
+    """The reply's, up to its ids."""
+    body: bytes
+    segment: Segment
+
+
+class Like:
+    """Requests whose heads are the same but for what varies, and the answers that they may get."""
+
+    def __init__(self, basis: Basis, lines: list[bytes], holes: tuple[tuple[int, bytes], ...],
+                 authorization: tuple[int, bytes], claim: sigv4.Claim, signed: list[str],
+                 request: HttpRequest) -> None:  # fmt: skip
+        """`lines`: with nothing where something varies. `holes`: which these are, those that are `signed` first, and
+        how each begins. `authorization`: which line has the signature, and what is before it."""
+        doors = basis.repeats.doors
+        self.credential = basis.credential
+        self._recorder, self._database, self._clock = doors.recorder, doors.database, doors.clock
+        self._lines, self._count = lines, len(lines)
+        self._holes = holes
+        self._signed, self._dated = len(signed), signed.index(_DATE)
+        self._signature_at, self._authorization = authorization
+        self._canonical = _canonical(request, claim, signed)
+        self._day = claim.date.encode()
+        self._scope = claim.scope.encode()
+        self._pads = claim.pads(basis.credential.secret_key)
+        expires = basis.credential.expires_at
+        self._expires = expires.timestamp() if expires is not None else float("inf")
+        self._date, self._signed_at = b"", 0.0
+        self.stamp = -1
+        """Of the database, when the answers were given first."""
+        self.answers: dict[bytes, _Answer] = {}
+        """By request line."""
+
+    def answer(self, data: bytes) -> bytes | None:
+        """The whole reply to the octets of one head; None: it must go the whole way."""
+        if self._database.stamp != self.stamp:
+            return None
+        lines = data.split(b"\r\n")
+        answer = self.answers.get(lines[0])
+        if answer is None or len(lines) != self._count or not answer.kept.alone:
+            return None
+        authorization = lines[self._signature_at]
+        if authorization[:-_SIGNATURE_OCTETS] != self._authorization:
+            return None
+        values: list[bytes] = []
+        for at, beginning in self._holes:
+            line = lines[at]
+            size = len(beginning)
+            if line[:size] != beginning:
+                return None
+            values.append(line[size:])
+            lines[at] = b""
+        lines[0] = lines[self._signature_at] = b""
+        now = self._clock.now().timestamp()
+        if lines != self._lines or now >= self._expires or not self._in_time(values, now):
+            return None
+        digest = hashlib.sha256(answer.canonical + self._canonical % tuple(values[: self._signed])).hexdigest()
+        text = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (self._date, self._scope, digest.encode())
+        if not compare_digest(sigv4.hmac_hex(self._pads, text).encode(), authorization[-_SIGNATURE_OCTETS:]):
+            return None
+        request_id, digits, own = ids.step()
+        reply = b"%bx-amz-request-id: %b\r\nx-amz-id-2: %b\r\n%b%b" % (
+            answer.head, request_id.encode(), host_id(request_id).encode(), _last(int(now)), answer.body,
+        )  # fmt: skip
+        self._recorder.repeat(answer.segment, digits, own, request_id, now, self._clock.now().timestamp())
+        return reply
+
+    def _in_time(self, values: list[bytes], now: float) -> bool:
+        """Whether the values that vary have a form that means nothing else, and the date is about now."""
+        date = values[self._dated]
+        if date != self._date:
+            signed = parse_stamp(date.decode("latin-1")) if date.startswith(self._day) else None
+            if signed is None:
+                return False
+            self._date, self._signed_at = date, signed.timestamp()
+        if len(values) > 1 and any(_VALUE.fullmatch(value) is None for value in values):
+            return False
+        return -SKEW_S <= now - self._signed_at <= SKEW_S
+
+
+@lru_cache(maxsize=8)
+def _last(second: int) -> bytes:
+    """The last lines of S3's heads."""
+    return f"Date: {http_date(datetime.fromtimestamp(second, UTC))}\r\nServer: AmazonS3\r\n\r\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer rests on that may be given again."""
+
+    repeats: Repeats
+    stamp: int
+    """Of the database, before anything was looked at, and since."""
+    credential: Credential
+    kept: Kept
+    segment: Segment
+
+    def learn(self, data: bytes, request: HttpRequest, reply: HttpReply) -> Like | None:
+        """Remember the reply to a request, whose octets these are; None: what is like it takes the whole way."""
+        headers = request.headers
+        if len(data) > HEAD_OCTETS_MAX or data.find(b"\r\n\r\n") != len(data) - 4 or headers.repeated:
+            return None
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers or "expect" in headers:
+            return None
+        lines = data.split(b"\r\n")
+        at = _places(lines, request)
+        if at is None or _DATE not in at:
+            return None
+        claim, signature = sigv4.split_header(headers.get("authorization"))
+        number, _ = at["authorization"]
+        if len(signature) != _SIGNATURE_OCTETS or not lines[number].endswith(signature.encode()):
+            return None
+        signed = [name for name in claim.signed_once if name in at and name in _VARYING]
+        varying = [*signed, *(name for name in _VARYING if name in at and name not in signed)]
+        if _DATE not in signed or not all(_VALUE.fullmatch(headers.get(name).encode()) for name in varying):
+            return None
+        first, authorization = lines[0], lines[number][:-_SIGNATURE_OCTETS]
+        for blank in (0, number, *(at[name][0] for name in varying)):
+            lines[blank] = b""
+        like = self.repeats.like((authorization, *lines), self.credential)
+        if like is None:
+            holes = tuple(at[name] for name in varying)
+            like = Like(self, lines, holes, (number, authorization), claim, signed, request)
+            self.repeats.add((authorization, *lines), like)
+        self.repeats.answer(like, first, self.stamp, _answer(request, reply, self))
+        return like
+
+
+class Repeats:
+    """What is known of the heads that came, and of their answers."""
+
+    def __init__(self, doors: Doors) -> None:
+        self.doors = doors
+        self._known: dict[tuple[bytes, ...], Like] = {}
+        self._stamp = -1
+        self._answers = self._octets = 0
+
+    def like(self, head: tuple[bytes, ...], credential: Credential) -> Like | None:
+        """What is known of a head, with nothing where something varies, that was signed with this credential."""
+        found = self._known.get(head)
+        return found if found is not None and found.credential is credential else None
+
+    def add(self, head: tuple[bytes, ...], like: Like) -> None:
+        """From now on this is what is known of a head."""
+        if len(self._known) >= LIKE_MAX:
+            self._forget()
+            self._known.clear()
+        self._known[head] = like
+
+    def answer(self, like: Like, line: bytes, stamp: int, answer: _Answer) -> None:
+        """From now on a request line, in a head that is `like` others, has this answer: until anything is committed."""
+        if stamp != self._stamp or self._answers >= ANSWERS_MAX or self._octets >= ANSWERS_OCTETS_MAX:
+            self._forget()
+            self._stamp = stamp
+        self._answers += 1
+        self._octets += len(answer.head) + len(answer.body)
+        like.stamp = stamp
+        like.answers[line] = answer
+
+    def _forget(self) -> None:
+        for like in self._known.values():
+            like.answers.clear()
+        self._answers = self._octets = 0
+
+    def basis(self, call: Call, who: Authenticated, kept: Kept, operation: AnyOperation, asked: Any,
+              stamp: int) -> Basis | None:  # fmt: skip
+        """What a reply rests on, if it may be given again; `stamp` was the database's when the request came.
+
+        None: something else follows from it, or it was decided by what may change without a commit.
+        """
+        database = self.doors.database
+        if who.credential is None or who.how != "header" or who.algorithm != sigv4.ALGORITHM or not kept.alone:
+            return None
+        if kept.reply is None or type(kept.reply.body) is not bytes or database.shared:
+            return None
+        if stamp < 0 or database.stamp != stamp:
+            return None
+        memory = memory_of(call)
+        if any(memory.allowed(call, need) is None for need in operation.needs(call, asked)):
+            return None
+        return Basis(self, stamp, who.credential, kept, call.segment)
+
+
+def _places(lines: list[bytes], request: HttpRequest) -> dict[str, tuple[int, bytes]] | None:
+    """Where each header is, and how its line begins, if the lines are just what the request was read from."""
+    target = f"{request.path}?{request.query}" if request.query else request.path
+    if lines[0] != octets(f"{request.method} {target} HTTP/1.1") or len(lines) != len(request.headers.items) + 3:
+        return None
+    at: dict[str, tuple[int, bytes]] = {}
+    for number, (name, value) in enumerate(request.headers.items, 1):
+        beginning, rest = lines[number][: len(name) + 2], lines[number][len(name) + 2 :]
+        if beginning.lower() != f"{name}: ".encode() or rest != value.encode("utf-8", "surrogateescape"):
+            return None
+        at[name] = number, beginning
+    return at
+
+
+def _canonical(request: HttpRequest, claim: sigv4.Claim, varying: list[str]) -> bytes:
+    """The rest of the canonical request, with places for the values that vary."""
+    made: list[str] = []
+    for name in claim.signed_once:
+        line = sigv4.canonical_headers(request.headers, (name,))
+        made.append(f"{name}:%b\n" if name in varying else line.replace("%", "%%"))
+    rest = f"\n{claim.names}\n{request.headers.get('x-amz-content-sha256')}".replace("%", "%%")
+    return ("".join(made) + rest).encode("utf-8", "surrogateescape")
+
+
+def _answer(request: HttpRequest, reply: HttpReply, basis: Basis) -> _Answer:
+    query = sigv4.canonical_query(request.query)
+    first = f"{request.method}\n{sigv4.canonical_path(request.path, s3=True)}\n{query}\n"
+    head = f"HTTP/1.1 200 OK\r\n{reply.written}".encode("utf-8", "surrogateescape")
+    body = reply.body if isinstance(reply.body, bytes) and request.method != "HEAD" else b""
+    return _Answer(basis.kept, first.encode("utf-8", "surrogateescape"), head, body, basis.segment)
