@@ -24,7 +24,7 @@ from cloudchamber.base.drawn import Drawn
 from cloudchamber.store.assembled import Assembled, assemble, parts, pieces
 from cloudchamber.store.intake import Sink
 from cloudchamber.store.room import refusal
-from cloudchamber.store.writeback import write_all
+from cloudchamber.store.writeback import WrittenOnce, aligned, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -40,8 +40,10 @@ INLINE_MAX = 16 * 1024
 CHUNK = 1024 * 1024
 """Octets that are hashed and written in one go, off the event loop."""
 CHUNK_MIN = 16 * 1024
-FREE_BUFFERS_MAX = 8
-"""Buffers of `CHUNK` octets that are kept while bodies come: new ones must be mapped and cleared."""
+FREE_MAX = 8 * 1024 * 1024
+"""Octets of buffers that are kept for the next bodies: new ones must be mapped and cleared."""
+IDLE_S = 5.0
+"""How long after the last body they are kept."""
 BUFFERS_EACH = ((2, 7), (8, 3))
 """Buffers of one body that may be hashed and written while another is filled, of so many bodies; of more, each has one.
 The fewer wait for each other, the less it matters how soon a busy machine wakes whom."""
@@ -82,12 +84,15 @@ class Blobs:
     """Files below one folder: `<shard>/<id>`, mode 0600."""
 
     grace_s = GRACE_S
+    straight = True
+    """Whether files are here to stay, and go to the disk as soon as they can."""
 
-    def __init__(self, folder: Path, threads: int = 4, syncs: int = 8) -> None:
+    def __init__(self, folder: Path, threads: int = 4, writers: int = 8, syncs: int = 8) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="writes")
         # Why others: a sync may take as long as a busy disk likes, and nobody's octets should wait for it
         self._syncers = ThreadPoolExecutor(syncs, thread_name_prefix="syncs")
         self._old_shards = [path.name for path in folder.iterdir() if path.name != "incoming"]
@@ -96,6 +101,7 @@ class Blobs:
         self._in_shard = 0
         self._open = 0
         self._free: list[memoryview] = []
+        self._idle: asyncio.TimerHandle | None = None
         self.chunk = CHUNK
         """Octets that a sink gathers before it writes."""
         self.room: Room | None = None
@@ -281,7 +287,10 @@ class Blobs:
             timer.cancel()
             self._remove(blob)
         self._doomed.clear()
+        if self._idle is not None:
+            self._idle.cancel()
         await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._syncers.shutdown)
 
     # Below: for Sink.
@@ -289,25 +298,34 @@ class Blobs:
     def opened(self, count: int) -> None:
         """More large bodies are on their way, or fewer."""
         self._open += count
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         if not self._open:
-            del self._free[1:]
+            self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._free.clear)
         self.each = next((each for few, each in BUFFERS_EACH if self._open <= few), 1)
-        self.chunk = max(CHUNK_MIN, min(CHUNK, HELD_MAX // max(1, self._open * (1 + self.each)) // 4096 * 4096))
+        chunk = max(CHUNK_MIN, min(CHUNK, HELD_MAX // max(1, self._open * (1 + self.each))))
+        chunk = 1 << (chunk.bit_length() - 1)  # Why: so that it seldom changes, and buffers can be used again
+        if chunk != self.chunk:
+            self.chunk = chunk
+            self._free.clear()
 
     def buffer(self) -> memoryview:
         """Room for octets on their way to a file."""
-        if self.chunk == CHUNK and self._free:
-            return self._free.pop()
-        return memoryview(bytearray(self.chunk))
+        return self._free.pop() if self._free else aligned(self.chunk)
 
     def give_back(self, octets: memoryview) -> None:
         """A buffer is used no more."""
-        if len(octets) == CHUNK and len(self._free) < FREE_BUFFERS_MAX:
+        if len(octets) == self.chunk and len(self._free) * self.chunk < FREE_MAX:
             self._free.append(octets)
 
     def submit(self, work: Callable[[*Ts], R], *args: *Ts) -> Future[R]:
         """Have a thread do what needs the processor."""
         return self._threads.submit(work, *args)
+
+    def submit_write(self, work: Callable[[*Ts], R], *args: *Ts) -> Future[R]:
+        """Have a thread do what writes: it may wait for the disk, and nobody's hashes should wait for that."""
+        return self._writers.submit(work, *args)
 
     def run(self, work: Callable[[*Ts], R], *args: *Ts) -> asyncio.Future[R]:
         """Have a thread do what waits for the disk.
@@ -317,9 +335,9 @@ class Blobs:
         """
         return asyncio.get_running_loop().run_in_executor(self._syncers, _tried, work, *args)
 
-    def open_temporary(self, name: str) -> int:
+    def open_temporary(self, name: str) -> WrittenOnce:
         """A new temporary file."""
-        return os.open(self._incoming / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        return WrittenOnce(self._incoming / name, straight=self.straight)
 
     def publish(self, file: int, name: str) -> str:
         """Move a temporary file to its shard and sync it; the shard's name. The folder is not synced yet."""
@@ -382,11 +400,11 @@ class Blobs:
         size = 0
         try:
             for blob, offset, length in slices:
-                size += self._copy_slice(blob, offset, length, target)
-            write_all(target, label)
-            os.fdatasync(target)
+                size += self._copy_slice(blob, offset, length, target.descriptor)
+            write_all(target.descriptor, label)
+            os.fdatasync(target.descriptor)
         finally:
-            os.close(target)
+            target.close()
         return size
 
     def _copy_slice(self, blob: str, offset: int, length: int, target: int) -> int:

@@ -59,6 +59,7 @@ class StoredBlobs(Blobs):
     """Blobs as objects ``<two digits>/<id>`` of a store; `folder` holds what is being received."""
 
     grace_s = 300.0  # Why: another chamber may be sending it, to a slow client
+    straight = False  # Why: they are read again at once, for the store, and no disk has to keep them
 
     def __init__(self, folder: Path, place: Place, clock: Clock) -> None:
         super().__init__(folder, syncs=THREADS)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.store.room import refusal
-from cloudchamber.store.writeback import begin_writing, write_all
+from cloudchamber.store.writeback import WrittenOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from cloudchamber.store.blobs import BlobRef, Blobs
 
 HELD_SMALL = 16 * 1024
-WRITE_BEHIND = 4 * 1024 * 1024
-"""Octets after which the disk is told to begin, so that the sync at the end finds little left."""
 
 
 class Digest(Protocol):
@@ -59,10 +56,11 @@ class _Buffer:
 class _Lane:
     """Work that takes buffers in order."""
 
-    __slots__ = ("queue", "running", "work")
+    __slots__ = ("queue", "running", "submit", "work")
 
-    def __init__(self, work: Callable[[memoryview], object]) -> None:
+    def __init__(self, work: Callable[[memoryview], object], submit: Callable[..., object]) -> None:
         self.work = work
+        self.submit = submit
         self.queue: deque[_Buffer] = deque()
         self.running = False
 
@@ -93,9 +91,8 @@ class Sink:
         self._busy = 0
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
-        self._file = -1
+        self._file: WrittenOnce | None = None
         self._name = ""
-        self._written = self._told = 0
         self._job: asyncio.Future[Any] | None = None
         self._committed = self._counted = False
         self.size = 0
@@ -206,7 +203,8 @@ class Sink:
             self._cipher = self._cipher_of()
         slow = [digest for digest in self._digests if hasattr(digest, "block_size")]  # Why: hashes of hashlib have it
         self._light = [digest for digest in self._digests if digest not in slow]
-        self._lanes = [_Lane(self._take), *(_Lane(digest.update) for digest in slow)]
+        blobs = self._blobs
+        self._lanes = [_Lane(self._take, blobs.submit_write), *(_Lane(one.update, blobs.submit) for one in slow)]
 
     def _send_off(self) -> None:
         octets = self._octets
@@ -221,7 +219,7 @@ class Sink:
                 lane.queue.append(buffer)
                 begin, lane.running = not lane.running, True
             if begin:
-                self._blobs.submit(self._run, lane)
+                lane.submit(self._run, lane)
 
     def _run(self, lane: _Lane) -> None:
         """Work off a lane; on a thread."""
@@ -256,43 +254,39 @@ class Sink:
         self._waiter = self._loop.create_future()
         await self._waiter
 
-    def _open(self) -> None:
-        if self._file < 0:
+    def _open(self) -> WrittenOnce:
+        if self._file is None:
             self._file = self._blobs.open_temporary(self._name)
+        return self._file
 
     def _take(self, view: memoryview) -> None:
-        """Hash quickly, encrypt, write, and have the disk begin; on a thread."""
+        """Hash quickly, encrypt, write; on a thread."""
         if self._blobs.room is not None:
             self._blobs.room.check(len(view))
-        self._open()
+        file = self._open()
         for digest in self._light:
             digest.update(view)
-        octets = view if self._cipher is None else memoryview(self._cipher.update(view))
-        while octets:
-            count = os.write(self._file, octets)
-            octets = octets[count:]
-            self._written += count
-        if self._written - self._told >= WRITE_BEHIND:
-            begin_writing(self._file, self._told, self._written - self._told)
-            self._told = self._written
+        if self._cipher is None:
+            file.add(view)
+        else:
+            file.add_others(self._cipher.update(view))
 
     # the end
 
     async def commit(self, label: Callable[[str], bytes] | None = None) -> BlobRef:
         """Make a large body durable; nobody knows of it yet. `label` makes of its name what is written behind it."""
-        assert self._file >= 0, "small bodies are kept in rows"
-        job = self._job = self._blobs.run(self._publish, label)
+        assert self._file is not None, "small bodies are kept in rows"
+        job = self._job = self._blobs.run(self._publish, self._file, label)
         shard = await asyncio.shield(job)
         self._committed = True
-        os.close(self._file)
-        self._file = -1
+        self._file.close()
         await self._blobs.sync_shard(shard)
         return self._blobs.ref(shard, self._name, self.size)
 
-    def _publish(self, label: Callable[[str], bytes] | None) -> str:
+    def _publish(self, file: WrittenOnce, label: Callable[[str], bytes] | None) -> str:
         if label is not None:
-            write_all(self._file, label(self._name))
-        return self._blobs.publish(self._file, self._name)
+            file.add_small(label(self._name))
+        return self._blobs.publish(file.descriptor, self._name)
 
     async def close(self) -> None:
         """Forget what was not committed."""
@@ -309,9 +303,8 @@ class Sink:
         if self._octets is not None:
             self._blobs.give_back(self._octets)
             self._octets = None
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
         if self._name and not self._committed:
             await self._blobs.run(self._blobs.forget, self._name)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
 from cloudchamber.base.body import put_into, read_reply
 from cloudchamber.base.errors import ServiceUnavailable
 from cloudchamber.store.blobs import CHUNK, CHUNK_MIN, HELD_MAX, INLINE_MAX, Blobs
+from cloudchamber.store.writeback import ALIGNED, STRAIGHT_MIN
 
 
 @pytest.fixture
@@ -140,7 +144,7 @@ async def test_the_next_start_sweeps_what_nobody_names(tmp_path):
     first = Blobs(tmp_path / "blobs")
     _, kept = await store(first, bytes(20_000))
     await store(first, bytes(30_000))
-    os.close(first.open_temporary("unfinished"))
+    first.open_temporary("unfinished").close()
     await first.close()
     second = Blobs(tmp_path / "blobs")
     _, new = await store(second, bytes(40_000))
@@ -211,3 +215,60 @@ async def test_what_the_disk_refuses_reaches_whoever_sends_and_ends(blobs: Blobs
             await put_into(sink, bytes(20 * CHUNK))
             await sink.finish()
     assert files(tmp_path) == []
+
+
+PAST_CACHE = getattr(os, "O_DIRECT", 0)
+
+
+@pytest.fixture
+def has_a_way(tmp_path: Path) -> bool:
+    """Whether the file system of the tests has a way past the page cache."""
+    try:
+        os.close(os.open(tmp_path / "probe", os.O_CREAT | os.O_RDWR | PAST_CACHE))
+    except OSError:
+        return False
+    return PAST_CACHE != 0
+
+
+@pytest.mark.parametrize("size", [CHUNK, CHUNK + 1, 3 * CHUNK - 1, 2 * CHUNK + STRAIGHT_MIN + ALIGNED + 5, 20_000])
+@pytest.mark.parametrize("way", ["straight", "none", "half"])
+async def test_octets_past_the_page_cache_and_through_it_make_the_same_file(
+    blobs: Blobs, has_a_way: bool, monkeypatch: pytest.MonkeyPatch, size: int, way: str
+) -> None:
+    write, past = os.write, 0
+
+    def odd(file: int, octets: memoryview) -> int:
+        """A disk that says at some time that it cannot, or writes half of a page."""
+        nonlocal past
+        if fcntl.fcntl(file, fcntl.F_GETFL) & PAST_CACHE:
+            past += 1
+            if way == "none" and past > 1:
+                raise OSError(errno.EINVAL, "no way past the cache")
+            if way == "half":
+                write(file, octets[:ALIGNED])
+                os.lseek(file, 100 - ALIGNED, os.SEEK_CUR)
+                return 100
+        return write(file, octets)
+
+    monkeypatch.setattr("os.write", odd)
+    body = os.urandom(size)
+    async with blobs.receive() as sink:
+        await put_into(sink, body)
+        await sink.finish()
+        blob = await sink.commit(lambda name: name.encode())
+    assert blobs.path(blob.id).read_bytes() == body + blob.id.partition("/")[2].encode()
+    assert (past > 0) == (size > STRAIGHT_MIN and has_a_way)
+
+
+async def test_what_is_encrypted_goes_past_the_page_cache_too(blobs: Blobs) -> None:
+    class Turned:
+        def update(self, data: memoryview) -> bytes:
+            return bytes(data)[::-1]
+
+    body = os.urandom(2 * CHUNK + 9)
+    async with blobs.receive((), Turned) as sink:
+        await put_into(sink, body)
+        await sink.finish()
+        blob = await sink.commit()
+    pieces = (body[:CHUNK], body[CHUNK : 2 * CHUNK], body[2 * CHUNK :])
+    assert blobs.path(blob.id).read_bytes() == b"".join(piece[::-1] for piece in pieces)
