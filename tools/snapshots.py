@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.snapshot_plugin import PORT
+from tools.snapshot_plugin import IN_PROCESS, PORT
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 LIST = Path(__file__).parent.parent / "tests" / "data" / "conformance" / "snapshots.txt"
 FOLDER = "tests/aws/services/s3"
-FILES = ("test_s3.py", "test_s3_api.py", "test_s3_list_operations.py", "test_s3_cors.py", "test_s3_preconditions.py")
+FIRST = "test_s3.py"
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 ROOT = "test:test"
 """The key of the root user, which tests of presigned URLs have built in."""
@@ -58,8 +59,8 @@ def callers(running: RunningChamber) -> dict[str, str]:
     }
 
 
-def results(given: argparse.Namespace) -> dict[str, tuple[bool, str]]:
-    """Of each test whether it passed, and the first line of why not; tests that skip themselves are left out."""
+def results(given: argparse.Namespace) -> dict[str, Outcome]:
+    """What each test did."""
     from tests.conftest import end_chamber, new_chamber
 
     running = new_chamber()
@@ -78,9 +79,8 @@ def results(given: argparse.Namespace) -> dict[str, tuple[bool, str]]:
             command = [
                 given.python, "-m", "pytest", "-q", "-p", "snapshot_plugin", "-p", "no:cacheprovider", "-p",
                 "no:logging", "--show-capture=no", "--tb=line", "-W", "ignore", "-m", "aws_validated", "--timeout=60",
-                f"--junitxml={written}", *(["-k", given.only] if given.only else []),
+                f"--junitxml={written}", *(["-k", given.only] if given.only else []), FOLDER,
             ]  # fmt: skip
-            command += [f"{FOLDER}/{name}" for name in FILES]
             subprocess.run(
                 command, cwd=given.suite, env=environment, stdout=subprocess.DEVNULL, timeout=LIMIT_S, check=False
             )
@@ -89,30 +89,62 @@ def results(given: argparse.Namespace) -> dict[str, tuple[bool, str]]:
         end_chamber(running)
 
 
-def outcomes(written: Path) -> dict[str, tuple[bool, str]]:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a test did; `why` is the first line of what was wrong, `counted` whether LocalStack's own count has it."""
+
+    passed: bool
+    skipped: bool
+    why: str
+    counted: bool
+
+
+def outcomes(written: Path) -> dict[str, Outcome]:
     """What pytest wrote."""
-    found: dict[str, tuple[bool, str]] = {}
+    found: dict[str, Outcome] = {}
     for case in ElementTree.parse(written).getroot().iter("testcase"):
         *_, file, group = str(case.get("classname")).split(".")
         wrong = case.find("failure") if case.find("failure") is not None else case.find("error")
-        if case.find("skipped") is None:
-            told = "" if wrong is None else str(wrong.get("message", "")).partition("\n")[0]
-            found[f"{file}.py::{group}::{case.get('name')}"] = wrong is None, told
+        skipped = case.find("skipped") is not None
+        told = "" if wrong is None else str(wrong.get("message", "")).partition("\n")[0]
+        inside = any(one.get("name") == IN_PROCESS for one in case.iter("property"))
+        passed = wrong is None and not skipped
+        found[f"{file}.py::{group}::{case.get('name')}"] = Outcome(passed, skipped, told, not inside)
     return found
+
+
+def table(done: dict[str, Outcome]) -> str:
+    """The counts by file: all, and those of LocalStack's own count, which has the skipped ones in it."""
+    lines = [f"{'':<40}{'passed':>8}{'of':>6}{'counted':>10}{'of':>6}{'skipped':>9}"]
+    files = sorted({name.partition("::")[0] for name in done})
+    for file in (*files, "all"):
+        of = [one for name, one in done.items() if file in ("all", name.partition("::")[0])]
+        counted = [one for one in of if one.counted]
+        lines.append(
+            f"{file:<40}{sum(one.passed for one in of):>8}{sum(not one.skipped for one in of):>6}"
+            f"{sum(one.passed for one in counted):>10}{len(counted):>6}{sum(one.skipped for one in counted):>9}"
+        )
+    return "\n".join(lines)
 
 
 def main(given: argparse.Namespace) -> int:
     """Run them; 1 if a test that passed before does not pass any more."""
-    if not (given.suite / FOLDER / FILES[0]).exists():
+    if not (given.suite / FOLDER / FIRST).exists():
         print(f"{given.suite} is no checkout of localstack/localstack", file=sys.stderr)
         return 2
     before, done = read(), results(given)
+    ran = {name: one for name, one in done.items() if not one.skipped}
     lost = 0
-    for name, (passed, told) in sorted(done.items()):
-        if passed != before.get(name, False):
-            lost += not passed
-            print("won " if passed else "LOST", name, told)
-    print(f"snapshots: {sum(passed for passed, _ in done.values())} of {len(done)} pass")
+    for name, one in sorted(ran.items()):
+        if one.passed != before.get(name, False):
+            lost += not one.passed
+            print("won " if one.passed else "LOST", name, one.why)
+    print(table(done))
+    counted = [one for one in done.values() if one.counted]
+    print(
+        f"snapshots: {sum(one.passed for one in ran.values())} of {len(ran)} pass; in LocalStack's own count "
+        f"{sum(one.passed for one in counted)} of {len(counted)}"
+    )
     if given.update:
-        write(before | {name: passed for name, (passed, _) in done.items()})
+        write(before | {name: one.passed for name, one in ran.items()})
     return int(lost > 0)

@@ -230,7 +230,10 @@ def test_notifications_are_validated(s3, bucket):
     queue = {
         "QueueConfigurations": [{"QueueArn": "arn:aws:sqs:us-east-1:000000000000:q", "Events": ["s3:ObjectCreated:*"]}]
     }
-    refused("NotImplemented", put, Bucket=bucket, NotificationConfiguration=queue)
+    error = refused("InvalidArgument", put, Bucket=bucket, NotificationConfiguration=queue)
+    assert error["ArgumentValue1"] == "The destination queue does not exist"
+    bus = {"EventBridgeConfiguration": {}}
+    refused("NotImplemented", put, Bucket=bucket, NotificationConfiguration=bus)
     one = wanted["LambdaFunctionConfigurations"][0]
     twice = {"LambdaFunctionConfigurations": [one, {**one, "Events": ["s3:ObjectCreated:Put"]}]}
     with pytest.raises(ClientError, match="overlap"):

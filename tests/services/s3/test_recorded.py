@@ -277,3 +277,56 @@ def test_presigned_urls_that_are_refused(s3, bucket, chamber):
     asked = presigned(chamber, "GET", f"/{bucket}/k", **{"response-cache-control": "\u2014"})
     status, _, body = fetch(asked)
     assert (status, b"ISO-8859-1" in body) == (400, True)
+
+
+# Notifications, and conditions of deletions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("member", "arn", "word", "of", "reason"),
+    [
+        ("Lambda", "LambdaFunctionArn", "CloudFunction", "lambda", "Not authorized to invoke function [{0}]"),
+        ("Queue", "QueueArn", "Queue", "sqs", "The destination queue does not exist"),
+        ("Topic", "TopicArn", "Topic", "sns", "The destination topic does not exist"),
+    ],
+)
+def test_destinations_of_notifications_are_checked_unless_that_is_skipped(s3, bucket, member, arn, word, of, reason):
+    put = s3.put_bucket_notification_configuration
+    member = f"{'LambdaFunction' if member == 'Lambda' else member}Configurations"
+    one = {"Id": "id", "Events": ["s3:ObjectCreated:*"], arn: "no-arn"}
+    for skip in (False, True):
+        error = refused(
+            "InvalidArgument", put, Bucket=bucket, NotificationConfiguration={member: [one]},
+            SkipDestinationValidation=skip,
+        )  # fmt: skip
+        assert error["Message"] == "The ARN could not be parsed"
+        assert (error["ArgumentName"], error["ArgumentValue"]) == (word, "no-arn")
+    named = [f"arn:aws:{of}:us-east-1:000000000000:{'function:' if of == 'lambda' else ''}none{n}" for n in (1, 2)]
+    both = {
+        member: [
+            one | {"Id": "id1", arn: named[0]},
+            one | {"Id": "id2", arn: named[1], "Events": ["s3:ObjectRemoved:*"]},
+        ]
+    }
+    error = refused("InvalidArgument", put, Bucket=bucket, NotificationConfiguration=both)
+    assert error["Message"] == "Unable to validate the following destination configurations"
+    for number, wanted in enumerate(named, 1):
+        assert error[f"ArgumentName{number}"] == wanted + (", null" if of == "lambda" else "")
+        assert error[f"ArgumentValue{number}"] == reason.format(wanted)
+    assert s3.get_bucket_notification_configuration(Bucket=bucket).keys() == {"ResponseMetadata"}
+    put(Bucket=bucket, NotificationConfiguration=both, SkipDestinationValidation=True)
+    assert s3.get_bucket_notification_configuration(Bucket=bucket)[member] == both[member]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")  # nobody gets this event, and that is no error
+
+
+def test_conditions_that_only_directory_buckets_know(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    earlier = datetime.now(UTC) - timedelta(days=1)
+    error = refused("NotImplemented", s3.delete_object, Bucket=bucket, Key="k", IfMatchSize=10)
+    assert error["Message"] == "A header you provided implies functionality that is not implemented"
+    assert error["Header"] == "x-amz-if-match-size"
+    error = refused(
+        "NotImplemented", s3.delete_object, Bucket=bucket, Key="k", IfMatchSize=0, IfMatchLastModifiedTime=earlier
+    )
+    assert error["Header"] == "x-amz-if-match-last-modified-time"
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
@@ -32,38 +33,54 @@ EVENTS = {
 }
 CONFIGURATIONS_MAX = 100
 _OTHER_EVENTS = ("s3:Object", "s3:Lifecycle", "s3:Replication", "s3:Intelligent", "s3:Reduced")
-_OTHERS = {
-    "TopicConfigurations": "Amazon SNS destinations",
-    "QueueConfigurations": "Amazon SQS destinations",
-    "EventBridgeConfiguration": "Amazon EventBridge",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of destination: the member of its configurations, that of its ARN, S3's word for it, its service."""
+
+    member: str
+    arn: str
+    word: str
+    service: str
+
+
+_LAMBDA = _Kind("LambdaFunctionConfigurations", "LambdaFunctionArn", "CloudFunction", "lambda")
+_QUEUE = _Kind("QueueConfigurations", "QueueArn", "Queue", "sqs")
+_TOPIC = _Kind("TopicConfigurations", "TopicArn", "Topic", "sns")
+_KINDS = (_LAMBDA, _QUEUE, _TOPIC)
 
 
 @operation("PutBucketNotificationConfiguration", needs=needs.on_bucket("s3:PutBucketNotification"))
 async def put_bucket_notification_configuration(call: Call, request: Request) -> dict[str, Any]:
     """Replace the notification configuration, after it was seen that S3 may invoke each function.
 
+    Queues and topics exist nowhere here. Who skips validation may name them, as one that does not exist on AWS; events
+    for them go nowhere.
+
     Raises:
-        InvalidArgument: a function does not exist, or its policy does not let S3 in for this bucket; nothing changed.
+        InvalidArgument: a destination does not exist, or does not let S3 in for this bucket; nothing changed.
 
     Source: Amazon S3 API Reference, PutBucketNotificationConfiguration.
     """
     bucket = checks.bucket(call, request)
     wanted: Request = request["NotificationConfiguration"]
-    for member, kind in _OTHERS.items():
-        if member in wanted and wanted[member] != []:
-            raise Unimplemented(f"{kind} ({member}) are not implemented by this chamber yet")
-    found = [_checked(c) for c in wanted.get("LambdaFunctionConfigurations", [])]
+    if "EventBridgeConfiguration" in wanted:
+        raise Unimplemented("Amazon EventBridge (EventBridgeConfiguration) is not implemented by this chamber yet")
+    kept = {kind.member: [_checked(bucket, kind, c) for c in wanted.get(kind.member, [])] for kind in _KINDS}
+    found = [one for configurations in kept.values() for one in configurations]
     if len(found) > CONFIGURATIONS_MAX:
         raise InvalidArgument("The number of notification configurations exceeds the limit of 100")
-    if found and call.doors.database.shared:
+    if kept[_LAMBDA.member] and call.doors.database.shared:
         raise Unimplemented("Lambda runs on one machine only: chambers that share their state do not offer it")
     _check_ids(found)
     _check_overlap(found)
     if not request.get("SkipDestinationValidation"):
-        for arn in dict.fromkeys(c["LambdaFunctionArn"] for c in found):
-            _check_destination(call, bucket, arn)
-    value = json.dumps({"LambdaFunctionConfigurations": found}) if found else None
+        _check_destinations(call, bucket, kept)
+    for kind in (_QUEUE, _TOPIC):
+        if kept[kind.member]:
+            call.note(undelivered=f"{kind.service} is not offered here: events for {kind.word.lower()}s go nowhere")
+    value = json.dumps({member: of for member, of in kept.items() if of}) if found else None
     await call.doors.database.write(lambda tx: tables.configure_bucket(tx, bucket.name, "notification", value))
     return {}
 
@@ -75,13 +92,14 @@ async def get_bucket_notification_configuration(call: Call, request: Request) ->
     return json.loads(bucket.notification) if bucket.notification else {}
 
 
-def _checked(given: Request) -> dict[str, Any]:
-    """One configuration, its events and filter checked, with an id."""
+def _checked(bucket: Bucket, kind: _Kind, given: Request) -> dict[str, Any]:
+    """One configuration, its ARN, events and filter checked, with an id."""
+    _check_arn(bucket, kind, str(given[kind.arn]))
     for event in given["Events"]:
-        kind, _, name = event.rpartition(":")
-        if name == "*" and kind in EVENTS and kind != "s3":
+        of, _, name = event.rpartition(":")
+        if name == "*" and of in EVENTS and of != "s3":
             continue
-        if name not in EVENTS.get(kind, ()):
+        if name not in EVENTS.get(of, ()):
             if event.startswith(_OTHER_EVENTS):
                 raise Unimplemented(f"Event {event} is not implemented by this chamber yet")
             raise InvalidArgument(
@@ -96,7 +114,7 @@ def _checked(given: Request) -> dict[str, Any]:
             raise InvalidArgument(
                 f"Cannot specify more than one {name} rule in a filter.", ArgumentName="FilterRule.Name"
             )
-    kept = {"Id": given.get("Id") or ids.request_id(), "LambdaFunctionArn": given["LambdaFunctionArn"]}
+    kept = {"Id": given.get("Id") or ids.request_id(), kind.arn: given[kind.arn]}
     made: dict[str, Any] = {**kept, "Events": list(given["Events"])}
     if rules:
         clean = [{"Name": name.capitalize(), "Value": r.get("Value", "")} for name, r in zip(names, rules, strict=True)]
@@ -137,29 +155,41 @@ def _filter(configuration: Request) -> tuple[str, str]:
     return rules.get("Prefix", ""), rules.get("Suffix", "")
 
 
-def _check_destination(call: Call, bucket: Bucket, arn: str) -> None:
-    """Whether the function exists, and its policy lets S3 invoke it for this bucket."""
-    doors = call.doors
+def _check_arn(bucket: Bucket, kind: _Kind, arn: str) -> None:
+    """Whether it is the ARN of such a destination in the bucket's region, whatever is skipped."""
     try:
         parsed = Arn.parse(arn)
     except ValueError:
-        raise InvalidArgument("The ARN is not well formed", ArgumentName="CloudFunction", ArgumentValue=arn) from None
+        raise InvalidArgument("The ARN could not be parsed", ArgumentName=kind.word, ArgumentValue=arn) from None
+    if parsed.service != kind.service or parsed.region != bucket.region:
+        raise InvalidArgument("The ARN is not well formed", ArgumentName=kind.word, ArgumentValue=arn)
+
+
+def _check_destinations(call: Call, bucket: Bucket, kept: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Whether each destination exists, and lets S3 in for this bucket: all that do not are named together."""
+    wrong: list[tuple[str, str]] = []
+    for kind in _KINDS:
+        for arn in dict.fromkeys(str(one[kind.arn]) for one in kept[kind.member]):
+            if kind is not _LAMBDA:
+                wrong.append((arn, f"The destination {kind.word.lower()} does not exist"))
+            elif not _lets_in(call, bucket, arn):
+                wrong.append((f"{arn}, null", f"Not authorized to invoke function [{arn}]"))
+    if wrong:
+        names = {f"ArgumentName{number}": name for number, (name, _) in enumerate(wrong, 1)}
+        reasons = {f"ArgumentValue{number}": reason for number, (_, reason) in enumerate(wrong, 1)}
+        raise InvalidArgument("Unable to validate the following destination configurations", **names, **reasons)
+
+
+def _lets_in(call: Call, bucket: Bucket, arn: str) -> bool:
+    """Whether the function exists, and its policy lets S3 invoke it for this bucket."""
+    doors = call.doors
     owner = doors.services.get("lambda")
-    if parsed.service != "lambda" or parsed.region != bucket.region or owner is None:
-        raise InvalidArgument("The ARN is not well formed", ArgumentName="CloudFunction", ArgumentValue=arn)
-    if owner.facts(doors, arn) is None:
-        raise _unreachable(arn, "The destination Lambda function does not exist")
+    if owner is None or owner.facts(doors, arn) is None:
+        return False
     principal = service_principal("s3.amazonaws.com", bucket.account, bucket_arn(bucket.name))
     need = Need("lambda:InvokeFunction", arn)
     try:
         doors.parts["front"].permit(principal, need, call.trace, service="lambda", name="InvokeFunction (may S3?)")
     except AccessDenied:
-        raise _unreachable(arn, f"Not authorized to invoke function [{arn}]") from None
-
-
-def _unreachable(arn: str, reason: str) -> InvalidArgument:
-    return InvalidArgument(
-        "Unable to validate the following destination configurations",
-        ArgumentName1=f"{arn}, null",
-        ArgumentValue1=reason,
-    )
+        return False
+    return True
