@@ -180,3 +180,14 @@ def test_nobody_may_post_with_tags_where_everybody_may_write(older):
     tags = {"TagSet": [{"Key": "b", "Value": "2"}]}
     s3.put_object(Bucket="older-post", Key="ours", Body=b"x")
     refused("AccessDenied", nobody.put_object_tagging, Bucket="older-post", Key="ours", Tagging=tags)
+
+
+@pytest.mark.parametrize(("given", "left"), [({}, 1), ({"ACL": "public-read"}, 2)])
+def test_a_bucket_created_again_in_us_east_1_has_its_acl_reset(older, given, left):
+    """Source: Amazon S3 API Reference, CreateBucket: "returns 200 OK and resets the bucket access control lists"."""
+    s3 = older.client("s3")
+    name = f"ceph-{uuid.uuid4().hex[:16]}"
+    s3.create_bucket(Bucket=name, ACL="public-read-write")
+    assert len(s3.get_bucket_acl(Bucket=name)["Grants"]) == 3
+    s3.create_bucket(Bucket=name, **given)
+    assert len(s3.get_bucket_acl(Bucket=name)["Grants"]) == left

@@ -127,8 +127,8 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             if old.account != call.account:
                 raise BucketAlreadyExists(BucketName=name)
             if call.region == region == old.region == "us-east-1" and not tags:
-                if _says_acl(request):  # Why: in us-east-1 creating a bucket again sets its ACL anew
-                    settings.put(tx, name, "acl", None if granted is None else granted.kept())
+                # Why: creating a bucket again in us-east-1 "resets the bucket access control lists", also when none is sent
+                settings.put(tx, name, "acl", None if granted is None else granted.kept())
                 return
             raise BucketAlreadyOwnedByYou(BucketName=name)
         count = tx.execute("SELECT count(*) FROM s3_buckets WHERE account = ?", (call.account,)).fetchone()[0]
