@@ -127,7 +127,7 @@ async def create_bucket(call: Call, request: Request) -> dict[str, Any]:
             if old.account != call.account:
                 raise BucketAlreadyExists(BucketName=name)
             if call.region == region == old.region == "us-east-1" and not tags:
-                # Why: creating a bucket again in us-east-1 "resets the bucket access control lists", also when none is sent
+                # Why: creating a bucket again there "resets the bucket access control lists", also when none is sent
                 settings.put(tx, name, "acl", None if granted is None else granted.kept())
                 return
             raise BucketAlreadyOwnedByYou(BucketName=name)
