@@ -2,9 +2,9 @@
 """One SQLite database: one writer, many readers, group commit.
 
 A write is acknowledged only when the transaction that holds it is on disk (`synchronous=FULL`). Writes that come
-up in one turn of the event loop, or while a commit runs, share one transaction and its one fsync. A lone write on a
-disk that syncs quickly is committed at once, on the loop's own thread: the hop to another thread and back costs more
-than the sync.
+up in one turn of the event loop, or while a commit runs, share one transaction and its one fsync. On a disk that syncs
+quickly they are committed at once, on the loop's own thread: the hop to another thread and back, and the quarrel of two
+threads about the interpreter, cost more than the sync.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ _Outcome: TypeAlias = "tuple[Any, BaseException | None]"
 
 BATCH_MAX = 512
 INLINE_MAX_S = 0.0015
-"""A lone write is committed on the loop's thread while the usual commit takes less than this."""
+"""A lone write is committed on the loop's thread while the disk usually syncs within this time."""
+INLINE_SEVERAL_MAX_S = INLINE_MAX_S / 2
+"""The same for several, which the loop could go on taking in while the disk syncs: measured, it pays below this."""
+INLINE_WRITES_MAX = 128
+"""More at once would hold up the loop."""
 IDLE_READERS_MAX = 4
 _DISK = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -144,7 +148,8 @@ class Database:
         self.settled = 0
         """As `changes`, but still after a commit that wrote to busy tables only: then all other rows are as before."""
         self._known: dict[Any, tuple[int, Any]] = {}
-        self._usual_s = 0.0
+        self._sync_s = 0.0
+        """How long the disk usually takes to sync a commit."""
         self._thread = threading.Thread(target=self._commit_for_ever, name="committer", daemon=True)
         self._thread.start()
 
@@ -166,7 +171,7 @@ class Database:
             first = not self._scheduled
             self._scheduled = True
         if first:
-            loop.call_soon(self._dispatch)
+            loop.call_soon(self._dispatch, loop)
         return await future
 
     def read(self, look: Callable[[Reader], T]) -> T:
@@ -290,17 +295,19 @@ class Database:
             else:
                 reader.close()
 
-    def _dispatch(self) -> None:
-        """Commit what came up in this turn of the loop: a lone write here, several on the committer's thread."""
+    def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Commit what came up in this turn of the loop: here, or on the committer's thread."""
         with self._wake:
             self._scheduled = False
-            lone = len(self._pending) == 1 and not self._queue and not self._committing
-            if not lone or self._usual_s > self.inline_max_s:
+            if not self._pending:  # the chamber is stopping: they are the committer's
+                return
+            if self._committing or self._queue or not self._inline(loop):
                 self._queue.extend(self._pending)
                 self._pending.clear()
                 self._wake.notify()
                 return
-            batch = [self._pending.popleft()]
+            batch = list(self._pending)
+            self._pending.clear()
             self._committing = True
         try:
             outcomes = self._commit(batch)
@@ -310,6 +317,14 @@ class Database:
                 if self._queue or self._closed:
                     self._wake.notify()
         _settle(batch, outcomes)
+
+    def _inline(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether the writes that came up are few and quick enough for the loop's own thread."""
+        if len(self._pending) == 1:
+            return self._sync_s <= self.inline_max_s
+        if self._sync_s > min(self.inline_max_s, INLINE_SEVERAL_MAX_S) or len(self._pending) > INLINE_WRITES_MAX:
+            return False
+        return all(asked is loop for _, asked, _ in self._pending)
 
     def _commit_for_ever(self) -> None:
         while True:
@@ -332,9 +347,8 @@ class Database:
 
     def _commit(self, batch: list[_Waiting]) -> list[_Outcome]:
         """One transaction for the batch; never raises. `_committing` makes the caller the only user of the writer."""
-        began = time.perf_counter()
         try:
-            outcomes = self._try_commit(batch)
+            return self._try_commit(batch)
         except BaseException as error:  # noqa: BLE001 - the transaction failed: whoever waits hears it, below
             self._roll_back()
             if _is_full(error) and self.room is not None and self.room.give_up():
@@ -347,8 +361,6 @@ class Database:
                 return [(None, _refused(error)) for _ in batch]
             # Why: one write may have spoilt the others (a constraint checked at COMMIT, a full disk).
             return [outcome for waiting in batch for outcome in self._commit([waiting])]
-        self._usual_s += 0.1 * (time.perf_counter() - began - self._usual_s)
-        return outcomes
 
     def _try_commit(self, batch: list[_Waiting]) -> list[_Outcome]:
         tx = self._writer
@@ -394,6 +406,7 @@ class Database:
 
     def _publish(self, tx: Tx) -> None:
         self.stamp = -1
+        began = time.perf_counter()
         try:
             tx.execute("COMMIT")
         finally:  # Why: a commit that failed may have reached the disk for all that is known
@@ -404,6 +417,7 @@ class Database:
                 self.settled += 1
                 tx.touched = False
             self.stamp = self.changes
+            self._sync_s += 0.1 * (time.perf_counter() - began - self._sync_s)
 
     def _roll_back(self) -> None:
         try:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from cloudchamber.base.errors import ChamberError
-from cloudchamber.store.database import Database
+from cloudchamber.store.database import INLINE_MAX_S, INLINE_SEVERAL_MAX_S, INLINE_WRITES_MAX, Database
 
 
 @pytest.fixture
@@ -64,13 +64,40 @@ async def test_a_constraint_checked_at_the_commit_fails_alone(database):
     assert numbers(database) == [1, 2]
 
 
+@pytest.mark.parametrize(("sync_s", "count", "own"), [
+    (0.0, 1, True), (0.0, 5, True), (0.0, INLINE_WRITES_MAX + 1, False),
+    (INLINE_SEVERAL_MAX_S * 1.5, 1, True), (INLINE_SEVERAL_MAX_S * 1.5, 5, False), (INLINE_MAX_S * 1.5, 1, False),
+])  # fmt: skip
+async def test_the_loop_commits_by_itself_what_a_quick_disk_takes_at_once(database, sync_s, count, own):
+    seen: list[int] = []
+    database._sync_s = sync_s
+    changes = database.changes
+    await asyncio.gather(*(database.write(lambda _: seen.append(threading.get_ident())) for _ in range(count)))
+    assert {thread == threading.get_ident() for thread in seen} == {own}
+    assert len(seen) == count
+    assert database.changes == changes + 1, "they share one commit"
+
+
+async def test_a_write_of_another_loop_is_told_to_that_loop(database):
+    other = threading.Thread(target=lambda: asyncio.run(database.write(insert(2))))
+    mine = asyncio.ensure_future(database.write(insert(1)))
+    await asyncio.sleep(0)  # it is pending: the other's joins it before this loop turns
+    other.start()
+    while len(database._pending) < 2 and other.is_alive():
+        threading.Event().wait(0.001)
+    assert await mine == 1
+    await asyncio.to_thread(other.join)
+    assert numbers(database) == [1, 2]
+
+
 async def test_a_caller_that_went_away_stops_nobody(database):
     gate = threading.Event()
 
     def slow(tx):
         gate.wait(10)
 
-    # The first two make a batch on the committer's thread; it waits there while the others queue up.
+    # The first two are committed on the committer's thread; it waits there while the others queue up.
+    database._sync_s = 1.0
     first = [asyncio.create_task(database.write(slow)), asyncio.create_task(database.write(insert(1)))]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
