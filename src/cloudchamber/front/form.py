@@ -7,6 +7,7 @@ Source: Amazon S3 API Reference, "POST Object" and "Authenticating requests in b
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
@@ -37,6 +38,7 @@ OVERRUN_OCTETS_MAX = 1024 * 1024
 _OBJECT_FIELDS = frozenset(
     ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 )
+_METADATA = "x-amz-meta-"
 _KEPT_HEADERS = frozenset(("host", "user-agent", "referer", "origin", "x-amzn-trace-id"))
 _AUTH_V4 = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature")
 _AUTH_V2 = ("AWSAccessKeyId", "Signature")
@@ -138,8 +140,29 @@ def _headers(request: HttpRequest, fields: Mapping[str, str]) -> Iterator[tuple[
             yield "x-amz-acl", value
         elif name == "tagging":
             yield "x-amz-tagging", _tags(value)
-        elif name in _OBJECT_FIELDS or (name.startswith("x-amz-") and not name.startswith(s3.FORM_AUTH)):
+        elif name in _OBJECT_FIELDS:
+            yield name, _latin(value)
+        elif name.startswith(_METADATA):
+            yield name, _as_it_is(value)
+        elif name.startswith("x-amz-") and not name.startswith(s3.FORM_AUTH):
             yield name, value
+
+
+def _latin(value: str) -> str:
+    """A field that becomes a header of the object: S3 gives it back in Latin-1, and a blank for what that has not
+    (recorded)."""
+    if value.isascii():
+        return value
+    octets = "".join(char if char <= "\xff" else " " for char in value).encode("latin-1")
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def _as_it_is(value: str) -> str:
+    """User metadata of a form. A header's encoded words (RFC 2047) are read, a form's are not (recorded): where it
+    matters, the whole value becomes such a word."""
+    if "=?" not in value and value == value.strip():
+        return value
+    return f"=?UTF-8?B?{b64encode(value.encode('utf-8', 'surrogateescape')).decode()}?="
 
 
 def _tags(text: str) -> str:

@@ -248,5 +248,5 @@ class ReplyBindings:
 
 
 def clean(text: str) -> str:
-    """A header's value on one line, whatever a service put into it."""
-    return text if text.isprintable() else "".join(c for c in text if c >= " " and c != "\x7f")
+    """A header's value on one line, whatever a service put into it; a tab may stand in it."""
+    return text if text.isprintable() else "".join(c for c in text if c == "\t" or (c >= " " and c != "\x7f"))

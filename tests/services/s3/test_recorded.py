@@ -330,3 +330,47 @@ def test_conditions_that_only_directory_buckets_know(s3, bucket):
     )
     assert error["Header"] == "x-amz-if-match-last-modified-time"
     assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == 0
+
+
+def test_a_page_of_uploads_with_nothing_but_prefixes_tells_no_marker(s3, bucket):
+    for key in ("f/a/1", "f/a/2", "f/b"):
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    asked = {"Bucket": bucket, "Prefix": "f/", "Delimiter": "/", "MaxUploads": 1}
+    page = s3.list_multipart_uploads(**asked)
+    assert (page["CommonPrefixes"], page["IsTruncated"]) == ([{"Prefix": "f/a/"}], True)
+    assert (page["NextKeyMarker"], page["NextUploadIdMarker"]) == ("", "")
+    page = s3.list_multipart_uploads(**asked, KeyMarker="f/a/")
+    assert ([one["Key"] for one in page["Uploads"]], page["NextKeyMarker"]) == (["f/b"], "f/b")
+    for one in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]:
+        s3.abort_multipart_upload(Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"])
+
+
+# Forms ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_form_says_of_its_object_comes_back_as_latin_1_and_encoded_words_are_not_read(s3, bucket):
+    """Headers of a PUT come back octet by octet; a form is text, and its characters go into headers as Latin-1."""
+    wanted = {
+        "Cache-Control": "a—b_é_",
+        "x-amz-meta-word": "=?UTF-8?Q?actually-ascii?=",
+        "x-amz-meta-other": "ÄM S3",
+        "x-amz-meta-tab": "~\t",
+    }
+    form = s3.generate_presigned_post(
+        bucket, "k", Fields=wanted, Conditions=[["eq", f"${name}", value] for name, value in wanted.items()]
+    )
+    body = "".join(
+        f'--XX\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in (form["fields"] | {"file": "octets"}).items()
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=XX"}
+    sent = urllib.request.Request(form["url"], data=f"{body}--XX--\r\n".encode(), headers=headers)
+    with urllib.request.urlopen(sent) as reply:
+        assert reply.status == 204
+    for _ in range(2):
+        found = s3.head_object(Bucket=bucket, Key="k")
+        assert found["CacheControl"] == "a b_é_"  # what botocore makes of octets in Latin-1
+        assert found["Metadata"] == {
+            "word": "=?UTF-8?Q?actually-ascii?=", "other": "=?UTF-8?Q?=C3=84M_S3?=", "tab": "~\t",
+        }  # fmt: skip
+        s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", StorageClass="STANDARD_IA")

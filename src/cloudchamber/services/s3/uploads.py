@@ -381,6 +381,8 @@ async def list_multipart_uploads(call: Call, request: Request) -> dict[str, Any]
         _check_marker(call, bucket.name, key_marker, id_marker)
     found = call.doors.database.read(lambda db: _page(db, bucket.name, prefix, delimiter, (key_marker, behind), limit))
     uploads, prefixes, truncated, last = found
+    if not uploads:  # Why: recorded: behind common prefixes alone AWS tells no marker; the last prefix serves as one
+        last = ("", "")
     response: dict[str, Any] = {
         "Bucket": bucket.name,
         "KeyMarker": key_marker,
