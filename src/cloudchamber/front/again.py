@@ -94,7 +94,7 @@ class Like:
 
     def answer(self, data: bytes) -> bytes | None:
         """The whole reply to the octets of one head; None: it must go the whole way."""
-        if self._database.stamp != self.stamp:
+        if self._database.stamp != self.stamp or self._recorder.late:
             return None
         lines = data.split(b"\r\n")
         answer = self.answers.get(lines[0])

@@ -31,15 +31,17 @@ if TYPE_CHECKING:
 
 KEPT_MAX = 200_000
 """Segments that are kept; older ones go."""
-PENDING_MAX = 20_000
+PENDING_MAX = 40_000
 """Segments in memory that the disk has not taken."""
 FOLLOWER_MAX = 1000
 TRACK_SEGMENTS_MAX = 5000
 UNFOLDED_AT_END_MAX = 20
 """Rows of fresh segments that are still unfolded when the chamber stops."""
 _FLUSH_AFTER_S = 0.25
-_BATCH = 2000
-"""Segments written at once, on a thread of their own."""
+_UNFOLD_AFTER_S = 0.05
+"""Between two rows that are unfolded, which takes 5 ms each: what a flood left must not hold up what comes next."""
+_BATCH = 4000
+"""Segments written at once, on a thread of their own: what decisions are added up costs less the more there are."""
 _ROWS = 100
 """Rows of one statement: while it runs, other threads run too."""
 _AGAIN_S = 5.0
@@ -82,13 +84,19 @@ class Recorder:
         else:
             self._keep((like, digits, id, request_id, started, ended))
 
+    @property
+    def late(self) -> bool:
+        """Whether so much waits to be written that nothing should be answered sooner than it must be."""
+        return len(self._pending) > PENDING_MAX // 2
+
     def _keep(self, one: Segment | _Repeated) -> None:
         self._pending.append(one)
-        if len(self._pending) > PENDING_MAX:
+        waiting = len(self._pending)
+        if waiting > PENDING_MAX:
             self._pending.popleft()
             self._dropped += 1
-        if self._flush is None and self._running is None:
-            self._soon(_FLUSH_AFTER_S)
+        if self._running is None and (self._flush is None or waiting == _BATCH):
+            self._soon(_FLUSH_AFTER_S if waiting < _BATCH else 0.0)
 
     def flush(self) -> None:
         """Write all that is pending; what the disk refuses stays pending."""
@@ -173,7 +181,9 @@ class Recorder:
         self._db.close()
 
     def _soon(self, after_s: float) -> None:
-        if self._flush is None and self._running is None:
+        if self._running is None:
+            if self._flush is not None:
+                self._flush.cancel()
             self._flush = asyncio.get_running_loop().call_later(after_s, self._write_behind)
 
     def _write_behind(self) -> None:
@@ -198,7 +208,7 @@ class Recorder:
         elif self._pending:
             self._soon(_FLUSH_AFTER_S if len(self._pending) < _BATCH else 0.001)
         elif self._behind:
-            self._soon(0.001)
+            self._soon(_UNFOLD_AFTER_S)
 
     def _settle(self) -> None:
         """Wait for what the thread is writing, if it is."""
