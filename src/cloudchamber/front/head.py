@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from cloudchamber.base.body import FileSlice
-from cloudchamber.wire.http import Headers
+from cloudchamber.wire.http import Headers, header_lines
 
 if TYPE_CHECKING:
     from cloudchamber.wire.http import HttpReply
@@ -91,9 +91,7 @@ def length_of(method: str, version: str, headers: Headers) -> int | None:
 def head_of(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
     """The reply's head, and whether its body goes out in chunks."""
     body, chunked = reply.body, False
-    lines = "".join([f"{n}: {v}\r\n" for n, v in reply.headers])
-    if lines.count("\n") + lines.count("\r") != 2 * len(reply.headers):
-        lines = "".join([f"{_clean(n)}: {_clean(v)}\r\n" for n, v in reply.headers])
+    lines = header_lines(reply.headers)
     if reply.written:
         lines = reply.written + lines
     elif reply.status not in (204, 304) and "\r\ncontent-length: " not in f"\r\n{lines}".lower():
@@ -108,11 +106,6 @@ def head_of(reply: HttpReply, *, keep: bool, old: bool) -> tuple[bytes, bool]:
         lines += "Connection: close\r\n"
     status = STATUS_LINES.get(reply.status) or f"HTTP/1.1 {reply.status} Status\r\n".encode()
     return status + lines.encode("utf-8", "surrogateescape") + b"\r\n", chunked
-
-
-def _clean(value: str) -> str:
-    """Text without line breaks: what a client stored must not become a header of its own."""
-    return value.replace("\r", " ").replace("\n", " ") if "\n" in value or "\r" in value else value
 
 
 def last_of(reply: HttpReply) -> bool:

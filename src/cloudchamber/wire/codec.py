@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudchamber.base.body import Body, Held
 from cloudchamber.wire import errors, eventstream, json, query, s3, validate, xml
-from cloudchamber.wire.http import Headers, HttpReply, HttpRequest
+from cloudchamber.wire.http import Headers, HttpReply, HttpRequest, header_lines
 from cloudchamber.wire.model import OperationModel, Shape
 from cloudchamber.wire.rest import Bindings, ReplyBindings
 from cloudchamber.wire.route import Routed
@@ -106,8 +106,7 @@ def again(operation: OperationModel, response: Kept, request_id: str) -> HttpRep
     if known is None:
         made = serialize_operation(operation, dict(response), "")
         headers = made.headers[: -len(request_id_headers("", s3=operation.service.name == "s3"))]
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        known = response.reply = HttpReply(made.status, [], made.body, lines)
+        known = response.reply = HttpReply(made.status, [], made.body, header_lines(headers))
     ids = request_id_headers(request_id, s3=operation.service.name == "s3")
     return HttpReply(known.status, ids, known.body, known.written)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cloudchamber.base.body import ReplyBody
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class Headers:
@@ -70,6 +70,18 @@ class HttpRequest(NamedTuple):
     scheme: str = "http"
     private: bool = False
     """Whether it came by a sandbox's own socket, which nobody else can listen to."""
+
+
+def header_lines(headers: Collection[tuple[str, str]]) -> str:
+    """Headers of a reply as lines. What a client stored must not become a header of its own: no value breaks a line."""
+    lines = "".join([f"{n}: {v}\r\n" for n, v in headers])
+    if lines.count("\n") + lines.count("\r") != 2 * len(headers):
+        lines = "".join([f"{_clean(n)}: {_clean(v)}\r\n" for n, v in headers])
+    return lines
+
+
+def _clean(value: str) -> str:
+    return value.replace("\r", " ").replace("\n", " ")
 
 
 class Again(Protocol):
