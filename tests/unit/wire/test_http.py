@@ -16,4 +16,5 @@ def test_no_value_breaks_a_line() -> None:
 def test_a_reply_that_is_kept_breaks_no_line_either() -> None:
     kept = Kept({"Body": b"x", "ContentType": "text/x\r\nSet-Cookie: evil=1", "ContentLength": 1})
     reply = again(load("s3").operations["GetObject"], kept, "id")
-    assert "Content-Type: text/x  Set-Cookie: evil=1\r\n" in reply.written
+    names = [line.partition(":")[0] for line in reply.written.split("\r\n")]
+    assert names == ["Content-Type", "Content-Length", ""] and reply.written.count("\n") == 2
