@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.store.room import refusal
-from cloudchamber.store.writeback import WrittenOnce
+from cloudchamber.store.writeback import WrittenOnce, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class Digest(Protocol):
 class Cipher(Protocol):
     """Encrypts octets in order, as they are written; the same number comes out."""
 
-    def update(self, data: Any, /) -> bytes: ...
+    def update_into(self, data: Any, into: Any, /) -> int: ...
 
 
 class _Buffer:
@@ -266,10 +266,10 @@ class Sink:
         file = self._open()
         for digest in self._light:
             digest.update(view)
-        if self._cipher is None:
-            file.add(view)
-        else:
-            file.add_others(self._cipher.update(view))
+        if self._cipher is not None:
+            plain, view = view, scratch(len(view))
+            self._cipher.update_into(plain, view)
+        file.add(view)
 
     # the end
 

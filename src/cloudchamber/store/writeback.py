@@ -13,6 +13,7 @@ import errno
 import mmap
 import os
 import sys
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ _WRITE = 2
 _NO_WAY = (errno.EINVAL, errno.EOPNOTSUPP)
 _PAST_CACHE = getattr(os, "O_DIRECT", 0) if sys.platform == "linux" else 0
 
+_mine = threading.local()
+
 
 def aligned(count: int) -> memoryview:
     """Room for so many octets that may go past the page cache."""
@@ -39,10 +42,18 @@ def aligned(count: int) -> memoryview:
     return memoryview(mmap.mmap(-1, count, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
+def scratch(count: int) -> memoryview:
+    """Room for so many octets, as of `aligned`, that is this thread's; until it asks for some again."""
+    room: memoryview | None = getattr(_mine, "room", None)
+    if room is None or len(room) < count:
+        room = _mine.room = aligned(count)
+    return room[:count]
+
+
 class WrittenOnce:
     """A new file, mode 0600, that octets are added to. On one thread at a time."""
 
-    __slots__ = ("_past", "_room", "_straight", "_told", "descriptor", "written")
+    __slots__ = ("_past", "_straight", "_told", "descriptor", "written")
 
     def __init__(self, path: Path, *, straight: bool = True) -> None:
         """`straight`: large pieces go past the page cache, if the file system has a way."""
@@ -51,25 +62,14 @@ class WrittenOnce:
         self._straight = straight and _PAST_CACHE != 0
         self._past = False
         self._told = 0
-        self._room: memoryview | None = None
 
     def add(self, octets: memoryview) -> None:
-        """Write octets of a buffer that `aligned` made, from its beginning."""
+        """Write octets of a buffer that `aligned` or `scratch` made, from its beginning."""
         whole = len(octets) // ALIGNED * ALIGNED
         if self._straight and whole >= STRAIGHT_MIN and self.written % ALIGNED == 0:
             octets = octets[self._add_straight(octets[:whole]) :]
         if octets:
             self.add_small(octets)
-
-    def add_others(self, octets: bytes) -> None:
-        """Write octets that lie anywhere."""
-        if not self._straight or len(octets) < STRAIGHT_MIN:
-            self.add_small(octets)
-            return
-        if self._room is None or len(self._room) < len(octets):
-            self._room = aligned(len(octets))
-        self._room[: len(octets)] = octets
-        self.add(self._room[: len(octets)])
 
     def add_small(self, octets: bytes | memoryview) -> None:
         """Write octets through the page cache."""

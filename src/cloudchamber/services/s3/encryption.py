@@ -82,6 +82,12 @@ class Summed:
         self._sum.update(done)
         return done
 
+    def update_into(self, data: Any, into: memoryview, /) -> int:
+        """Encrypt more octets to where there is room for them."""
+        count: int = self._cipher.update_into(data, into)
+        self._sum.update(into[:count])
+        return count
+
     def told(self, nonce: str) -> str:
         """The nonce, with the sum behind it."""
         return f"{nonce}.{checksums.text(self._sum.digest())}"
