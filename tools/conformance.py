@@ -150,6 +150,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="tests whose names have this in them")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--encryption", choices=["asked", "all"], default="all", help="of S3, for the snapshots")
     parser.add_argument("--update", action="store_true")
     given = parser.parse_args(arguments)
     if given.of == "snapshots":

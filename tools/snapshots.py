@@ -65,6 +65,7 @@ def results(given: argparse.Namespace) -> dict[str, Outcome]:
 
     running = new_chamber()
     running.more["CLOUDCHAMBER_ROOT_KEY"] = ROOT
+    running.more["CLOUDCHAMBER_S3_ENCRYPTION"] = given.encryption
     running.start()
     try:
         with tempfile.TemporaryDirectory() as folder:

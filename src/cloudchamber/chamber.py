@@ -216,6 +216,7 @@ class Chamber:
             https_port=settings.https_port,
             restore_s=settings.restore_s,
             legacy_buckets=settings.new_buckets == "legacy",
+            encrypts_all=settings.encryption == "all",
             apart=self._apart,
             open_blobs=self._open_blobs,
         )

@@ -49,6 +49,8 @@ class Settings:
     """How long S3 takes to restore an archived object; None: as long as AWS, which is hours."""
     new_buckets: str = "current"
     """Defaults of new buckets: ``current``, or ``legacy`` as S3 had them before April 2023."""
+    encryption: str = "asked"
+    """What S3 encrypts: ``all`` objects, as AWS; or, of those above 8 MiB in one request, what it is ``asked`` to."""
     cluster: Cluster | None = None
     """None: one machine, with everything in the state folder."""
 
@@ -83,6 +85,7 @@ def from_environment(**given: object) -> Settings:
         ("mode", "CLOUDCHAMBER_SANDBOX", str),
         ("log_level", "CLOUDCHAMBER_LOG", str),
         ("new_buckets", "CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS", str),
+        ("encryption", "CLOUDCHAMBER_S3_ENCRYPTION", str),
         ("restore_s", "CLOUDCHAMBER_S3_RESTORE_SECONDS", float),
     ):
         if name not in told and os.environ.get(variable):
@@ -92,6 +95,8 @@ def from_environment(**given: object) -> Settings:
                 raise ChamberError(f"{variable} is {os.environ[variable]!r}", f"give {kind.__name__}") from error
     if told.get("new_buckets", "current") not in ("current", "legacy"):
         raise ChamberError(f"CLOUDCHAMBER_S3_NEW_BUCKET_DEFAULTS is {told['new_buckets']!r}", "give current or legacy")
+    if told.get("encryption", "asked") not in ("asked", "all"):
+        raise ChamberError(f"CLOUDCHAMBER_S3_ENCRYPTION is {told['encryption']!r}", "give asked or all")
     told["cluster"] = cluster()
     return Settings(**told)  # pyright: ignore[reportArgumentType] - names and kinds are those of the class
 

@@ -96,6 +96,8 @@ class Doors:
     """How long S3 takes to restore an archived object; None: as long as AWS."""
     legacy_buckets: bool = False
     """New buckets have the defaults of before April 2023: ACLs in force, public access not blocked."""
+    encrypts_all: bool = False
+    """S3 encrypts each object, of whatever size."""
     apart: Mapping[str, Service] = field(default_factory=dict[str, "Service"])
     """Services that this chamber does not offer, because they run on one machine only and it shares its state."""
     open_blobs: Callable[[Path], Blobs] = Blobs

@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 
+from tests.conftest import end_chamber, new_chamber
 from tests.services.s3.conftest import allow, policy, refused
 
 KEY, OTHER = os.urandom(32), os.urandom(32)
@@ -152,3 +153,27 @@ def test_a_bucket_encrypts_as_its_configuration_says(s3, bucket, key):
                  Condition={"Null": {"s3:x-amz-server-side-encryption": "true"}})  # fmt: skip
     s3.put_bucket_policy(Bucket=bucket, Policy=policy(deny))
     refused("AccessDenied", s3.put_object, Bucket=bucket, Key="k", Body=b"x")
+
+
+def test_a_chamber_may_encrypt_all_objects_and_then_says_so(chamber, s3, bucket):
+    """Whatever the size, as on AWS; elsewhere a large object is encrypted where somebody asks for it."""
+    marker = b"found-on-the-disk-in-plain-text!"
+    body = marker * (9 * MIB // len(marker))
+    assert "ServerSideEncryption" not in s3.put_object(Bucket=bucket, Key="large", Body=body)
+    refused("ServerSideEncryptionConfigurationNotFoundError", s3.get_bucket_encryption, Bucket=bucket)
+    assert on_disk(chamber, marker)
+    running = new_chamber()
+    running.more["CLOUDCHAMBER_S3_ENCRYPTION"] = "all"
+    running.start()
+    try:
+        other = running.client("s3")
+        other.create_bucket(Bucket=bucket)
+        found = other.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+        default = {"SSEAlgorithm": "AES256"}
+        assert found == {"Rules": [{"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": False}]}
+        assert other.put_object(Bucket=bucket, Key="large", Body=body)["ServerSideEncryption"] == "AES256"
+        told = other.get_object(Bucket=bucket, Key="large", Range="bytes=32-95")
+        assert (told["ServerSideEncryption"], told["Body"].read()) == ("AES256", marker * 2)
+        assert not on_disk(running, marker)
+    finally:
+        end_chamber(running)

@@ -153,13 +153,19 @@ async def put_bucket_encryption(call: Call, request: Request) -> dict[str, Any]:
     return await _configure(call, bucket.name, "encryption", json.dumps({"Rules": [made]}))
 
 
+_ALL = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}]}
+"""What AWS says of a bucket that nobody configured."""
+
+
 @operation("GetBucketEncryption", needs=needs.on_bucket("s3:GetEncryptionConfiguration"))
 async def get_bucket_encryption(call: Call, request: Request) -> dict[str, Any]:
-    """What encrypts new objects. Without a configuration nothing does, and this says so.
+    """What encrypts new objects. Without a configuration this says so, unless all objects are encrypted anyway.
 
     Source: Amazon S3 API Reference, GetBucketEncryption.
     """
     bucket = checks.bucket(call, request)
+    if bucket.encryption is None and call.doors.encrypts_all:
+        return {"ServerSideEncryptionConfiguration": _ALL}
     if bucket.encryption is None:
         raise ServerSideEncryptionConfigurationNotFoundError(BucketName=bucket.name)
     return {"ServerSideEncryptionConfiguration": json.loads(bucket.encryption)}

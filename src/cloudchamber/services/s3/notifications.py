@@ -175,9 +175,10 @@ def _check_destinations(call: Call, bucket: Bucket, kept: Mapping[str, list[dict
             elif not _lets_in(call, bucket, arn):
                 wrong.append((f"{arn}, null", f"Not authorized to invoke function [{arn}]"))
     if wrong:
-        names = {f"ArgumentName{number}": name for number, (name, _) in enumerate(wrong, 1)}
-        reasons = {f"ArgumentValue{number}": reason for number, (_, reason) in enumerate(wrong, 1)}
-        raise InvalidArgument("Unable to validate the following destination configurations", **names, **reasons)
+        members: dict[str, str] = {}
+        for number, (name, reason) in enumerate(wrong, 1):
+            members |= {f"ArgumentName{number}": name, f"ArgumentValue{number}": reason}
+        raise InvalidArgument("Unable to validate the following destination configurations", headers=None, **members)
 
 
 def _lets_in(call: Call, bucket: Bucket, arn: str) -> bool:

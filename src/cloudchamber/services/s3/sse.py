@@ -122,7 +122,7 @@ async def wanted(call: Call, bucket: Bucket, request: Request, size: int | None)
     if algorithm in KMS:
         context = _context(request, bucket, bool(bucket_key))
         return await _by_kms(call, algorithm, key_id or "alias/aws/s3", context, bool(bucket_key))
-    if algorithm is not None or size is None or size <= ALWAYS_MAX:
+    if algorithm is not None or size is None or size <= ALWAYS_MAX or call.doors.encrypts_all:
         return OURS
     return NONE
 
