@@ -66,7 +66,9 @@ def test_aliases(kms, key):
     name = f"alias/{uuid.uuid4().hex}"
     kms.create_alias(AliasName=name, TargetKeyId=key["KeyId"])
     refused("AlreadyExistsException", kms.create_alias, AliasName=name, TargetKeyId=key["KeyId"])
-    assert kms.describe_key(KeyId=name)["KeyMetadata"]["Arn"] == key["Arn"]
+    found = kms.describe_key(KeyId=name)["KeyMetadata"]
+    assert (found["Arn"], found["CurrentKeyMaterialId"]) == (key["Arn"], key["CurrentKeyMaterialId"])
+    assert len(found["CurrentKeyMaterialId"]) == 64
     assert [a["AliasName"] for a in kms.list_aliases(KeyId=key["KeyId"])["Aliases"]] == [name]
     kms.delete_alias(AliasName=name)
     refused("NotFoundException", kms.describe_key, KeyId=name)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -147,6 +148,8 @@ def metadata(key: Key) -> dict[str, Any]:
         "KeySpec": "SYMMETRIC_DEFAULT",
         "EncryptionAlgorithms": ["SYMMETRIC_DEFAULT"],
         "MultiRegion": False,
+        # Why: keys do not rotate here, so each has one material, and its id follows from the key's.
+        "CurrentKeyMaterialId": hashlib.sha256(f"material of {key.arn}".encode()).hexdigest(),
     }
     if key.deletion is not None:
         told["DeletionDate"] = datetime.fromtimestamp(key.deletion, UTC)
