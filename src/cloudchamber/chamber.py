@@ -91,7 +91,8 @@ class Chamber:
             found = self._join(self.settings.cluster, found)
         else:
             busy = BUSY.union(*(service.busy for service in found.values()))
-            self._database = Database(folder / "chamber.db", busy)
+            remembered = frozenset[str]().union(*(service.remembered for service in found.values()))
+            self._database = Database(folder / "chamber.db", busy, remembered)
         await migrate(self._database, {s.name: s.migrations for s in found.values() if s.migrations})
         if self.settings.cluster is not None:
             keys = {name: make for service in found.values() for name, make in (service.shared or {}).items()}

@@ -99,6 +99,8 @@ class Service:
     """Only s3: is told of every answer about a bucket, for access logs. Must be quick."""
     busy: frozenset[str] = frozenset()
     """Tables that are written to all the time, and on which no decision rests: see `Database.settled`."""
+    remembered: frozenset[str] = frozenset()
+    """Those of them whose rows the service remembers: see `Database.stamp`."""
     policies: tuple[tuple[str, str], ...] = ()
     """Tables and columns with texts of resource policies, in which iam follows principals that go or are renamed."""
     shared: Mapping[str, Callable[[], bytes]] | None = None
@@ -117,6 +119,7 @@ def service(
     cross_origin: CrossOrigin | None = None,
     served: Callable[[Doors, HttpRequest, Routed, HttpReply, Segment], None] | None = None,
     busy: frozenset[str] = frozenset(),
+    remembered: frozenset[str] = frozenset(),
     policies: tuple[tuple[str, str], ...] = (),
     shared: Mapping[str, Callable[[], bytes]] | None = None,
 ) -> Service:
@@ -141,6 +144,7 @@ def service(
         cross_origin,
         served,
         busy,
+        remembered,
         policies,
         shared,
     )

@@ -65,15 +65,22 @@ class Writer(sqlite3.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.busy: frozenset[str] = frozenset()
+        self.fleeting: frozenset[str] = frozenset()
+        """Those of them whose rows nobody remembers at all."""
         self.touched = True
-        """Whether the transaction may have changed a row of any other table."""
-        self._quiet: set[str] = set()
-        """Statements that change none."""
+        """Whether the transaction may have changed a row of any table that is not busy."""
+        self.stirred = True
+        """Whether it may have changed a row that anybody remembers."""
+        self._known: dict[str, bool] = {}
+        """Statements that touch nothing, and whether they stir."""
 
     def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
         """As sqlite3's."""
-        if sql not in self._quiet:
+        stirs = self._known.get(sql)
+        if stirs is None:
             self._look_at(sql)
+        elif stirs:
+            self.stirred = True
         return super().execute(sql, values)
 
     def executemany(self, sql: str, rows: Any, /) -> sqlite3.Cursor:
@@ -83,22 +90,24 @@ class Writer(sqlite3.Connection):
 
     def executescript(self, script: str, /) -> sqlite3.Cursor:
         """As sqlite3's."""
-        self.touched = True
+        self.touched = self.stirred = True
         return super().executescript(script)
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """As sqlite3's."""
-        self.touched = True  # Why: nobody sees what is done with it
+        self.touched = self.stirred = True  # Why: nobody sees what is done with it
         return super().cursor(*args, **kwargs)
 
     def _look_at(self, sql: str) -> None:
         found = _WRITES.match(sql)
-        if sql.startswith(_READS) or (found is not None and found[1] in self.busy):
-            if len(self._quiet) >= REMEMBERED_MAX:
-                self._quiet.clear()
-            self._quiet.add(sql)
+        table = found[1] if found is not None else ""
+        if sql.startswith(_READS) or table in self.busy:
+            if len(self._known) >= REMEMBERED_MAX:
+                self._known.clear()
+            stirs = self._known[sql] = table in self.busy and table not in self.fleeting
+            self.stirred = self.stirred or stirs
         else:
-            self.touched = True
+            self.touched = self.stirred = True
 
 
 class UnreachableError(ChamberError):
@@ -116,10 +125,14 @@ class Database:
     room: Room | None = None
     """The room on its disk; None where the disk is another machine's."""
 
-    def __init__(self, path: Path, busy: frozenset[str] = frozenset()) -> None:
-        """`busy`: tables that are written to all the time, whose rows nobody remembers by `settled`."""
+    def __init__(
+        self, path: Path, busy: frozenset[str] = frozenset(), remembered: frozenset[str] = frozenset()
+    ) -> None:
+        """`busy`: tables that are written to all the time, whose rows nobody remembers by `settled`. `remembered`:
+        those of them whose rows somebody remembers by `stamp`."""
         self.path = path
         self._busy = busy
+        self._fleeting = busy - remembered
         self.home = f"the disk of {path}"
         self._make_file()
         self.room = Room(path.parent)
@@ -144,7 +157,8 @@ class Database:
         self.changes = 0
         """Goes up with every commit, before the writer hears of it: while it stands still, so do all rows."""
         self.stamp = 0
-        """As `changes`, but negative while a commit is under way, of which nobody knows whether readers see it yet."""
+        """As `changes`, but still after a commit that wrote to busy tables only that are not remembered; and negative
+        while another one is under way, of which nobody knows whether readers see it yet."""
         self.settled = 0
         """As `changes`, but still after a commit that wrote to busy tables only: then all other rows are as before."""
         self._known: dict[Any, tuple[int, Any]] = {}
@@ -251,7 +265,7 @@ class Database:
 
     def _connect_writer(self) -> Tx:
         tx = self._open_file(Writer)
-        tx.busy = self._busy
+        tx.busy, tx.fleeting = self._busy, self._fleeting
         return tx
 
     def _connect(self) -> Tx:
@@ -405,7 +419,9 @@ class Database:
         return outcomes
 
     def _publish(self, tx: Tx) -> None:
-        self.stamp = -1
+        stirred = not isinstance(tx, Writer) or tx.stirred
+        if stirred:
+            self.stamp = -1
         began = time.perf_counter()
         try:
             tx.execute("COMMIT")
@@ -416,7 +432,10 @@ class Database:
             elif tx.touched:
                 self.settled += 1
                 tx.touched = False
-            self.stamp = self.changes
+            if stirred:
+                self.stamp = self.changes
+            if isinstance(tx, Writer):
+                tx.stirred = False
             self._sync_s += 0.1 * (time.perf_counter() - began - self._sync_s)
 
     def _roll_back(self) -> None:

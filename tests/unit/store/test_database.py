@@ -167,9 +167,10 @@ async def test_closing_finishes_what_was_asked_for(tmp_path):
 @pytest.fixture
 async def settled(tmp_path):
     """A database with a table `t` that seldom changes, and a busy one."""
-    made = Database(tmp_path / "chamber.db", frozenset(("busy",)))
+    made = Database(tmp_path / "chamber.db", frozenset(("busy", "kept")), frozenset(("kept",)))
 
     def schema(tx):
+        tx.execute("CREATE TABLE kept (a INTEGER PRIMARY KEY, b TEXT)")
         tx.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)")
         tx.execute("CREATE TABLE busy (a INTEGER PRIMARY KEY, b TEXT)")
         tx.execute("INSERT INTO t VALUES (1, 'first')")
@@ -181,6 +182,19 @@ async def settled(tmp_path):
 
 def look(db):
     return db.execute("SELECT b FROM t WHERE a = 1").fetchone()[0]
+
+
+async def test_the_stamp_stands_still_while_nothing_is_written_that_is_remembered(settled):
+    stamp = settled.stamp
+    for _ in range(2):  # Why twice: the second time the statement is known
+        await settled.write(lambda tx: tx.execute("INSERT OR REPLACE INTO busy VALUES (1, 'x')") and None)
+        await settled.write(lambda tx: tx.execute("SELECT count(*) FROM kept") and None)
+        assert settled.stamp == stamp
+    for sql in ("INSERT OR REPLACE INTO kept VALUES (1, 'x')", "INSERT OR REPLACE INTO t VALUES (2, 'x')") * 2:
+        stamp, before = settled.stamp, settled.settled
+        await settled.write(lambda tx, sql=sql: tx.execute(sql) and None)
+        assert settled.stamp > stamp
+        assert (settled.settled > before) == (" t " in sql)
 
 
 async def test_commits_to_busy_tables_leave_what_is_remembered(settled):

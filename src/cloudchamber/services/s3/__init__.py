@@ -56,6 +56,7 @@ SERVICE = service(
     cross_origin=CrossOrigin(cors.preflight, cors.cross_origin),
     served=logs.served,
     busy=tables.BUSY,
+    remembered=tables.REMEMBERED,
     policies=(("s3_buckets", "policy"),),
     shared={"s3/key": new_key},
 )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Responses for whole objects that were fetched a moment ago, kept as long as nothing at all was committed.
+"""Responses for whole objects that were fetched a moment ago, kept as long as nothing was committed that might matter.
 
 A response is kept under the stamp that the database had before the object was read, and given only under the same
-stamp: after any commit, and while one is under way, the row is read again. So it can never be older than what a reader
-of the database would find.
+stamp: after any commit but to the outbox, to logs and the like, and while one is under way, the row is read again. So
+it can never be older than what a reader of the database would find.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Recent:
         self._octets = 0
 
     def keep(
-        self, stamp: int, operation: str, request: Mapping[str, Any], response: dict[str, Any], *, alone: bool
+        self, stamp: int, operation: str, request: Mapping[str, Any], response: dict[str, Any], *, alone: bool = False
     ) -> dict[str, Any]:
         """The response; if it may be given again, as one that is kept. `alone`: see `wire.codec.Kept`."""
         body, name = response.get("Body", b""), _name(operation, request)

@@ -20,6 +20,8 @@ NULL = "null"
 """Version of an object that was stored without versioning. Source: Amazon S3 User Guide, "How S3 Versioning works"."""
 BUSY = frozenset(("s3_objects", "s3_bodies", "s3_versions", "s3_uploads", "s3_parts", "s3_log_lines"))
 """Tables of what is stored; buckets and their configuration lie in others, and change seldom."""
+REMEMBERED = frozenset(("s3_objects", "s3_bodies", "s3_versions"))
+"""Those of them that responses rest on which are remembered."""
 _BUCKET = (
     "name, account, region, created, ownership, policy, tags, public_access_block, encryption, notification, "
     "versioning, object_lock, lifecycle, replication, "

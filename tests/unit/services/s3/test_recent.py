@@ -70,7 +70,8 @@ async def test_nothing_is_given_while_a_commit_is_under_way(database: Database) 
     def change(tx: Tx) -> None:
         tx.execute("INSERT INTO t VALUES (1)")
 
-    writes = [loop.create_task(database.write(change)) for _ in range(2)]  # two: they are committed on a thread
+    database.inline_max_s = -1.0  # Why: on its own thread, the loop would wait for itself
+    writes = [loop.create_task(database.write(change)) for _ in range(2)]
     await asyncio.to_thread(reached.wait, 30)
     assert database.peek(lambda db: db.execute("SELECT count(*) FROM t").fetchone()[0]) == 2
     assert recent.find("GetObject", ASKED) is None
