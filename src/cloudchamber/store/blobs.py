@@ -48,6 +48,8 @@ BUFFERS_EACH = ((2, 7), (8, 3))
 """Buffers of one body that may be hashed and written while another is filled, of so many bodies; of more, each has one.
 The fewer wait for each other, the less it matters how soon a busy machine wakes whom."""
 SHARD_BLOBS = 1024
+SYNCED_ALONE = 2
+"""So many bodies on their way each sync the folder: to share one sync would cost them another thread's turn."""
 HELD_MAX = 12 * 1024 * 1024
 """Octets that all large bodies together hold in memory, about: the more there are, the less each has."""
 GRACE_S = 10.0
@@ -198,13 +200,17 @@ class Blobs:
             shard = self._current_shard()
             if len(whole) == len(slices) and all(_holds(path, size) for path, size in whole):
                 try:
-                    return shard, assemble(self._folder / shard / name, whole, told)
+                    size = assemble(self._folder / shard / name, whole, told)
                 except FileNotFoundError:
                     raise
                 except OSError as error:
                     _log.info("parts are copied: %s", error)
+                else:
+                    _sync(self._folder / shard)
+                    return shard, size
             size = self._copy(slices, name, told)
             os.rename(self._incoming / name, self._folder / shard / name)
+            _sync(self._folder / shard)
             return shard, size
 
         try:
@@ -212,7 +218,6 @@ class Blobs:
         except BaseException:
             self.forget(name)
             raise
-        await self.sync_shard(shard)
         return BlobRef(f"{shard}/{name}", size)
 
     def delete(self, blobs: Iterable[str]) -> None:
@@ -312,10 +317,14 @@ class Blobs:
 
     def buffer(self) -> memoryview:
         """Room for octets on their way to a file."""
-        return self._free.pop() if self._free else aligned(self.chunk)
+        while self._free:
+            octets = self._free.pop()
+            if len(octets) == self.chunk:
+                return octets
+        return aligned(self.chunk)
 
     def give_back(self, octets: memoryview) -> None:
-        """A buffer is used no more."""
+        """A buffer is used no more; on any thread."""
         if len(octets) == self.chunk and len(self._free) * self.chunk < FREE_MAX:
             self._free.append(octets)
 
@@ -351,6 +360,13 @@ class Blobs:
             raise
         return shard
 
+    def synced_alone(self, shard: str) -> bool:
+        """Sync the folder of a blob where few come, and nobody would share it; on a thread. Whether it was done."""
+        if self._open > SYNCED_ALONE:
+            return False
+        _sync(self._folder / shard)
+        return True
+
     def ref(self, shard: str, name: str, size: int) -> BlobRef:
         """What a committed blob is known by."""
         return BlobRef(f"{shard}/{name}", size)
@@ -363,10 +379,10 @@ class Blobs:
             waiting = self._syncs[shard] = asyncio.ensure_future(self._sync_after(shard, running))
         await asyncio.shield(waiting)
 
-    def forget(self, name: str) -> None:
-        """Remove a temporary file."""
+    def forget(self, name: str, shard: str = "") -> None:
+        """Remove a temporary file, or what was published of it and is not wanted."""
         try:
-            os.unlink(self._incoming / name)
+            os.unlink((self._folder / shard if shard else self._incoming) / name)
         except FileNotFoundError:
             pass
         except OSError as error:

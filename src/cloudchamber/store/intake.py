@@ -3,12 +3,13 @@
 
 A buffer that is full goes to every lane at once: one hashes it (MD5), another too (SHA-256), one encrypts and writes.
 Each lane takes buffers in order, on a thread; several lanes of one body run at the same time. When all lanes are done
-with a buffer it is filled again. The event loop only passes buffers on.
+with a buffer it is filled again. The event loop only passes buffers on, and is woken only if a body waits for one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import threading
 from collections import deque
@@ -53,6 +54,10 @@ class _Buffer:
         self.pending = pending
 
 
+_NONE = memoryview(b"")
+"""Instead of octets: no more come."""
+
+
 class _Lane:
     """Work that takes buffers in order."""
 
@@ -92,9 +97,9 @@ class Sink:
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self._file: WrittenOnce | None = None
-        self._name = ""
+        self._name = self._shard = ""
         self._job: asyncio.Future[Any] | None = None
-        self._committed = self._counted = False
+        self._committed = self._synced = self._counted = False
         self.size = 0
         self.inline: bytes | None = None
         """The body, if it was small; set by `finish`."""
@@ -172,8 +177,11 @@ class Sink:
         if self._error is not None:
             raise self._error
 
-    async def finish(self) -> None:
-        """As `settle`; a small body is `inline` then, and any other in its file."""
+    async def finish(self, *, unlabelled: bool = False) -> None:
+        """As `settle`; a small body is `inline` then, and any other in its file.
+
+        `unlabelled`: its `commit` will have no label. So the file is made durable here, while hashes are at work.
+        """
         if not self._lanes and self._octets is None:
             data = b"".join(self._held)
             self._held.clear()
@@ -187,6 +195,8 @@ class Sink:
             if not data:
                 self._begin()
                 await self._blobs.run(self._open)
+        if unlabelled and self._blobs.straight:
+            self._send_end()
         await self.settle()
 
     @property
@@ -212,9 +222,18 @@ class Sink:
         if not self._lanes:
             self._begin()
         self._octets = None
-        buffer = _Buffer(octets, octets[: self._used], len(self._lanes))
-        self._busy += 1
-        for lane in self._lanes:
+        self._send(_Buffer(octets, octets[: self._used], len(self._lanes)), self._lanes)
+
+    def _send_end(self) -> None:
+        """Have what writes know that all was written."""
+        if self._octets is not None and self._used:
+            self._send_off()
+        self._send(_Buffer(_NONE, _NONE, 1), self._lanes[:1])
+
+    def _send(self, buffer: _Buffer, lanes: Sequence[_Lane]) -> None:
+        with self._lock:
+            self._busy += 1
+        for lane in lanes:
             with self._lock:
                 lane.queue.append(buffer)
                 begin, lane.running = not lane.running, True
@@ -234,25 +253,28 @@ class Sink:
                     lane.work(buffer.view)
                 except BaseException as error:  # noqa: BLE001 - whoever waits for the body hears it
                     self._error = refusal(error) if isinstance(error, OSError) else error
-            with self._lock:
-                buffer.pending -= 1
-                done = buffer.pending == 0
-            if done:
-                try:
-                    self._loop.call_soon_threadsafe(self._back, buffer)
-                except RuntimeError:  # the loop is gone, and everybody who would wait with it
-                    return
+            self._done(buffer)
 
-    def _back(self, buffer: _Buffer) -> None:
-        """All lanes are done with a buffer."""
-        self._busy -= 1
-        self._blobs.give_back(buffer.octets)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _done(self, buffer: _Buffer) -> None:
+        """A lane is done with a buffer. Only whoever waits for one wakes the event loop."""
+        with self._lock:
+            buffer.pending -= 1
+            if buffer.pending:
+                return
+            self._blobs.give_back(buffer.octets)
+            self._busy -= 1
+            waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and everybody who would wait with it
+                self._loop.call_soon_threadsafe(_wake, waiter)
 
     async def _one_back(self) -> None:
-        self._waiter = self._loop.create_future()
-        await self._waiter
+        """Until all lanes are done with a buffer, if any is at work."""
+        with self._lock:
+            if not self._busy:
+                return
+            waiter = self._waiter = self._loop.create_future()
+        await waiter
 
     def _open(self) -> WrittenOnce:
         if self._file is None:
@@ -260,7 +282,10 @@ class Sink:
         return self._file
 
     def _take(self, view: memoryview) -> None:
-        """Hash quickly, encrypt, write; on a thread."""
+        """Hash quickly, encrypt, write, and publish at the end; on a thread."""
+        if not view:
+            self._publish(self._open(), None)
+            return
         if self._blobs.room is not None:
             self._blobs.room.check(len(view))
         file = self._open()
@@ -276,17 +301,21 @@ class Sink:
     async def commit(self, label: Callable[[str], bytes] | None = None) -> BlobRef:
         """Make a large body durable; nobody knows of it yet. `label` makes of its name what is written behind it."""
         assert self._file is not None, "small bodies are kept in rows"
-        job = self._job = self._blobs.run(self._publish, self._file, label)
-        shard = await asyncio.shield(job)
+        if not self._shard:
+            job = self._job = self._blobs.run(self._publish, self._file, label)
+            await asyncio.shield(job)
         self._committed = True
         self._file.close()
-        await self._blobs.sync_shard(shard)
-        return self._blobs.ref(shard, self._name, self.size)
+        if not self._synced:
+            await self._blobs.sync_shard(self._shard)
+        return self._blobs.ref(self._shard, self._name, self.size)
 
-    def _publish(self, file: WrittenOnce, label: Callable[[str], bytes] | None) -> str:
+    def _publish(self, file: WrittenOnce, label: Callable[[str], bytes] | None) -> None:
+        """Make what was written durable; on a thread."""
         if label is not None:
             file.add_small(label(self._name))
-        return self._blobs.publish(file.descriptor, self._name)
+        self._shard = self._blobs.publish(file.descriptor, self._name)
+        self._synced = self._blobs.synced_alone(self._shard)
 
     async def close(self) -> None:
         """Forget what was not committed."""
@@ -306,7 +335,7 @@ class Sink:
         if self._file is not None:
             self._file.close()
         if self._name and not self._committed:
-            await self._blobs.run(self._blobs.forget, self._name)
+            await self._blobs.run(self._blobs.forget, self._name, self._shard)
 
     async def __aenter__(self) -> Sink:
         return self
@@ -324,3 +353,8 @@ class Sink:
             if self._counted:
                 self._counted = False
                 self._blobs.opened(-1)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

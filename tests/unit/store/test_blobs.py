@@ -273,3 +273,39 @@ async def test_what_is_encrypted_goes_past_the_page_cache_too(blobs: Blobs) -> N
         blob = await sink.commit()
     pieces = (body[:CHUNK], body[CHUNK : 2 * CHUNK], body[2 * CHUNK :])
     assert blobs.path(blob.id).read_bytes() == b"".join(piece[::-1] for piece in pieces)
+
+
+@pytest.mark.parametrize("bodies", [1, 5])
+async def test_a_body_without_a_label_is_durable_when_it_is_finished(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bodies: int
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", synced.append)
+    body = os.urandom(2 * CHUNK + 1)
+
+    async def stored(number: int) -> str:
+        async with blobs.receive() as sink:
+            await put_into(sink, body + bytes([number]))
+            await sink.finish(unlabelled=True)
+            count = len(synced)
+            blob = await sink.commit()
+            assert count > 0
+            return blob.id
+
+    made = await asyncio.gather(*map(stored, range(bodies)))
+    assert len(synced) == bodies
+    assert [blobs.path(name).read_bytes() for name in made] == [body + bytes([number]) for number in range(bodies)]
+    with pytest.raises(ZeroDivisionError):
+        async with blobs.receive() as sink:
+            await put_into(sink, body)
+            await sink.finish(unlabelled=True)
+            assert len(files(tmp_path)) == bodies + 1
+            raise ZeroDivisionError
+    assert len(files(tmp_path)) == bodies
+
+
+async def test_an_empty_body_that_must_be_a_file(blobs: Blobs) -> None:
+    async with blobs.receive(inline_max=-1) as sink:
+        await sink.finish(unlabelled=True)
+        blob = await sink.commit()
+    assert (blob.size, blobs.path(blob.id).read_bytes()) == (0, b"")

@@ -99,7 +99,7 @@ async def receive(
                 await sink.write(chunk)
                 if sink.size > PUT_MAX:
                     raise EntityTooLarge(ProposedSize=str(sink.size), MaxSizeAllowed=str(PUT_MAX))
-        await sink.finish()
+        await sink.finish(unlabelled=draft is None)
         md5 = sink.md5
         checksum = _checked(wanted, body, request, md5)
         etag = _etag(md5, encryption)
