@@ -75,8 +75,9 @@ HARMLESS = {
     ("s3", "PutBucketReplication", "Token"): "once let buckets with Object Lock be replicated; S3 asks for it no more",
     ("s3", "PutObjectLockConfiguration", "Token"): "AWS Support gave it out before buckets could be locked later on",
     ("s3", "PutBucketPolicy", "ConfirmRemoveSelfBucketAccess"): "the root user can always change the policy",
-    ("ssm", "GetParameter", "WithDecryption"): "public parameters are plain strings",
-    ("ssm", "GetParameters", "WithDecryption"): "public parameters are plain strings",
+    ("ssm", "GetParameter", "WithDecryption"): "no parameter is encrypted",
+    ("ssm", "GetParameters", "WithDecryption"): "no parameter is encrypted",
+    ("ssm", "GetParametersByPath", "WithDecryption"): "no parameter is encrypted",
 }
 REFUSES_OTHERS: Mapping[tuple[str, str], frozenset[str]] = {
     ("rds", "CreateDBInstance"): asked._READ | asked._ONLY.keys(),

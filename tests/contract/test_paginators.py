@@ -229,6 +229,8 @@ class Made:
             key = kms.create_key(Tags=tags)["KeyMetadata"]["KeyId"]
             kms.create_alias(AliasName=f"alias/{name}{n}", TargetKeyId=key)
             self.chamber.client("secretsmanager").create_secret(Name=f"{name}{n}", SecretString="x")
+            self.chamber.client("ssm").put_parameter(Name=f"/{name}/{n}", Value="x", Type="String")
+        self.needs("ssm", {"Path": f"/{name}"}, "GetParametersByPath")
         self.needs("kms", {"KeyId": key}, "ListResourceTags")
         self.needs("rds", {"Engine": "postgres"}, "DescribeOrderableDBInstanceOptions")
 

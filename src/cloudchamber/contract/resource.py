@@ -82,6 +82,8 @@ class Made:
     physical_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     ref: str = ""
+    masked: bool = False
+    """Whether the attributes are secret: shown as ``****``."""
 
 
 Properties: TypeAlias = "Mapping[str, Any]"
@@ -108,3 +110,5 @@ class ResourceType:
     """Pure check of resolved properties beyond their names; raises ValidationError."""
     snapshot: bool = False
     """Whether ``DeletionPolicy: Snapshot`` is supported."""
+    open: bool = False
+    """Whether it takes any property and gives any attribute: custom resources."""

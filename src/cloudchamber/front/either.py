@@ -48,6 +48,11 @@ class EitherWay:
         sock.setblocking(False)
         self._loop.add_reader(sock, self._come)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more connections."""
+        return self._sock.fileno() < 0
+
     def close(self) -> None:
         """Take no more connections; those that have been handed over are not ours any more."""
         if self._sock.fileno() < 0:

@@ -82,6 +82,12 @@ class Listener:
         self._servers = {s for s in self._servers if s.is_serving()} | {server}
         return server
 
+    def serve_secure(self, sock: socket.socket, *, peer: str, context: Callable[[], ssl.SSLContext]) -> EitherWay:
+        """As `serve`, for HTTPS; `context` is asked for when a client first speaks TLS."""
+        served = EitherWay(sock, lambda: self._accept(peer, self._sandbox_connections_max), context)
+        self._own = [each for each in self._own if not each.closed] + [served]
+        return served
+
     def _accept(self, origin: str, limit: int) -> asyncio.Protocol:
         if self._counts[origin] >= limit and not self._make_room(origin):
             return _TurnedAway()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cloudchamber.contract.identity import Principal
     from cloudchamber.contract.operation import AnyOperation
     from cloudchamber.contract.service import Service
+    from cloudchamber.front.either import EitherWay
 
 FORM_OCTETS_MAX = 2 * 1024 * 1024
 BODY_OCTETS_MAX = 8 * 1024 * 1024
@@ -269,6 +270,11 @@ class Front:
     async def serve(self, sock: socket.socket, *, peer: str) -> asyncio.Server:
         """Answer AWS calls on a listening socket inside a sandbox; close the result when the sandbox ends."""
         return await self._listener.serve(sock, peer=peer)
+
+    def serve_secure(self, sock: socket.socket, *, peer: str, name: str) -> EitherWay:
+        """As `serve`, by HTTPS under a host name that only the sandbox knows."""
+        authority = self._doors.authority
+        return self._listener.serve_secure(sock, peer=peer, context=lambda: authority.https((name,)))
 
     def permit(
         self, principal: Principal, need: Need, trace: Trace | None, *, service: str, name: str, peer: str = "127.0.0.1"

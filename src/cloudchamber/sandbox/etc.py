@@ -28,6 +28,8 @@ _COPIED = (
     "bash.bashrc", "inputrc", "login.defs", "os-release", "debian_version", "ssl/openssl.cnf", "crypto-policies",
 )  # fmt: skip
 _BUNDLE_NAMES = ("ssl/certs/ca-certificates.crt", "ssl/cert.pem", "pki/tls/certs/ca-bundle.crt")
+OWN_AUTHORITY = "ssl/cloudchamber.pem"
+"""The chamber's own CA alone, for programs that bring the public ones with them and want to be told of more."""
 _PAM_NAMES = ("pam.d/su", "pam.d/su-l", "pam.d/runuser", "pam.d/runuser-l", "pam.d/sudo", "pam.d/other")
 _PAM = b"auth required pam_rootok.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
 """Root may become anybody (`su ec2-user` in user data); nobody else may, having no password."""
@@ -72,6 +74,7 @@ def generated(spec: SandboxSpec, *, many_uids: bool, path: str) -> dict[str, byt
     files |= dict.fromkeys(_PAM_NAMES, _PAM)
     bundle = host_bundle() + spec.ca_pem
     files |= dict.fromkeys(_BUNDLE_NAMES, bundle)
+    files[OWN_AUTHORITY] = spec.ca_pem
     return files
 
 

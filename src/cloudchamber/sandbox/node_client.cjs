@@ -160,7 +160,7 @@ async function load() {
 
 function explained(message) {
   if (!/'(@aws-sdk|@smithy|aws-sdk)/.test(message)) return message;
-  return `${message} (this chamber's Node.js has no AWS SDK of its own: put it into the package or a layer)`;
+  return `${message} (this chamber's Node.js has no AWS SDK of its own: put it into the package or a layer, or install it for all functions into lambda/node of the state folder)`;
 }
 
 class ResponseStream extends Writable {

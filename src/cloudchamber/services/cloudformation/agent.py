@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.base.clock import Clock
     from cloudchamber.contract.call import Doors
+    from cloudchamber.services.cloudformation.answers import Answers
     from cloudchamber.track.track import Trace
 
 _ROLE_SESSION_S = 3600
@@ -101,6 +102,7 @@ class StackAgent:
         logical_id: str,
         unique: str,
         claim: Callable[[str, str, str], Awaitable[None]],
+        answers: Answers,
     ) -> None:
         """`claim` stores a name, a physical id or a reason (one of the three) with the resource, durably."""
         self._about = about
@@ -110,6 +112,7 @@ class StackAgent:
         self._pending: list[tuple[str, str, str]] = []
         self._claimed = ""
         self.logical_id = logical_id
+        self.answers = answers
         self.snapshot = False
 
     @property

@@ -35,7 +35,6 @@ _REFUSED = (
     "StackPolicyDuringUpdateURL",
     "NotificationARNs",
     "ResourcesToImport",
-    "ImportExistingResources",
     "DisableValidation",
     "ResourceTypes",
     "DeploymentMode",
@@ -146,6 +145,7 @@ def current_of(call: Call, stack_id: str) -> dict[str, Current]:
             row.body.attributes,
             row.body.shown,
             row.body.declared,
+            row.body.masked,
         )
         for name, row in rows.items()
         if row.exists and row.physical_id and row.status != "CREATE_FAILED"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.base.clock import iso
-from cloudchamber.base.errors import ValidationError
+from cloudchamber.base.errors import ServiceError, ValidationError
 from cloudchamber.contract.operation import operation
 from cloudchamber.services.cloudformation import asking, needs, parameters, tables
 from cloudchamber.services.cloudformation.engine import Engine
@@ -20,6 +20,7 @@ from cloudchamber.services.cloudformation.errors import (
     InvalidChangeSetStatus,
     TransformFailed,
 )
+from cloudchamber.services.cloudformation.intrinsics import knows, resolve
 from cloudchamber.services.cloudformation.names import (
     change_set_arn,
     check_change_set_name,
@@ -90,6 +91,8 @@ async def create_change_set(call: Call, request: Mapping[str, Any]) -> dict[str,
             expand=True,
         )
         found = _compared(call, stack, wanted, prepared, found)
+        if request.get("ImportExistingResources"):
+            await _refuse_imports(call, found, prepared)
     except TransformFailed as failed:
         found = replace(found, reason=failed.message)
     await call.doors.database.write(lambda tx: _publish(call, tx, stack, wanted, found))
@@ -131,6 +134,32 @@ def _asked(request: Mapping[str, Any], wanted: Stack, text: str) -> dict[str, An
         "changes": [],
         "tags_changed": False,
     }
+
+
+async def _refuse_imports(call: Call, found: ChangeSet, prepared: Prepared) -> None:
+    """Refuse to import what exists already; to create what does not is what ``ImportExistingResources`` does too.
+
+    Only buckets are looked for: other resources with a name that is taken fail when they are created.
+    """
+    added = {c["ResourceChange"]["LogicalResourceId"] for c in found.body["changes"] if _adds(c)}
+    for name, declared in prepared.aim.goal.resources.items():
+        if name not in added or declared.type != "AWS::S3::Bucket" or not declared.deletion_policy.startswith("Retain"):
+            continue
+        bucket = resolve(declared.properties.get("BucketName", ""), prepared.aim.goal.scope)
+        if not isinstance(bucket, str) or not bucket or not knows(bucket):
+            continue
+        try:
+            await call.ask("s3", "HeadBucket", {"Bucket": bucket})
+        except ServiceError:
+            continue
+        raise ValidationError(
+            f"ImportExistingResources: bucket {bucket} of {name} exists already, and importing it is not supported "
+            "here; delete the bucket (or give the resource another name)"
+        )
+
+
+def _adds(change: Mapping[str, Any]) -> bool:
+    return change["ResourceChange"]["Action"] == "Add"
 
 
 def _compared(call: Call, stack: Stack, wanted: Stack, prepared: Prepared, found: ChangeSet) -> ChangeSet:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base.clock import iso
 from cloudchamber.services.cloudformation import tables
 from cloudchamber.services.cloudformation.agent import Caller, principal_from_json, principal_to_json
+from cloudchamber.services.cloudformation.answers import Answers
 from cloudchamber.services.cloudformation.execute import Execution, ended
 from cloudchamber.services.cloudformation.journal import Failed
 from cloudchamber.services.cloudformation.prepare import resource_types
@@ -70,11 +71,13 @@ class Engine:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
+        self.answers = Answers(doors)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._recovery: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take up what the last chamber left: operations are rolled back, deletions go on."""
+        self.answers.open()
         left = self._doors.database.read(tables.interrupted)
         if left:
             self._recovery = asyncio.create_task(self._recover(left), name="cloudformation-recovery")

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation import tables
+from cloudchamber.services.cloudformation.custom import is_custom
 from cloudchamber.services.cloudformation.dynamic import fill
 from cloudchamber.services.cloudformation.intrinsics import condition, resolve
 from cloudchamber.services.cloudformation.journal import Failed, failures, snapshot
+from cloudchamber.services.cloudformation.parameters import MASK
 from cloudchamber.services.cloudformation.plan import compare, lookup
 from cloudchamber.services.cloudformation.shapes import check_properties
 from cloudchamber.services.cloudformation.tables import Body, Resource
@@ -72,13 +74,20 @@ class Execution(Undo):
         try:
             return lookup(row.body.attributes, attribute)
         except KeyError:
+            if is_custom(row.type):
+                said = f"CustomResource attribute error: Vendor response doesn't contain {attribute} key ({name})"
+                raise ValidationError(said) from None
             raise ValidationError(f"Attribute '{attribute}' of resource {name} does not exist") from None
+
+    def _shown(self, name: str, attribute: str) -> Any:
+        value = self._attribute(name, attribute)
+        return MASK if self.rows[name].body.masked else value
 
     async def _reach(self, goal: Goal, name: str, *, tags_changed: bool, updating: bool) -> str:
         declared = goal.resources[name]
         kind = self._types[declared.type]
         properties = resolve(declared.properties, replace(goal.scope, ref=self._ref, attribute=self._attribute))
-        shown = resolve(declared.properties, replace(goal.shown, ref=self._ref, attribute=self._attribute))
+        shown = resolve(declared.properties, replace(goal.shown, ref=self._ref, attribute=self._shown))
         check_properties(name, kind, properties)
         row = self.rows.get(name)
         body = _body(declared, goal.edges[name], properties, shown)

@@ -101,7 +101,8 @@ class Journal:
 
         stack = self.stack
         about = About(stack.account, stack.region, self._doors.clock, stack.name, stack.stack_id, stack.settings.tags)
-        return StackAgent(about, self._caller, logical_id, unique, claim)
+        answers = self._doors.parts["cloudformation"].answers
+        return StackAgent(about, self._caller, logical_id, unique, claim, answers)
 
     # In order
 
@@ -165,7 +166,7 @@ class Journal:
         else:
             await agent.flush()
             now = self.rows[row.logical_id]
-            body = replace(now.body, attributes=dict(made.attributes), ref=made.ref)
+            body = replace(now.body, attributes=dict(made.attributes), ref=made.ref, masked=made.masked)
             await self._put(replace(now, status=f"{verb}_COMPLETE", reason="", physical_id=made.physical_id, body=body))
             return ""
         await agent.flush()

@@ -11,6 +11,7 @@ from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation.graph import names_in, order
 from cloudchamber.services.cloudformation.intrinsics import UNKNOWN, knows, resolve
 from cloudchamber.services.cloudformation.kinds import is_list, is_map
+from cloudchamber.services.cloudformation.parameters import MASK
 from cloudchamber.services.cloudformation.shapes import check_properties
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Current:
     attributes: Mapping[str, Any]
     shown: Mapping[str, Any] = field(default_factory=dict[str, Any])
     declared: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,14 @@ class Change:
 
 
 def compare(kind: ResourceType, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """The properties that differ, by name, each with what its change does to the resource."""
+    """The properties that differ, by name, each with what its change does to the resource.
+
+    Raises:
+        ValidationError: a custom resource would change to another function.
+    """
+    token: Any = after.get("ServiceToken")
+    if kind.open and knows(token) and before.get("ServiceToken") != token:
+        raise ValidationError("Modifying service token is not allowed.")
     found: list[Difference] = []
     for name in sorted(set(before) | set(after)):
         old, new = before.get(name), after.get(name)
@@ -179,7 +188,12 @@ def plan(
             return UNKNOWN
 
     scope = replace(goal.scope, ref=ref, attribute=attribute)
-    shown = replace(goal.shown, ref=ref, attribute=attribute)
+
+    def shown_attribute(name: str, wanted: str) -> Any:
+        value = attribute(name, wanted)
+        return MASK if value != UNKNOWN and current[name].masked else value
+
+    shown = replace(goal.shown, ref=ref, attribute=shown_attribute)
     for name in order(goal.edges):
         declared = goal.resources[name]
         kind = types[declared.type]

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.body import FileSlice
 from cloudchamber.base.errors import ServiceError, ValidationError
 from cloudchamber.services.cloudformation import graph, parameters, shapes, tables, template
+from cloudchamber.services.cloudformation.custom import custom_type, is_custom
 from cloudchamber.services.cloudformation.errors import InsufficientCapabilitiesException
 from cloudchamber.services.cloudformation.execute import Aim
 from cloudchamber.services.cloudformation.intrinsics import Scope, check_rules, condition
@@ -20,7 +22,7 @@ from cloudchamber.services.cloudformation.plan import Goal
 from cloudchamber.services.cloudformation.transform import check_transforms, serverless
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from cloudchamber.contract.call import Call, Doors
     from cloudchamber.contract.resource import ResourceType
@@ -40,9 +42,27 @@ class Prepared:
     aim: Aim
 
 
-def resource_types(doors: Doors) -> dict[str, ResourceType]:
-    """Every resource type that some service provides."""
-    return {name: kind for service in doors.services.values() for name, kind in service.resources.items()}
+class Types(Mapping[str, "ResourceType"]):
+    """Every resource type that some service provides, and those of custom resources under whatever name."""
+
+    def __init__(self, built: Mapping[str, ResourceType]) -> None:
+        self._built = built
+
+    def __getitem__(self, name: str) -> ResourceType:
+        if name not in self._built and is_custom(name):
+            return custom_type(name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._built)
+
+    def __len__(self) -> int:
+        return len(self._built)
+
+
+def resource_types(doors: Doors) -> Types:
+    """Every resource type that there is."""
+    return Types({name: kind for service in doors.services.values() for name, kind in service.resources.items()})
 
 
 async def template_text(call: Call, request: Mapping[str, Any]) -> str:

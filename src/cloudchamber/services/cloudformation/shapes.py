@@ -63,7 +63,8 @@ def check_attributes(
     for value in values:
         for name, attribute in names_in(value):
             declared = resources.get(name)
-            if attribute and declared and attribute not in types[declared.type].attributes:
+            kind = types[declared.type] if attribute and declared else None
+            if kind and not kind.open and attribute not in kind.attributes:
                 raise ValidationError(
                     f"Template error: resource {name} does not support attribute type {attribute} in Fn::GetAtt"
                 )
@@ -75,7 +76,7 @@ def check_properties(logical_id: str, kind: ResourceType, properties: Mapping[st
     Raises:
         ValidationError: every such property of the resource, by name.
     """
-    problems = list(_problems("#", kind.properties, properties))
+    problems = list(_problems("#", kind.properties, properties, more=kind.open))
     if problems:
         raise ValidationError(
             f"Properties validation failed for resource {logical_id} with message:\n" + "\n".join(problems)
@@ -84,13 +85,13 @@ def check_properties(logical_id: str, kind: ResourceType, properties: Mapping[st
         kind.check(properties)
 
 
-def _problems(path: str, shape: Mapping[str, Property], value: Any) -> Iterator[str]:
+def _problems(path: str, shape: Mapping[str, Property], value: Any, *, more: bool = False) -> Iterator[str]:
     if not is_map(value):
         if value != UNKNOWN:
             yield f"{path}: expected type: JSONObject, found: {type(value).__name__}"
         return
     for name in value:
-        if name not in shape:
+        if name not in shape and not more:
             yield f"{path}: extraneous key [{name}] is not permitted"
     for name, member in shape.items():
         if name not in value:

@@ -138,8 +138,9 @@ async def delete_stack(call: Call, request: Mapping[str, Any]) -> dict[str, Any]
     stack = asking.find(call, request["StackName"])
     if request.get("DeletionMode", "STANDARD") != "STANDARD":
         raise ValidationError("DeletionMode FORCE_DELETE_STACK is not supported here")
-    if request.get("DeploymentConfig"):
-        raise ValidationError("DeploymentConfig is not supported here")
+    deployment: Mapping[str, Any] = request.get("DeploymentConfig") or {}
+    if deployment.get("DisableRollback"):
+        raise ValidationError("DeploymentConfig.DisableRollback is not supported here")
     if stack is None or stack.deleted or stack.status == "DELETE_IN_PROGRESS":
         return {}
     if stack.settings.termination_protection:

@@ -81,6 +81,8 @@ class Body:
     deletion_policy: str = "Delete"
     update_replace_policy: str = "Delete"
     metadata: Any = None
+    masked: bool = False
+    """Whether its attributes are secret (`NoEcho` of a custom resource's answer)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudchamber.services.cloudformation import tables
+from cloudchamber.services.cloudformation.custom import is_custom
 from cloudchamber.services.cloudformation.journal import Failed, Journal, failures
 from cloudchamber.services.cloudformation.tables import Body, Leftover, Resource
 
@@ -189,7 +190,7 @@ class Undo(Journal):
             reason = row.reason if row.reason == STOPPED else ""
             await self._put(replace(row, status="DELETE_COMPLETE", reason=reason, previous=None))
             return ""
-        guessed = row.reason == STOPPED and row.physical_id == row.body.claimed
+        guessed = row.reason == STOPPED and row.physical_id == row.body.claimed and not is_custom(row.type)
         row = await self._put(replace(row, status="DELETE_IN_PROGRESS", reason=""))
         problem = await self._remove(row)
         if problem and guessed and problem.endswith(_NOT_THERE):

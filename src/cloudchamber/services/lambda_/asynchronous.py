@@ -104,6 +104,11 @@ class EventQueue:
         self._busy: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
+        self._told: list[Callable[[bytes, str], None]] = []
+
+    def tell(self, dropped: Callable[[bytes, str], None]) -> None:
+        """From now on say so when an event is given up: its payload, and what the function said last."""
+        self._told.append(dropped)
 
     def start(self) -> None:
         """Begin with what was accepted before."""
@@ -203,6 +208,7 @@ class EventQueue:
                     function = self._doors.database.read(lambda db: tables.chosen(db, reference, ids.fraction()))
                 except ResourceNotFoundException:
                     await self._done(event)  # the function, the version or the alias is gone
+                    self._tell(event, "The function does not exist any more")
                 else:
                     await self._attempt(event, function)
         except Exception:  # noqa: BLE001 - the edge: the event stays, and is tried again after a while
@@ -274,6 +280,11 @@ class EventQueue:
         segment.ended = self._doors.clock.now().timestamp()
         self._doors.recorder.record(segment)
         await self._done(event)
+        self._tell(event, last.payload.decode(errors="replace") or condition)
+
+    def _tell(self, event: Event, why: str) -> None:
+        for dropped in self._told:
+            dropped(event.payload, why)
 
     async def _send(self, event: Event, function: Function, condition: Condition, last: Outcome) -> str:
         """Send the invocation record to the destination, if there is one; says where, or why it failed."""

@@ -72,6 +72,11 @@ class Work:
 
 class _Front(Protocol):
     async def serve(self, sock: socket.socket, *, peer: str) -> asyncio.Server: ...
+    def serve_secure(self, sock: socket.socket, *, peer: str, name: str) -> _Closes: ...
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ class Environment:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._console: Console | None = None
         self._server: asyncio.Server | None = None
+        self._answers: _Closes | None = None
         self._sandbox: Sandbox | None = None
         self._exited: asyncio.Task[Exit] | None = None
         self._session: RoleSession
@@ -226,6 +232,9 @@ class Environment:
             front: _Front = self._doors.parts["front"]
             # Why: not the host's own address, so that the console knows that this is no browser of the host.
             self._server = await front.serve(sockets["endpoint"], peer="127.0.0.2")
+            if launching.answered_inside(self._doors):
+                name = launching.ANSWERS_HOST
+                self._answers = front.serve_secure(sockets["answers"], peer="127.0.0.2", name=name)
         except (OSError, ValueError):  # a program that ends at once takes its sockets with it
             await asyncio.wait({self._exited}, timeout=1.0)
             if not self._exited.done():
@@ -279,6 +288,8 @@ class Environment:
         self._api.close()
         if self._server is not None:
             self._server.close()
+        if self._answers is not None:
+            self._answers.close()
         if self._console is not None:
             self._console.close()
         with contextlib.suppress(OSError):

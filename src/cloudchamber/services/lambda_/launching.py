@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cloudchamber.sandbox.etc import OWN_AUTHORITY
 from cloudchamber.sandbox.spec import Limits, Listener, Mount, SandboxSpec
 from cloudchamber.services.lambda_ import runtimes
 from cloudchamber.services.lambda_.archive import elf_machine
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from cloudchamber.services.lambda_.runtimes import Runtime
     from cloudchamber.services.lambda_.tables import Function
 
+ANSWERS_HOST = "cloudformation-custom-resource-response.s3.amazonaws.com"
+"""Where custom resources answer, by HTTPS on port 443, which AWS's own helpers insist on: a name like AWS's, which
+only functions can resolve, to a socket of their own."""
 WARM = "cloudchamber.sandbox.warm_lambda"
+_HTTPS = 443
+_NODE_MODULES = "/var/runtime/node_modules"
 _PATHS = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 
 
@@ -82,9 +88,19 @@ def _check_bootstrap(path: Path, shown: str) -> None:
         )
 
 
+def answered_inside(doors: Doors) -> bool:
+    """Whether functions reach `ANSWERS_HOST`: where sandboxes have names and ports of their own."""
+    return doors.sandboxes.mode.startswith("ns-") and urlsplit(doors.endpoint).port != _HTTPS
+
+
+def _listeners(doors: Doors) -> tuple[Listener, ...]:
+    port = urlsplit(doors.endpoint).port or 80
+    always = Listener("api", "127.0.0.1", 9001), Listener("endpoint", "127.0.0.1", port)
+    return (*always, Listener("answers", "127.0.0.1", _HTTPS)) if answered_inside(doors) else always
+
+
 def kind(doors: Doors) -> SandboxSpec:
     """What the sandboxes of all functions on the chamber's own Python have in common."""
-    endpoint = urlsplit(doors.endpoint)
     return SandboxSpec(
         id="lambda",
         folder=Path("/"),
@@ -92,7 +108,8 @@ def kind(doors: Doors) -> SandboxSpec:
         warm=True,
         console="pipe",
         hostname="localhost",
-        listeners=(Listener("api", "127.0.0.1", 9001), Listener("endpoint", "127.0.0.1", endpoint.port or 80)),
+        hosts={ANSWERS_HOST: "127.0.0.1"} if answered_inside(doors) else {},
+        listeners=_listeners(doors),
         limits=Limits(open_files=1024),
         ca_pem=doors.authority.certificate_pem,
     )
@@ -105,6 +122,8 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
     mounts = [Mount(files.code, "/var/task"), *(Mount(path, str(path)) for path in runtime.mounts)]
     if files.layers is not None:
         mounts.append(Mount(files.layers, "/opt"))
+    if runtime.kind == "nodejs" and modules(doors).is_dir():
+        mounts.append(Mount(modules(doors), _NODE_MODULES))
     if runtime.kind == "python" and runtime.program and not warm:
         places = {Path(os.path.realpath(runtime.program)).parent.parent, Path(runtime.program).parent.parent}
         mounts += [Mount(path, str(path)) for path in places if path != Path("/usr")]
@@ -113,7 +132,7 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
         id=f"lambda-{given.id}",
         folder=given.folder,
         program=argv,
-        env=variables(function, runtime, files, given),
+        env=_of_node(doors, runtime, variables(function, runtime, files, given)),
         warm=warm,
         interpreter=runtime.program if warm else "",
         mounts=tuple(mounts),
@@ -127,6 +146,23 @@ def spec(doors: Doors, function: Function, runtime: Runtime, files: Files, given
             tmp_apart=True,
         ),
     )
+
+
+def modules(doors: Doors) -> Path:
+    """Where modules lie that every function on Node.js finds, as it finds the AWS SDK on AWS: a chamber brings none."""
+    return doors.folder / "lambda" / "node" / "node_modules"
+
+
+def _of_node(doors: Doors, runtime: Runtime, variables: dict[str, str]) -> dict[str, str]:
+    """What only Node.js must be told: the chamber's CA, since it brings its own with it, and the shared modules."""
+    if runtime.kind != "nodejs":
+        return variables
+    made = {"NODE_EXTRA_CA_CERTS": f"/etc/{OWN_AUTHORITY}"} if answered_inside(doors) else {}
+    made |= variables
+    if modules(doors).is_dir():
+        before = f"{made['NODE_PATH']}:" if made.get("NODE_PATH") else ""
+        made["NODE_PATH"] = f"{before}${{mount:{_NODE_MODULES}}}"
+    return made
 
 
 def variables(function: Function, runtime: Runtime, files: Files, given: Given) -> dict[str, str]:

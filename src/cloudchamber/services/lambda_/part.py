@@ -91,6 +91,12 @@ class LambdaPart:
         await asyncio.gather(*self._runs, return_exceptions=True)
         await self._logs.stop()
 
+    @property
+    def answers_at(self) -> str:
+        """Where functions reach the front for answers of custom resources: ``https://host``, without a path; empty
+        where sandboxes have no names and ports of their own."""
+        return f"https://{launching.ANSWERS_HOST}" if launching.answered_inside(self._doors) else ""
+
     def status(self) -> list[Mapping[str, Any]]:
         """Functions with environments, and events that wait."""
         rows = self._pools.status()

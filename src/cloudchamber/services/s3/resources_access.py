@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.resource import Property
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ def website_url(name: str, region: str) -> str:
 
 
 async def apply_acl(agent: Agent, bucket: str, value: Any) -> None:
-    """AccessControl: a canned ACL, in CloudFormation's words."""
-    await agent.ask("s3", "PutBucketAcl", {"Bucket": bucket, "ACL": CANNED.get(value or "Private", str(value))})
+    """AccessControl: a canned ACL, in CloudFormation's words. A bucket without ACLs is private already."""
+    canned = CANNED.get(value or "Private", str(value))
+    try:
+        await agent.ask("s3", "PutBucketAcl", {"Bucket": bucket, "ACL": canned})
+    except ServiceError as error:
+        if error.code != "AccessControlListNotSupported" or canned != "private":
+            raise
 
 
 async def apply_cors(agent: Agent, bucket: str, value: Any) -> None:

@@ -6,7 +6,49 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
+ParameterTier = Literal["Standard", "Advanced", "Intelligent-Tiering"]
+
 ParameterType = Literal["String", "StringList", "SecureString"]
+
+ResourceTypeForTagging = Literal[
+    "Document",
+    "ManagedInstance",
+    "MaintenanceWindow",
+    "Parameter",
+    "PatchBaseline",
+    "OpsItem",
+    "OpsMetadata",
+    "Automation",
+    "Association",
+    "CloudConnector",
+]
+
+
+class AddTagsToResourceRequest(TypedDict):
+    ResourceType: ResourceTypeForTagging
+    ResourceId: str
+    Tags: list[Tag]
+
+
+class AddTagsToResourceResult(TypedDict):
+    pass
+
+
+class DeleteParameterRequest(TypedDict):
+    Name: str
+
+
+class DeleteParameterResult(TypedDict):
+    pass
+
+
+class DeleteParametersRequest(TypedDict):
+    Names: list[str]
+
+
+class DeleteParametersResult(TypedDict):
+    DeletedParameters: NotRequired[list[str]]
+    InvalidParameters: NotRequired[list[str]]
 
 
 class GetParameterRequest(TypedDict):
@@ -16,6 +58,20 @@ class GetParameterRequest(TypedDict):
 
 class GetParameterResult(TypedDict):
     Parameter: NotRequired[Parameter]
+
+
+class GetParametersByPathRequest(TypedDict):
+    Path: str
+    Recursive: NotRequired[bool]
+    ParameterFilters: NotRequired[list[ParameterStringFilter]]
+    WithDecryption: NotRequired[bool]
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+
+
+class GetParametersByPathResult(TypedDict):
+    Parameters: NotRequired[list[Parameter]]
+    NextToken: NotRequired[str]
 
 
 class GetParametersRequest(TypedDict):
@@ -28,6 +84,15 @@ class GetParametersResult(TypedDict):
     InvalidParameters: NotRequired[list[str]]
 
 
+class ListTagsForResourceRequest(TypedDict):
+    ResourceType: ResourceTypeForTagging
+    ResourceId: str
+
+
+class ListTagsForResourceResult(TypedDict):
+    TagList: NotRequired[list[Tag]]
+
+
 class Parameter(TypedDict):
     Name: NotRequired[str]
     Type: NotRequired[ParameterType]
@@ -38,3 +103,43 @@ class Parameter(TypedDict):
     LastModifiedDate: NotRequired[datetime]
     ARN: NotRequired[str]
     DataType: NotRequired[str]
+
+
+class ParameterStringFilter(TypedDict):
+    Key: str
+    Option: NotRequired[str]
+    Values: NotRequired[list[str]]
+
+
+class PutParameterRequest(TypedDict):
+    Name: str
+    Description: NotRequired[str]
+    Value: str
+    Type: NotRequired[ParameterType]
+    KeyId: NotRequired[str]
+    Overwrite: NotRequired[bool]
+    AllowedPattern: NotRequired[str]
+    Tags: NotRequired[list[Tag]]
+    Tier: NotRequired[ParameterTier]
+    Policies: NotRequired[str]
+    DataType: NotRequired[str]
+
+
+class PutParameterResult(TypedDict):
+    Version: NotRequired[int]
+    Tier: NotRequired[ParameterTier]
+
+
+class RemoveTagsFromResourceRequest(TypedDict):
+    ResourceType: ResourceTypeForTagging
+    ResourceId: str
+    TagKeys: list[str]
+
+
+class RemoveTagsFromResourceResult(TypedDict):
+    pass
+
+
+class Tag(TypedDict):
+    Key: str
+    Value: str
