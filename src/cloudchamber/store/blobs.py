@@ -119,12 +119,15 @@ class Blobs:
         digests: Sequence[Digest] = (),
         cipher: Callable[[], Cipher] | None = None,
         inline_max: int = INLINE_MAX,
+        *,
+        labelled: bool = True,
     ) -> Sink:
         """A sink for one body; use it as ``async with``. `digests` see every octet, besides the sink's own MD5.
 
-        `cipher` is asked for only if the body becomes a file; what is inline is left as it is.
+        `cipher` is asked for only if the body becomes a file; what is inline is left as it is. Not `labelled`: its
+        `commit` will have no label.
         """
-        return Sink(self, digests, cipher, inline_max)
+        return Sink(self, digests, cipher, inline_max, labelled=labelled)
 
     def path(self, blob: str) -> Path:
         """Where a blob lies."""

@@ -77,8 +77,15 @@ class Sink:
     """
 
     def __init__(
-        self, blobs: Blobs, digests: Sequence[Digest], cipher: Callable[[], Cipher] | None, inline_max: int
+        self,
+        blobs: Blobs,
+        digests: Sequence[Digest],
+        cipher: Callable[[], Cipher] | None,
+        inline_max: int,
+        *,
+        labelled: bool = True,
     ) -> None:
+        """`labelled`: whether `commit` will have a label. If not, the file is durable as soon as it is written."""
         self._blobs = blobs
         self._loop = asyncio.get_running_loop()
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -86,6 +93,7 @@ class Sink:
         self._cipher_of = cipher
         self._cipher: Cipher | None = None
         self._inline_max = inline_max
+        self._early = not labelled and blobs.straight
         self._held: list[bytes] = []
         self._held_size = 0
         self._octets: memoryview | None = None
@@ -172,16 +180,16 @@ class Sink:
         """No more octets come: wait until all were hashed and written. Afterwards the digests are complete."""
         if self._octets is not None and self._used:
             self._send_off()
+        if self._early and self._lanes:  # Why here: the hashes are at work still, for as long as a sync takes
+            self._early = False
+            self._send(_Buffer(_NONE, _NONE, 1), self._lanes[:1])
         while self._busy:
             await self._one_back()
         if self._error is not None:
             raise self._error
 
-    async def finish(self, *, unlabelled: bool = False) -> None:
-        """As `settle`; a small body is `inline` then, and any other in its file.
-
-        `unlabelled`: its `commit` will have no label. So the file is made durable here, while hashes are at work.
-        """
+    async def finish(self) -> None:
+        """As `settle`; a small body is `inline` then, and any other in its file."""
         if not self._lanes and self._octets is None:
             data = b"".join(self._held)
             self._held.clear()
@@ -195,8 +203,6 @@ class Sink:
             if not data:
                 self._begin()
                 await self._blobs.run(self._open)
-        if unlabelled and self._blobs.straight:
-            self._send_end()
         await self.settle()
 
     @property
@@ -223,12 +229,6 @@ class Sink:
             self._begin()
         self._octets = None
         self._send(_Buffer(octets, octets[: self._used], len(self._lanes)), self._lanes)
-
-    def _send_end(self) -> None:
-        """Have what writes know that all was written."""
-        if self._octets is not None and self._used:
-            self._send_off()
-        self._send(_Buffer(_NONE, _NONE, 1), self._lanes[:1])
 
     def _send(self, buffer: _Buffer, lanes: Sequence[_Lane]) -> None:
         with self._lock:

@@ -284,9 +284,9 @@ async def test_a_body_without_a_label_is_durable_when_it_is_finished(
     body = os.urandom(2 * CHUNK + 1)
 
     async def stored(number: int) -> str:
-        async with blobs.receive() as sink:
+        async with blobs.receive(labelled=False) as sink:
             await put_into(sink, body + bytes([number]))
-            await sink.finish(unlabelled=True)
+            await sink.finish()
             count = len(synced)
             blob = await sink.commit()
             assert count > 0
@@ -296,16 +296,16 @@ async def test_a_body_without_a_label_is_durable_when_it_is_finished(
     assert len(synced) == bodies
     assert [blobs.path(name).read_bytes() for name in made] == [body + bytes([number]) for number in range(bodies)]
     with pytest.raises(ZeroDivisionError):
-        async with blobs.receive() as sink:
+        async with blobs.receive(labelled=False) as sink:
             await put_into(sink, body)
-            await sink.finish(unlabelled=True)
+            await sink.finish()
             assert len(files(tmp_path)) == bodies + 1
             raise ZeroDivisionError
     assert len(files(tmp_path)) == bodies
 
 
 async def test_an_empty_body_that_must_be_a_file(blobs: Blobs) -> None:
-    async with blobs.receive(inline_max=-1) as sink:
-        await sink.finish(unlabelled=True)
+    async with blobs.receive(inline_max=-1, labelled=False) as sink:
+        await sink.finish()
         blob = await sink.commit()
     assert (blob.size, blobs.path(blob.id).read_bytes()) == (0, b"")

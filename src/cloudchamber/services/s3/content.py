@@ -91,7 +91,8 @@ async def receive(
         return _small(part, data, nonce, key, _etag(md5, encryption), checksum)
     summed = Summed(part.keeper.cipher(nonce, 0, key)) if nonce is not None and key is not None else None
     cipher = None if nonce is None else partial(part.keeper.cipher, nonce) if summed is None else lambda: summed
-    async with part.blobs.receive((wanted.digest, *more), cipher, inline_max) as sink:
+    labelled = draft is not None
+    async with part.blobs.receive((wanted.digest, *more), cipher, inline_max, labelled=labelled) as sink:
         if length is not None and length > POUR_MIN and isinstance(body, Pourable):
             await body.pour(sink)
         else:
@@ -99,7 +100,7 @@ async def receive(
                 await sink.write(chunk)
                 if sink.size > PUT_MAX:
                     raise EntityTooLarge(ProposedSize=str(sink.size), MaxSizeAllowed=str(PUT_MAX))
-        await sink.finish(unlabelled=draft is None)
+        await sink.finish()
         md5 = sink.md5
         checksum = _checked(wanted, body, request, md5)
         etag = _etag(md5, encryption)
