@@ -142,3 +142,26 @@ def test_a_policy_denies_past_an_acl(s3, nobody, open_bucket):
     deny = allow("s3:GetObject", f"arn:aws:s3:::{open_bucket}/*", Effect="Deny", Principal="*")
     s3.put_bucket_policy(Bucket=open_bucket, Policy=policy(deny))
     refused("AccessDenied", nobody.get_object, Bucket=open_bucket, Key="public")
+
+
+def test_who_may_write_by_an_acl_deletes_what_they_own_and_nothing_else(s3, other, nobody, open_bucket):
+    """Recorded of AWS by LocalStack's `test_s3_batch_delete_objects_using_requests_with_acl`."""
+    s3.put_bucket_acl(Bucket=open_bucket, ACL="public-read-write")
+    clients = {"owners": s3, "others": other, "nobodys": nobody}
+    for key, client in clients.items():
+        client.put_object(Bucket=open_bucket, Key=key, Body=key.encode(), ACL="public-read-write")
+    for key in ("owners", "others"):
+        refused("AccessDenied", nobody.delete_object, Bucket=open_bucket, Key=key)
+    for key in ("owners", "nobodys"):
+        refused("AccessDenied", other.delete_object, Bucket=open_bucket, Key=key)
+    wanted = {"Objects": [{"Key": key} for key in clients]}
+    done = nobody.delete_objects(Bucket=open_bucket, Delete=wanted)
+    assert [one["Key"] for one in done["Deleted"]] == ["nobodys"]
+    assert [(one["Key"], one["Code"]) for one in done["Errors"]] == [
+        ("owners", "AccessDenied"), ("others", "AccessDenied"),
+    ]  # fmt: skip
+    nobody.delete_object(Bucket=open_bucket, Key="nobodys")  # that it is gone is no error
+    other.put_object(Bucket=open_bucket, Key="nobodys", Body=b"")
+    other.delete_object(Bucket=open_bucket, Key="nobodys")
+    other.put_object(Bucket=open_bucket, Key="nobodys", Body=b"")
+    assert len(s3.delete_objects(Bucket=open_bucket, Delete=wanted)["Deleted"]) == 3

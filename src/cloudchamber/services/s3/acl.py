@@ -294,6 +294,27 @@ def statements(acl: Acl, *, of_object: bool, ignore_public: bool) -> list[dict[s
     return found
 
 
+def may_delete(acl: Acl, owner: str, *, ignore_public: bool) -> list[dict[str, Any]]:
+    """Whom a bucket's ACL lets delete an object of `owner`: of those who may write, the owners of bucket and object.
+
+    Source: Amazon S3 User Guide, "Access control list (ACL) overview", `WRITE`: "For the bucket and object owners of
+    existing objects, also allows deletions".
+    """
+    found: list[dict[str, Any]] = []
+    for grantee, permission in acl.grants:
+        if permission not in ("WRITE", "FULL_CONTROL") or (ignore_public and grantee in _PUBLIC):
+            continue
+        own = grantee in (f"account:{owner}", "group:AllUsers")
+        own = own or (grantee == "group:AuthenticatedUsers" and owner != ANONYMOUS)
+        who = _principal(f"account:{owner}" if own else grantee)
+        one: dict[str, Any] = {"Effect": "Allow", "Principal": who, "Action": "s3:DeleteObject", "Resource": "*"}
+        if own and owner == ANONYMOUS:
+            found.append(one | {"Principal": "*", "Condition": {"StringEquals": {"aws:PrincipalType": "Anonymous"}}})
+        elif own or grantee == f"account:{acl.owner}":
+            found.append(one)
+    return found
+
+
 def _principal(grantee: str) -> Any:
     kind, _, name = grantee.partition(":")
     if kind == "account":

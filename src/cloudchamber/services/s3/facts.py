@@ -75,6 +75,39 @@ def object_facts(doors: Doors, bucket: str, key: str, version: str = "") -> Fact
     return Facts(owner, text, f"bucket policy of {bucket} and ACL of the object")
 
 
+def deletion_facts(doors: Doors, bucket: str, key: str) -> Facts | None:
+    """Of a bucket with ACLs, for the deletion of an object: who may write may not delete what others own. None if there
+    is no such object."""
+
+    def look(db: Reader) -> tuple[Any, tables.Object | None]:
+        return db.execute(_SELECT, (bucket,)).fetchone(), tables.find_object(db, bucket, key)
+
+    row, found = doors.database.peek(look)
+    if row is None or found is None:
+        return None
+    account, policy, block, _, kept = row
+    owner = (found.stored.get("acl") or {"owner": account})["owner"]
+    text = _for_deletion(
+        _in_force(policy or "", block or ""), kept or "", account, owner, ignore=_IGNORED in (block or "")
+    )
+    return Facts(account, text, f"bucket policy and ACL of {bucket}")
+
+
+@lru_cache(1024)
+def _for_deletion(policy: str, kept: str, account: str, owner: str, *, ignore: bool) -> str:
+    body, found = _statements(policy)
+    made = acl.kept(json.loads(kept) if kept else None, account)
+    found += acl.may_delete(made, owner, ignore_public=ignore)
+    return json.dumps({**body, "Statement": found}) if found else ""
+
+
+def _statements(policy: str) -> tuple[dict[str, Any], list[Any]]:
+    """A policy, and its statements as a list."""
+    body: dict[str, Any] = json.loads(policy) if policy else {"Version": "2012-10-17", "Statement": []}
+    written: Any = body.get("Statement", [])
+    return body, list(written) if isinstance(written, list) else [written]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
+
+
 def _find(db: Reader, bucket: str, key: str, version: str) -> tables.Object | None:
     """The object, or one version of it."""
     return versions.find(db, bucket, key, version) if version else tables.find_object(db, bucket, key)
@@ -87,9 +120,7 @@ def _in_force(policy: str, block: str) -> str:
 @lru_cache(1024)
 def _joined(policy: str, kept: str, owner: str, *, of_object: bool, ignore: bool, host: str = "") -> str:
     """The bucket policy and an ACL as one policy. `host`: the bucket's owner, where the object is another's."""
-    body: dict[str, Any] = json.loads(policy) if policy else {"Version": "2012-10-17", "Statement": []}
-    written: Any = body.get("Statement", [])
-    found: list[Any] = list(written) if isinstance(written, list) else [written]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
+    body, found = _statements(policy)
     if host:
         found = [one for one in found if one.get("Effect") == "Deny"]
         who = {"AWS": f"arn:aws:iam::{host}:root"}

@@ -21,7 +21,7 @@ from cloudchamber.contract.accounts import canonical_id
 from cloudchamber.contract.operation import Facts, Need
 from cloudchamber.services.s3 import tables, versions
 from cloudchamber.services.s3.errors import BucketAlreadyExists, NoSuchBucket
-from cloudchamber.services.s3.facts import object_facts
+from cloudchamber.services.s3.facts import deletion_facts, object_facts
 from cloudchamber.services.s3.names import (
     bucket_arn,
     copy_source,
@@ -151,6 +151,8 @@ def _need(
         own = partial(object_facts, call.doors, bucket, key, version)
         instead = partial(_listing, call, bucket, key, version) if action in _READS else None
         return Need(action, where, said, look, own, instead)
+    if key is not None and action == "s3:DeleteObject":
+        return Need(action, where, said, look, partial(deletion_facts, call.doors, bucket, key))
     return Need(action, where, said, look)
 
 
