@@ -10,27 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections import deque
-from contextlib import aclosing, asynccontextmanager, nullcontext
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import httptools
 
-from cloudchamber.base.body import FileSlice
-from cloudchamber.base.drawn import Drawn
+from cloudchamber.front.again import HEAD_OCTETS_MAX as HEAD_REMEMBERED_MAX
 from cloudchamber.front.begun import Begun
 from cloudchamber.front.diversion import Diversion
 from cloudchamber.front.head import STATUS_LINES, RequestRefused, head_of, headers_of, last_of, length_of, target_of
 from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
-from cloudchamber.front.pump import FilePump, PiecePump, Pump
+from cloudchamber.front.outlet import Outlet
 from cloudchamber.wire.http import HttpReply, HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Generator
-
     from cloudchamber.base.body import Intake
     from cloudchamber.front.incoming import Diverted
     from cloudchamber.wire.http import Again
@@ -47,11 +42,6 @@ LINGER_S = 2.0
 """How long we read away what comes after our last reply, so that the reply is not lost with it."""
 WATCH_S = 5.0
 WAITING_REQUESTS_MAX = 32
-PIECE_OCTETS = 1024 * 1024
-THREAD_OCTETS = 256 * 1024
-"""Files from this size on are sent by a thread, so that a slow disk holds up nobody else."""
-ENDLESS = ("text/event-stream", "application/vnd.amazon.eventstream")
-"""Kinds of replies that may last as long as the client stays."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,15 +79,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, house: House, origin: str = "") -> None:
         self.task: asyncio.Task[None] | None = None
-        self.endless = False
-        """Whether the reply that is being written ends only when the client goes."""
         self.origin = origin
         """The sandbox that the client is in; empty for this machine."""
         self._peer = origin
         self._scheme = "http"
         self._house = house
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport
+        self._out = Outlet(self._loop)
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -109,27 +97,30 @@ class Connection(asyncio.Protocol):
         self._incoming: Incoming | None = None
         self._waiting: deque[_Asked] = deque()
         self._paused = False
-        self._can_write = asyncio.Event()
-        self._can_write.set()
         self._watch: asyncio.TimerHandle | None = None
-        self.touched = self._loop.time()
-        """When octets last moved, on the loop's clock."""
         self._deaf = False
         self._heard_all = False
         self._refusal: HTTPStatus | None = None
-        self._lost = False
-        self._writing = False
-        self._head_sent = False
         self._ends_at = 0.0
         self._came = b""
-        """The octets that came last."""
+        """The octets that came last, if they are few."""
         self._again: Again | None = None
         """What answers requests that are like one that was answered here before."""
+
+    @property
+    def touched(self) -> float:
+        """When octets last moved, on the loop's clock."""
+        return self._out.touched
+
+    @property
+    def endless(self) -> bool:
+        """Whether the reply that is being written ends only when the client goes."""
+        return self._out.endless
 
     # what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class, which is no subclass
+        self._out.transport = cast("asyncio.Transport", transport)  # uvloop's own class, which is no subclass
         self._house.opened(self)
         name = transport.get_extra_info("peername")
         if not self._peer:
@@ -142,13 +133,13 @@ class Connection(asyncio.Protocol):
         self._watch = self._loop.call_later(WATCH_S, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self.touched = self._loop.time()
+        self._out.touched = self._loop.time()
         if self._deaf:
             return
         if self._again is not None and self._at_rest() and (reply := self._again.answer(data)) is not None:
-            self._transport.write(reply)
+            self._out.transport.write(reply)
             return
-        self._came = data
+        self._came = data if len(data) <= HEAD_REMEMBERED_MAX else b""
         self._spoke = False
         self._chunk_octets = len(data)
         try:
@@ -180,8 +171,8 @@ class Connection(asyncio.Protocol):
             and not self._silent_octets
             and not self._waiting
             and not self._house.closing
-            and self._can_write.is_set()
-            and not self._transport.is_closing()
+            and not self._out.full
+            and not self._out.transport.is_closing()
         )
 
     def eof_received(self) -> bool:
@@ -189,12 +180,12 @@ class Connection(asyncio.Protocol):
         self._deaf = self._heard_all = True
         if self._incoming is not None:
             self._incoming.end(failed=True)
-        return not (self._ends_at or self.endless or self.task is None)
+        return not (self._ends_at or self._out.endless or self.task is None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._house.closed(self)
-        self._lost = self._deaf = True
-        self._can_write.set()
+        self._deaf = True
+        self._out.end()
         if self._watch is not None:
             self._watch.cancel()
         if self._incoming is not None:
@@ -202,16 +193,14 @@ class Connection(asyncio.Protocol):
         for _, body, _, _ in self._waiting:
             body.end(failed=True)
         # Why: what only writes to a client that is gone is of no use; an operation is never stopped half way.
-        if self._writing and self.task is not None:
+        if self._out.writing and self.task is not None:
             self.task.cancel()
 
     def pause_writing(self) -> None:
-        self.touched = self._loop.time()
-        self._can_write.clear()
+        self._out.pause()
 
     def resume_writing(self) -> None:
-        self.touched = self._loop.time()
-        self._can_write.set()
+        self._out.resume()
 
     # what the parser calls
 
@@ -220,7 +209,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._head_in_parts = False
-        self._head_began = self.touched
+        self._head_began = self._out.touched
 
     def on_url(self, url: bytes) -> None:
         self._spoke = True
@@ -269,17 +258,16 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write octets, if the client is still there."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        self._out.send(data)
 
     def body_changed(self) -> None:
         """A body's reader took octets, or octets came: read on, or wait for it."""
-        self.touched = self._loop.time()
+        self._out.touched = self._loop.time()
         self._adjust_reading()
 
     def divert(self, body: Incoming, into: Intake) -> Diverted | None:
         """Let the socket fill an intake with what is still to come of a body; None if it is not ours to fill."""
-        transport = self._transport
+        transport = self._out.transport
         if body is not self._incoming or transport.is_closing() or transport.get_extra_info("sslcontext") is not None:
             return None
         return Diversion(self, transport, body, into, self._moved)
@@ -297,21 +285,21 @@ class Connection(asyncio.Protocol):
         self._adjust_reading()
 
     def _moved(self) -> None:
-        self.touched = self._loop.time()
+        self._out.touched = self._loop.time()
 
     def _adjust_reading(self) -> None:
         """Read no further while a body, or a queue of requests, waits for those who should take it."""
-        if self._transport.is_closing():
+        if self._out.transport.is_closing():
             return
         waiting, limit = (0, 0) if self._incoming is None else (self._incoming.size, self._incoming.window)
         if self._paused:
             limit //= 2
         paused = not self._ends_at and (waiting > limit or len(self._waiting) > WAITING_REQUESTS_MAX)
         if paused and not self._paused:
-            self._transport.pause_reading()
+            self._out.transport.pause_reading()
         elif self._paused and not paused:
-            self.touched = self._loop.time()
-            self._transport.resume_reading()
+            self._out.touched = self._loop.time()
+            self._out.transport.resume_reading()
         self._paused = paused
 
     def _refuse(self, status: HTTPStatus) -> None:
@@ -325,54 +313,54 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         """End the connection after what was written, the refusal included, has gone out."""
-        if self._transport.is_closing():
+        if self._out.transport.is_closing():
             return
-        if self._refusal is not None and not self._head_sent:
+        if self._refusal is not None and not self._out.begun:
             self.send(STATUS_LINES[self._refusal] + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
         unread = self._incoming is not None or self._refusal is not None
         self._deaf = True
         if self._heard_all or not unread:
-            self._transport.close()
+            self._out.transport.close()
             return
         # Why: closing a socket that holds unread octets resets it, and the client may lose our reply (RFC 9112, 9.6).
         self._ends_at = self._loop.time() + LINGER_S
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        if self._out.transport.can_write_eof():
+            self._out.transport.write_eof()
         self._adjust_reading()
         if self._watch is not None:
             self._watch.cancel()
-        self._watch = self._loop.call_later(LINGER_S, self._transport.abort)
+        self._watch = self._loop.call_later(LINGER_S, self._out.transport.abort)
 
     def close(self) -> None:
         """End the connection now; a reply that is being written is cut."""
         if self.task is not None:
             self.task.cancel()
-        self._transport.close()
+        self._out.transport.close()
 
     def _look(self) -> None:
         """Now and then: end a connection whose client keeps us waiting."""
         now = self._loop.time()
-        quiet_s = now - self.touched
+        quiet_s = now - self._out.touched
         if self.task is None:
             late = quiet_s > IDLE_S or (self._head_began > 0 and now - self._head_began > HEAD_S)
         else:
             late = self._held_up() and quiet_s > STALL_S
         if late:
-            self._transport.abort()
+            self._out.transport.abort()
             return
         self._watch = self._loop.call_later(WATCH_S, self._look)
 
     def _held_up(self) -> bool:
         """Whether the client, and nobody else, holds up the answer."""
-        if self._writing:
-            return not self._can_write.is_set()
+        if self._out.writing:
+            return self._out.full
         return bool(self._waiting) and self._waiting[0][1].wanted
 
     # answering
 
     async def _answer(self) -> None:
         try:
-            while self._waiting and not self._lost:
+            while self._waiting and not self._out.lost:
                 request, body, keep, old = self._waiting[0]
                 reply = await self._house.door.handle(request, body)
                 whole = body.finished
@@ -388,17 +376,19 @@ class Connection(asyncio.Protocol):
                 head, chunked = head_of(reply, keep=keep, old=old)
                 bodyless = request.method == "HEAD" or reply.status in (204, 304)
                 if type(reply.body) is bytes and not chunked:
-                    self._head_sent = True
+                    self._out.begun = True
                     self.send(head if bodyless else head + reply.body)
-                    if self._lost or not self._can_write.is_set():
-                        await self._taken()
+                    if self._out.lost or self._out.full:
+                        await self._out.taken()
                 else:
-                    await self._write(head, reply, chunked=chunked, bodyless=bodyless)
+                    await self._out.write(
+                        head, reply, chunked=chunked, bodyless=bodyless, secure=self._scheme == "https"
+                    )
                 if not keep or not ((whole and not body.size) or await _read_away(body)):
                     self._end()
                     return
                 self._waiting.popleft()
-                self._head_sent = False
+                self._out.begun = False
                 if self._paused:
                     self._adjust_reading()
             if self._deaf:
@@ -406,171 +396,19 @@ class Connection(asyncio.Protocol):
         except BodyCut:
             self._end()
         except ConnectionError:
-            self._transport.abort()
+            self._out.transport.abort()
         except Exception:  # noqa: BLE001 - the edge: one bad connection must not become a silent task
             _log.exception("a connection failed")
-            if self._head_sent:
-                self._transport.abort()
+            if self._out.begun:
+                self._out.transport.abort()
             else:
                 self._refusal = HTTPStatus.INTERNAL_SERVER_ERROR
                 self._end()
         finally:
             self.task = None
-            self.touched = self._loop.time()
+            self._out.touched = self._loop.time()
             for _, body, _, _ in self._waiting:  # Why: there are some only if the connection ends
                 body.forget()
-
-    async def _write(self, head: bytes, reply: HttpReply, *, chunked: bool, bodyless: bool) -> None:
-        body = reply.body
-        self._writing = True
-        try:
-            if isinstance(body, bytes):
-                self._head_sent = True
-                self.send(head if bodyless else head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-                await self._room()
-            elif isinstance(body, FileSlice) and self._scheme == "https":
-                with body.path.open("rb") as file:
-                    read = Drawn(_pieces(file.fileno(), body))
-                    await self._send_stream(head, read, chunked=False, bodyless=bodyless)
-            elif isinstance(body, FileSlice):
-                await self._send_file(head, body, bodyless=bodyless)
-            elif isinstance(body, Drawn) and not chunked and self._scheme == "http":
-                await self._send_drawn(head, body, bodyless=bodyless)
-            else:
-                self.endless = any(v.startswith(ENDLESS) for n, v in reply.headers if n == "Content-Type")
-                await self._send_stream(head, body, chunked=chunked, bodyless=bodyless)
-        finally:
-            self._writing = self.endless = False
-
-    async def _taken(self) -> None:
-        """As `_room`, of a whole reply."""
-        self._writing = True
-        try:
-            await self._room()
-        finally:
-            self._writing = False
-
-    async def _room(self) -> None:
-        """Wait until the client has taken most of what was sent."""
-        if not self._can_write.is_set():
-            await self._can_write.wait()
-        if self._lost:
-            raise BodyCut("the client went away")
-
-    async def _send_stream(self, head: bytes, body: AsyncIterable[bytes], *, chunked: bool, bodyless: bool) -> None:
-        generator = cast("AsyncGenerator[bytes, Any]", body)
-        async with aclosing(generator) if hasattr(body, "aclose") else nullcontext():
-            self._head_sent = True
-            self.send(head)
-            if bodyless:
-                return
-            async for chunk in body:
-                if chunk:
-                    self.send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                await self._room()
-            if chunked:
-                self.send(b"0\r\n\r\n")
-
-    async def _send_file(self, head: bytes, part: FileSlice, *, bodyless: bool) -> None:
-        """Let the kernel copy the file to the socket; a large one on a thread."""
-        with part.path.open("rb") as file:
-            self._head_sent = True
-            if bodyless:
-                self.send(head)
-                return
-            async with self._past_transport(head) as descriptor:
-                if part.length > THREAD_OCTETS:
-                    await self._pump(FilePump(descriptor, file.fileno(), part.offset, part.length), descriptor)
-                else:
-                    await self._copy(descriptor, file.fileno(), part)
-
-    async def _send_drawn(self, head: bytes, body: Drawn, *, bodyless: bool) -> None:
-        """Let a thread make the octets, and send them."""
-        try:
-            self._head_sent = True
-            if bodyless:
-                self.send(head)
-                return
-            async with self._past_transport(head) as descriptor:
-                await self._pump(PiecePump(descriptor, body.pieces), descriptor)
-        finally:
-            body.pieces.close()
-
-    @asynccontextmanager
-    async def _past_transport(self, head: bytes) -> AsyncGenerator[int]:
-        """Send a head; when it is gone, a descriptor of the socket for octets that go past the transport."""
-        self._transport.set_write_buffer_limits(0)
-        descriptor = -1
-        try:
-            self.send(head)
-            await self._flushed()
-            # Why a second descriptor: the loop lets nobody watch the transport's own.
-            descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
-            yield descriptor
-        finally:
-            self._can_write.set()
-            if descriptor >= 0:
-                os.close(descriptor)
-            if not self._transport.is_closing():
-                self._transport.set_write_buffer_limits()
-
-    async def _pump(self, pump: Pump, descriptor: int) -> None:
-        while not await pump.run():
-            if self._lost:
-                raise BodyCut("the client went away")
-            self.pause_writing()
-            await _writable(self._loop, descriptor)
-            self.resume_writing()
-        self._moved()
-
-    async def _flushed(self) -> None:
-        """Wait until the transport holds nothing back: what the kernel sends next must come after it."""
-        while True:
-            await self._room()
-            if self._transport.get_write_buffer_size() == 0:
-                return
-            await asyncio.sleep(0)
-
-    async def _copy(self, descriptor: int, source: int, part: FileSlice) -> None:
-        offset, end = part.offset, part.offset + part.length
-        while offset < end:
-            if self._lost:
-                raise BodyCut("the client went away")
-            try:
-                sent = os.sendfile(descriptor, source, offset, end - offset)
-            except BlockingIOError:
-                self.pause_writing()
-                await _writable(self._loop, descriptor)
-                self.resume_writing()
-                continue
-            if sent == 0:
-                raise ConnectionError("the file is shorter than its row says")
-            offset += sent
-
-
-def _pieces(source: int, part: FileSlice) -> Generator[bytes, None, None]:
-    """A file by way of this process, which encrypts it."""
-    offset, end = part.offset, part.offset + part.length
-    while offset < end:
-        piece = os.pread(source, min(end - offset, PIECE_OCTETS), offset)
-        if not piece:
-            raise ConnectionError("the file is shorter than its row says")
-        yield piece
-        offset += len(piece)
-
-
-async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(descriptor, tell)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(descriptor)
 
 
 def _rest_is_small(body: Incoming) -> bool:

@@ -374,7 +374,7 @@ def test_a_large_file_reaches_a_slow_reader_and_the_connection_goes_on(play: Pla
         client = await connect()
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET /text HTTP/1.1\r\nHost: x\r\n\r\n")
         (served,) = await _until(lambda: list(listener.connections))
-        await _until(lambda: not served._can_write.is_set())  # the socket is full: only now do we read
+        await _until(lambda: served._out.full)  # the socket is full: only now do we read
         for _ in range(2):
             status, _, body = await client.reply()
             assert status == 206
@@ -437,7 +437,7 @@ def test_a_stream_waits_for_its_reader_and_is_closed_when_the_reader_goes(play: 
         client = await connect()
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         (served,) = await _until(lambda: list(listener.connections))
-        await _until(lambda: not served._can_write.is_set())
+        await _until(lambda: served._out.full)
         assert len(made) < 1000
         client.reset()
         await closed.wait()
