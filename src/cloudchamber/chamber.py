@@ -87,10 +87,10 @@ class Chamber:
         self._sandboxes = open_sandboxes(folder / "sandbox", self.settings.mode or None)  # pyright: ignore[reportArgumentType] - checked there
         await self._sandboxes.start()
         found = discover(services)
+        busy = BUSY.union(*(service.busy for service in found.values()))
         if self.settings.cluster is not None:
-            found = self._join(self.settings.cluster, found)
+            found = self._join(self.settings.cluster, found, busy)
         else:
-            busy = BUSY.union(*(service.busy for service in found.values()))
             remembered = frozenset[str]().union(*(service.remembered for service in found.values()))
             self._database = Database(folder / "chamber.db", busy, remembered)
         await migrate(self._database, {s.name: s.migrations for s in found.values() if s.migrations})
@@ -135,7 +135,7 @@ class Chamber:
         if self._lock is not None:
             os.close(self._lock)
 
-    def _join(self, cluster: Cluster, found: dict[str, Service]) -> dict[str, Service]:
+    def _join(self, cluster: Cluster, found: dict[str, Service], busy: frozenset[str]) -> dict[str, Service]:
         """Use the state that several chambers share; the services that can."""
         from cloudchamber.store.blobs_s3 import StoredBlobs  # lazily: a chamber on its own needs none of it
         from cloudchamber.store.postgres import PostgresDatabase
@@ -143,7 +143,7 @@ class Chamber:
 
         place = Place.of(cluster.blobs, *cluster.blobs_key)
         Store(place, self.clock, 1).check()
-        self._database = PostgresDatabase(cluster.database)
+        self._database = PostgresDatabase(cluster.database, busy)
         self._where = f"rows on {self._database.home}, blobs on {place.endpoint}/{place.bucket}/{place.prefix}"
         self._open_blobs = lambda folder: StoredBlobs(folder, place, self.clock)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))

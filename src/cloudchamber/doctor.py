@@ -59,7 +59,7 @@ def _shared(cluster: Cluster | None) -> list[Finding]:
     if cluster is None:
         return []
     from cloudchamber.base.clock import SystemClock
-    from cloudchamber.store.postgres import connect
+    from cloudchamber.store.postgres_session import connect
     from cloudchamber.store.s3_client import Place, Store
 
     found: list[Finding] = []

@@ -12,6 +12,7 @@ ALONE = {
     "tests/services/s3/test_buckets.py::test_notifications_are_validated": _FUNCTIONS,
     "tests/services/s3/test_notifications.py::test_events_reach_the_function": _FUNCTIONS,
     "tests/services/s3/test_encryption.py::test_what_is_large_is_encrypted_where_it_is_asked_for": _FILES,
+    "tests/services/s3/test_encryption.py::test_a_chamber_may_encrypt_all": _FILES,
     "tests/services/s3/test_lifecycle.py::test_days_pass": _FILES,
     "tests/services/s3/test_kept.py::test_logs_are_written_where": "another chamber leads, and that one delivers",
     "tests/services/s3/test_storage.py::test_a_restored_copy_comes_and_goes": _FILES,
