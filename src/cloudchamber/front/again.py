@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from cloudchamber.contract.operation import AnyOperation
     from cloudchamber.front.authenticate import Authenticated
     from cloudchamber.track.track import Segment
-    from cloudchamber.wire.codec import Kept
-    from cloudchamber.wire.http import HttpReply, HttpRequest
+    from cloudchamber.wire.codec import Alone, Kept
+    from cloudchamber.wire.http import HttpRequest
 
 HEAD_OCTETS_MAX = 8 * 1024
 LIKE_MAX = 128
@@ -56,13 +56,19 @@ _SIGNATURE_OCTETS = 64
 class _Answer:
     """What one request line is answered with."""
 
-    kept: Kept
+    alone: Alone
     canonical: bytes
     """The canonical request's method, path and query."""
     head: bytes
     """The reply's, up to its ids."""
     body: bytes
     segment: Segment
+
+    def write(self, request_id: str, second: int) -> bytes:
+        """The whole reply, as it is sent in a second of POSIX time."""
+        return b"%bx-amz-request-id: %b\r\nx-amz-id-2: %b\r\n%b%b" % (
+            self.head, request_id.encode(), host_id(request_id).encode(), _last(second), self.body,
+        )  # fmt: skip
 
 
 class Like:
@@ -94,11 +100,11 @@ class Like:
 
     def answer(self, data: bytes) -> bytes | None:
         """The whole reply to the octets of one head; None: it must go the whole way."""
-        if self._database.stamp != self.stamp or self._recorder.late:
+        if self._database.stamp != self.stamp or self._recorder.late or len(data) > HEAD_OCTETS_MAX:
             return None
         lines = data.split(b"\r\n")
         answer = self.answers.get(lines[0])
-        if answer is None or len(lines) != self._count or not answer.kept.alone:
+        if answer is None or len(lines) != self._count or not answer.alone.holds:
             return None
         authorization = lines[self._signature_at]
         if authorization[:-_SIGNATURE_OCTETS] != self._authorization:
@@ -120,9 +126,7 @@ class Like:
         if not compare_digest(sigv4.hmac_hex(self._pads, text).encode(), authorization[-_SIGNATURE_OCTETS:]):
             return None
         request_id, digits, own = ids.step()
-        reply = b"%bx-amz-request-id: %b\r\nx-amz-id-2: %b\r\n%b%b" % (
-            answer.head, request_id.encode(), host_id(request_id).encode(), _last(int(now)), answer.body,
-        )  # fmt: skip
+        reply = answer.write(request_id, int(now))
         self._recorder.repeat(answer.segment, digits, own, request_id, now, self._clock.now().timestamp())
         return reply
 
@@ -153,17 +157,23 @@ class Basis:
     stamp: int
     """Of the database, before anything was looked at, and since."""
     credential: Credential
-    kept: Kept
+    alone: Alone
+    written: str
+    """The reply's first header lines, up to its ids."""
+    body: bytes
     segment: Segment
 
-    def learn(self, data: bytes, request: HttpRequest, reply: HttpReply) -> Like | None:
-        """Remember the reply to a request, whose octets these are; None: what is like it takes the whole way."""
-        headers = request.headers
-        if len(data) > HEAD_OCTETS_MAX or data.find(b"\r\n\r\n") != len(data) - 4 or headers.repeated:
+    def learn(self, came: bytes, request: HttpRequest, sent: bytes) -> Like | None:
+        """Remember what was `sent` to a request that `came` so; None: what is like it takes the whole way."""
+        headers, segment = request.headers, self.segment
+        if len(came) > HEAD_OCTETS_MAX or came.find(b"\r\n\r\n") != len(came) - 4 or headers.repeated:
             return None
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers or "expect" in headers:
             return None
-        lines = data.split(b"\r\n")
+        answer = _answer(request, self)
+        if answer.write(segment.request_id, int(segment.started)) != sent:  # Why: what is not known here may be in it
+            return None
+        lines = came.split(b"\r\n")
         at = _places(lines, request)
         if at is None or _DATE not in at:
             return None
@@ -183,7 +193,7 @@ class Basis:
             holes = tuple(at[name] for name in varying)
             like = Like(self, lines, holes, (number, authorization), claim, signed, request)
             self.repeats.add((authorization, *lines), like)
-        self.repeats.answer(like, first, self.stamp, _answer(request, reply, self))
+        self.repeats.answer(like, first, self.stamp, answer)
         return like
 
 
@@ -203,8 +213,9 @@ class Repeats:
 
     def add(self, head: tuple[bytes, ...], like: Like) -> None:
         """From now on this is what is known of a head."""
+        if len(self._known) >= LIKE_MAX or head in self._known:
+            self._forget()  # Why: connections still hold those that are dropped here
         if len(self._known) >= LIKE_MAX:
-            self._forget()
             self._known.clear()
         self._known[head] = like
 
@@ -213,8 +224,9 @@ class Repeats:
         if stamp != self._stamp or self._answers >= ANSWERS_MAX or self._octets >= ANSWERS_OCTETS_MAX:
             self._forget()
             self._stamp = stamp
-        self._answers += 1
-        self._octets += len(answer.head) + len(answer.body)
+        if line not in like.answers:
+            self._answers += 1
+            self._octets += len(line) + len(answer.canonical) + len(answer.head) + len(answer.body)
         like.stamp = stamp
         like.answers[line] = answer
 
@@ -230,16 +242,18 @@ class Repeats:
         None: something else follows from it, or it was decided by what may change without a commit.
         """
         database = self.doors.database
-        if who.credential is None or who.how != "header" or who.algorithm != sigv4.ALGORITHM or not kept.alone:
+        if who.credential is None or who.how != "header" or who.algorithm != sigv4.ALGORITHM or database.shared:
             return None
-        if kept.reply is None or type(kept.reply.body) is not bytes or database.shared:
+        alone, reply = kept.alone, kept.reply
+        if reply is None or alone is None or not alone.holds:  # Why not the first time: many are never asked for again
             return None
-        if stamp < 0 or database.stamp != stamp:
+        body = reply.body
+        if type(body) is not bytes or stamp < 0 or database.stamp != stamp:
             return None
         memory = memory_of(call)
         if any(memory.allowed(call, need) is None for need in operation.needs(call, asked)):
             return None
-        return Basis(self, stamp, who.credential, kept, call.segment)
+        return Basis(self, stamp, who.credential, alone, reply.written, body, call.segment)
 
 
 def _places(lines: list[bytes], request: HttpRequest) -> dict[str, tuple[int, bytes]] | None:
@@ -266,9 +280,8 @@ def _canonical(request: HttpRequest, claim: sigv4.Claim, varying: list[str]) -> 
     return ("".join(made) + rest).encode("utf-8", "surrogateescape")
 
 
-def _answer(request: HttpRequest, reply: HttpReply, basis: Basis) -> _Answer:
+def _answer(request: HttpRequest, basis: Basis) -> _Answer:
     query = sigv4.canonical_query(request.query)
     first = f"{request.method}\n{sigv4.canonical_path(request.path, s3=True)}\n{query}\n"
-    head = f"HTTP/1.1 200 OK\r\n{reply.written}".encode("utf-8", "surrogateescape")
-    body = reply.body if isinstance(reply.body, bytes) and request.method != "HEAD" else b""
-    return _Answer(basis.kept, first.encode("utf-8", "surrogateescape"), head, body, basis.segment)
+    head = f"HTTP/1.1 200 OK\r\n{basis.written}".encode("utf-8", "surrogateescape")
+    return _Answer(basis.alone, first.encode("utf-8", "surrogateescape"), head, basis.body, basis.segment)

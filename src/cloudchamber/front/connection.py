@@ -365,19 +365,14 @@ class Connection(asyncio.Protocol):
                 reply = await self._house.door.handle(request, body)
                 whole = body.finished
                 keep = keep and not self._house.closing and (whole or _rest_is_small(body)) and not last_of(reply)
-                if (
-                    reply.again is not None
-                    and keep
-                    and not old
-                    and body.length == 0
-                    and "expect" not in request.headers
-                ):
-                    self._again = reply.again.learn(self._came, request, reply)
                 head, chunked = head_of(reply, keep=keep, old=old)
                 bodyless = request.method == "HEAD" or reply.status in (204, 304)
                 if type(reply.body) is bytes and not chunked:
                     self._out.begun = True
-                    self.send(head if bodyless else head + reply.body)
+                    data = head if bodyless else head + reply.body
+                    self.send(data)
+                    if reply.again is not None and keep:
+                        self._again = reply.again.learn(self._came, request, data)
                     if self._out.lost or self._out.full:
                         await self._out.taken()
                 else:

@@ -85,6 +85,15 @@ def serialize(routed: Routed, request: HttpRequest, response: Mapping[str, Any] 
     return reply
 
 
+class Alone:
+    """What is common to responses with which nothing is done but to send them: whether that still holds."""
+
+    __slots__ = ("holds",)
+
+    def __init__(self) -> None:
+        self.holds = True
+
+
 class Kept(dict[str, Any]):
     """A response that an operation gives again and again, and never changes: it is written once.
 
@@ -93,11 +102,11 @@ class Kept(dict[str, Any]):
 
     __slots__ = ("alone", "reply")
 
-    def __init__(self, response: Mapping[str, Any], *, alone: bool = False) -> None:
+    def __init__(self, response: Mapping[str, Any], alone: Alone | None = None) -> None:
         super().__init__(response)
         self.reply: HttpReply | None = None
         self.alone = alone
-        """Whether nothing else is done when it is given: then the operation need not be asked for it again."""
+        """While it holds, the operation need not be asked for the response again; None: it must be."""
 
 
 def again(operation: OperationModel, response: Kept, request_id: str) -> HttpReply:

@@ -95,8 +95,8 @@ class Again(Protocol):
 class Repeatable(Protocol):
     """What is known of a reply that may be given again."""
 
-    def learn(self, data: bytes, request: HttpRequest, reply: HttpReply) -> Again | None:
-        """Remember it as the reply to a request, whose head came as these octets."""
+    def learn(self, came: bytes, request: HttpRequest, sent: bytes) -> Again | None:
+        """Remember what was `sent` as the reply to a request that `came` as these octets."""
         ...
 
 

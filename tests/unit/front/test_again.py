@@ -325,3 +325,38 @@ def test_no_octet_that_changes_is_overlooked(run: Any) -> None:
         assert like.answer(right) is not None
 
     run(test)
+
+
+def test_a_reply_with_more_in_it_is_not_given_again(run: Any) -> None:
+    async def test(client: Client) -> None:
+        handle = client.house.handle
+
+        async def more(request: Any, body: Any) -> Any:
+            reply = await handle(request, body)
+            reply.headers.append(("X-More", "1"))
+            return reply
+
+        client.house.handle = more  # type: ignore[method-assign]
+        for _ in range(4):
+            reply, short = await client.ask(client.signed())
+            assert b"\r\nX-More: 1\r\n" in reply and not short
+
+    run(test)
+
+
+def test_what_is_remembered_is_counted_and_goes(run: Any) -> None:
+    async def test(client: Client) -> None:
+        repeats = client.house._door._repeats  # pyright: ignore[reportPrivateUsage]
+        await learnt(client, f"/again/k?z={'z' * 5000}")
+        assert repeats._octets > 2 * 5000
+        counted = repeats._answers, repeats._octets
+        other = client.again()
+        await other.ask(other.signed(f"/again/k?z={'z' * 5000}"))
+        assert (repeats._answers, repeats._octets) == counted
+        like: Any = client.connection._again  # pyright: ignore[reportPrivateUsage]
+        assert like is other.connection._again and like.answers  # pyright: ignore[reportPrivateUsage]
+        client.chamber.doors.identities._credentials.clear()  # type: ignore[attr-defined]
+        await learnt(other)
+        assert like is not other.connection._again and not like.answers  # pyright: ignore[reportPrivateUsage]
+
+    run(test)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.body import FileSlice
-from cloudchamber.wire.codec import Kept
+from cloudchamber.wire.codec import Alone, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ class Recent:
         self._database = database
         self._stamp = -1
         self._octets = 0
+        self._alone = Alone()
         self._kept: dict[tuple[str, str, str, str], Kept] = {}
 
     def find(self, operation: str, request: Mapping[str, Any]) -> Kept | None:
@@ -44,15 +45,15 @@ class Recent:
 
     def forget(self) -> None:
         """Something else than rows has changed on which the giving of responses rests."""
-        for kept in self._kept.values():
-            kept.alone = False
+        self._alone.holds = False  # Why one for all: responses that are not kept any more may still be given
+        self._alone = Alone()
         self._kept.clear()
         self._octets = 0
 
     def keep(
         self, stamp: int, operation: str, request: Mapping[str, Any], response: dict[str, Any], *, alone: bool = False
     ) -> dict[str, Any]:
-        """The response; if it may be given again, as one that is kept. `alone`: see `wire.codec.Kept`."""
+        """The response; if it may be given again, as one that is kept. `alone`: it is only sent."""
         body, name = response.get("Body", b""), _name(operation, request)
         if stamp < 0 or name is None or not isinstance(body, bytes | FileSlice) or not _for_anybody(response):
             return response
@@ -60,7 +61,7 @@ class Recent:
             self._kept.clear()
             self._octets, self._stamp = 0, stamp
         self._octets += len(body) if isinstance(body, bytes) else 0
-        kept = self._kept[name] = Kept(response, alone=alone)
+        kept = self._kept[name] = Kept(response, self._alone if alone else None)
         return kept
 
 

@@ -115,3 +115,15 @@ async def test_memory_is_bounded(database: Database) -> None:
         recent.keep(recent.stamp(), "GetObject", {"Bucket": "b", "Key": str(number)}, {"Body": bytes(1024 * 1024)})
     kept = [recent.find("GetObject", one) for one in asked[:100]]
     assert sum(len(one["Body"]) for one in kept if one is not None) <= 10 * 1024 * 1024
+
+
+async def test_settings_end_also_responses_that_are_not_kept_any_more(database: Database) -> None:
+    recent = Recent(database)
+
+    def kept(key: str) -> Any:
+        return recent.keep(recent.stamp(), "GetObject", {**ASKED, "Key": key}, {"Body": b""}, alone=True)
+
+    first, *_ = [kept(str(number)) for number in range(KEPT_MAX + 1)]
+    assert recent.find("GetObject", {**ASKED, "Key": "0"}) is None and first.alone.holds
+    recent.forget()
+    assert not first.alone.holds and kept("0").alone.holds
