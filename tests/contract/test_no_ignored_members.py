@@ -36,6 +36,11 @@ ANYWHERE = {
 HARMLESS = {
     ("cloudformation", "CancelUpdateStack", "ClientRequestToken"): "a second cancel of one update is refused anyway",
     ("cloudformation", "CreateChangeSet", "ClientToken"): "a change set that exists is refused, with or without it",
+    ("ecr", "DeleteRepository", "force"): "a repository is always empty",
+    ("ecr", "ListImages", "filter"): "there are none",
+    ("ecr", "ListImages", "maxResults"): "there are none",
+    ("ecr", "ListImages", "nextToken"): "there are none",
+    ("ecr", "SetRepositoryPolicy", "force"): "a policy that shuts its writer out is taken without it too",
     ("ec2", "ModifyLaunchTemplate", "ClientToken"): "asking twice changes nothing more",
     ("ec2", "DescribeAvailabilityZones", "AllAvailabilityZones"): "every zone is one of the region's own",
     ("ec2", "DescribeImages", "IncludeDeprecated"): "no image is deprecated",

@@ -47,6 +47,7 @@ def paginators() -> dict[tuple[str, str], dict[str, Any]]:
 PAGINATORS = paginators()
 NONE = {
     ("lambda", "ListEventSourceMappings"): "they are refused by name",
+    ("ecr", "ListImages"): "there are none",
     ("iam", "ListAccountAliases"): "an account has at most one",
     ("rds", "DescribeDBInstances"): "a database takes its time: tests/services/rds pages through them",
     ("rds", "DescribeDBEngineVersions"): "there is one version",
@@ -230,6 +231,8 @@ class Made:
             kms.create_alias(AliasName=f"alias/{name}{n}", TargetKeyId=key)
             self.chamber.client("secretsmanager").create_secret(Name=f"{name}{n}", SecretString="x")
             self.chamber.client("ssm").put_parameter(Name=f"/{name}/{n}", Value="x", Type="String")
+            self.chamber.client("ecr").create_repository(repositoryName=f"{name}{n}".lower())
+        self.needs("ecr", {"repositoryName": f"{name}0".lower()}, "ListImages")
         self.needs("ssm", {"Path": f"/{name}"}, "GetParametersByPath")
         self.needs("kms", {"KeyId": key}, "ListResourceTags")
         self.needs("rds", {"Engine": "postgres"}, "DescribeOrderableDBInstanceOptions")

@@ -62,6 +62,7 @@ _ERRORS: Mapping[str, type[AccessDenied]] = {
     "lambda": AccessDeniedException,
     "logs": AccessDeniedJson,
     "ssm": AccessDeniedJson,
+    "ecr": AccessDeniedJson,
     "secretsmanager": AccessDeniedJson,
     "kms": AccessDeniedJson,
     "ec2-instance-connect": AccessDeniedJson,

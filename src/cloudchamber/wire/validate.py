@@ -32,6 +32,7 @@ IAM_PATH = r"(\u002F)|(\u002F[\u0021-\u007E]+\u002F)"
 CODES: Mapping[str, type[ServiceError]] = {
     "logs": errors.InvalidParameterException,
     "ssm": errors.ValidationException,
+    "ecr": errors.InvalidParameterException,
     "secretsmanager": errors.ValidationException,
     "lambda": errors.ValidationException,
 }
