@@ -411,7 +411,6 @@ def reply_members(operation: OperationModel, elsewhere: frozenset[str]) -> BodyW
     if service.name == "s3" and operation.name in s3.SPECIAL:
         return s3.SPECIAL[operation.name]
     output = s3.ordered(operation.output) if service.name == "s3" else operation.output
-    content = xml.Writers(service).structure(output, skip=elsewhere)
     tag = (
         s3.root(operation)
         if service.name == "s3"
@@ -419,7 +418,8 @@ def reply_members(operation: OperationModel, elsewhere: frozenset[str]) -> BodyW
     )
     space = operation.output.get("xmlNamespace") or (s3.NAMESPACE if service.name == "s3" else service.namespace)
     start = PROLOG + xml.open_tag(tag, {"xmlNamespace": space})
-    return lambda response: (f"{start}{content(response)}</{tag}>".encode(), "application/xml")
+    document = xml.Writers(service).document(output, start, f"</{tag}>", elsewhere)
+    return lambda response: (document(response).encode(), "application/xml")
 
 
 COMPILE_PARSE: dict[str, Callable[[OperationModel], Parse]] = {

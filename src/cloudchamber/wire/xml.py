@@ -7,7 +7,7 @@ Writers join strings: for 1,000 keys that is many times quicker than building el
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from xml.parsers import expat
 
@@ -18,6 +18,7 @@ NODES_MAX = 200_000
 
 _SPECIAL = re.compile(r"[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff￾￿]")
 _SPECIAL_ATTRIBUTE = re.compile(r'[&<>"\n\t\r\x00-\x08\x0b\x0c\x0e-\x1f]')
+_SPECIAL_OCTETS = bytes(octet for octet in range(128) if _SPECIAL.match(chr(octet)))
 _NAMES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
@@ -91,6 +92,40 @@ def escape(text: str) -> str:
     if _SPECIAL.search(text) is None:
         return text
     return _SPECIAL.sub(lambda m: _NAMES.get(m[0]) or f"&#x{ord(m[0]):x};", text)
+
+
+def escaped(texts: Sequence[str]) -> Sequence[str]:
+    """Each text as `escape` has it; one look at all of them tells whether any needs it."""
+    joined = "".join(texts)
+    if joined.isascii():
+        if not _has_special(joined.encode()):
+            return texts
+    elif _SPECIAL.search(joined) is None:
+        return texts
+    return [escape(text) for text in texts]
+
+
+def _has_special(octets: bytes) -> bool:
+    # Why so: many times quicker than a search by an expression
+    return len(octets.translate(None, _SPECIAL_OCTETS)) != len(octets)
+
+
+def interleaved(count: int, *columns: str | Sequence[str]) -> list[str]:
+    """Pieces of `count` rows: of each row what its columns hold, one after the other; a text is the same in all rows.
+
+    Texts that stand side by side are made one, and columns are laid by slices: no step of ours for a row.
+    """
+    merged: list[Any] = []
+    for column in columns:
+        if isinstance(column, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += column
+        else:
+            merged.append(column)
+    pieces: list[str] = [column if isinstance(column, str) else "" for column in merged] * count
+    for at, column in enumerate(merged):
+        if not isinstance(column, str):
+            pieces[at :: len(merged)] = column
+    return pieces
 
 
 def escape_attribute(text: str) -> str:
@@ -203,9 +238,13 @@ class Readers:
 class Elements:
     """A flattened list that writes itself, where a value for each of its elements would cost too much."""
 
+    def pieces(self) -> list[str]:
+        """All elements: what they are when joined."""
+        raise NotImplementedError
+
     def xml(self) -> str:
         """All elements."""
-        raise NotImplementedError
+        return "".join(self.pieces())
 
     def url_encoded(self) -> Elements:
         """The same, with keys as ``encoding-type=url`` wants them."""
@@ -285,6 +324,27 @@ class Writers:
             + "".join([f"<entry>{write_key(k)}{write_value(x)}</entry>" for k, x in v.items() if x is not None])
             + end
         )
+
+    def document(self, shape: Shape, start: str, end: str, skip: frozenset[str]) -> Write:
+        """Writes a structure that is a whole document, between two texts; its pieces are joined once."""
+        members: list[tuple[str, Write]] = []
+        for name, reference in shape.get("members", {}).items():
+            member = self._service.resolve(reference)
+            if name not in skip and not member.get("xmlAttribute"):
+                members.append((name, self.element(member, name_of(member, name))))
+
+        def document(value: Any) -> str:
+            pieces = [start]
+            for name, write in members:
+                if (v := value.get(name)) is not None:
+                    if isinstance(v, Elements):
+                        pieces += v.pieces()
+                    else:
+                        pieces.append(write(v))
+            pieces.append(end)
+            return "".join(pieces)
+
+        return document
 
     def structure(self, shape: Shape, *, skip: frozenset[str] = frozenset()) -> Write:
         """Writes what is inside a structure's element."""

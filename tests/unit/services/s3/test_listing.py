@@ -37,7 +37,7 @@ def model(keys, prefix: str, delimiter: str) -> list[tuple[str, str]]:
 
 
 def entries(page: listing.Page) -> list[tuple[str, str]]:
-    found = [("key", row["key"]) for row in page.objects] + [("prefix", prefix) for prefix in page.prefixes]
+    found = [("key", row[0]) for row in page.objects] + [("prefix", prefix) for prefix in page.prefixes]
     return sorted(found, key=lambda entry: entry[1].encode())
 
 
@@ -62,7 +62,7 @@ def test_a_marker_leaves_out_what_is_not_greater(keys, prefix, marker):
     db = database(keys)
     page = listing.key_page(db, "b", prefix, "", marker, 1000)
     db.close()
-    assert [row["key"] for row in page.objects] == [
+    assert [row[0] for row in page.objects] == [
         key for key in sorted(keys, key=str.encode) if key.startswith(prefix) and key.encode() > marker.encode()
     ]
 
