@@ -14,6 +14,7 @@ from cloudchamber.contract.operation import operation
 from cloudchamber.services.s3 import checks, needs, tables, versions
 from cloudchamber.services.s3.acl import owner_shown
 from cloudchamber.services.s3.checksums import algorithm_of, kind
+from cloudchamber.services.s3.contents import DeleteMarkers, Versions
 from cloudchamber.services.s3.errors import (
     AccessForbidden,
     IllegalVersioningConfigurationException,
@@ -21,7 +22,7 @@ from cloudchamber.services.s3.errors import (
     InvalidBucketState,
     MalformedXML,
 )
-from cloudchamber.services.s3.listing import encoding, limit_of, rolled_up, successor
+from cloudchamber.services.s3.listing import bare, encoding, limit_of, rolled_up, successor
 from cloudchamber.services.s3.names import quoted
 from cloudchamber.services.s3.owning import people
 from cloudchamber.services.s3.restoring import add_status
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _CHUNK_MIN, _CHUNK = 4, 256
 _FIELDS = "key, seq, version, {} AS marker, size, etag, modified, checksum, storage"
+_SEQ, _VERSION, _MARKER = 1, 2, 3
 
 
 @operation("PutBucketVersioning", needs=needs.on_bucket("s3:PutBucketVersioning"))
@@ -102,7 +104,7 @@ def _rows(db: Reader, bucket: str, where: str, values: tuple[Any, ...], limit: i
     current = f"SELECT {_FIELDS.format(0)} FROM s3_objects WHERE bucket = ? AND {where}"
     others = f"SELECT {_FIELDS.format('marker')} FROM s3_versions WHERE bucket = ? AND {where}"
     sql = f"{current} UNION ALL {others} ORDER BY key, seq DESC LIMIT ?"
-    return db.execute(sql, (bucket, *values, bucket, *values, limit)).fetchall()
+    return bare(db, sql, (bucket, *values, bucket, *values, limit))
 
 
 def version_page(db: Reader, bucket: str, prefix: str, delimiter: str, marker: tuple[str, str], limit: int) -> Page:
@@ -138,8 +140,8 @@ def _rest_of_key(db: Reader, bucket: str, key: str, version: str, found: Page, l
         if found.count == limit:
             found.truncated = True
             return True
-        found.rows.append((row, row["seq"] == top[0]["seq"]))
-        found.key, found.version = key, row["version"]
+        found.rows.append((row, row[_SEQ] == top[0][_SEQ]))
+        found.key, found.version = key, row[_VERSION]
     return False
 
 
@@ -162,7 +164,7 @@ def _walk(
             if len(rows) < chunk:
                 low, strict, inside = inside[0], True, None
             else:
-                inside = (inside[0], rows[-1]["seq"])
+                inside = (inside[0], rows[-1][_SEQ])
         else:
             where, values = (">" if strict else ">="), (low,)
             upper = "" if end is None else " AND key < ?"
@@ -171,13 +173,13 @@ def _walk(
             )
             if not rows:
                 return
-            inside = (rows[-1]["key"], rows[-1]["seq"])
+            inside = (rows[-1][0], rows[-1][_SEQ])
         chunk = min(_CHUNK, 2 * chunk)
         for row in rows:
             if found.count == limit:
                 found.truncated = True
                 return
-            rolled = rolled_up(row["key"], prefix, delimiter) if delimiter else None
+            rolled = rolled_up(row[0], prefix, delimiter) if delimiter else None
             if rolled is not None:
                 found.prefixes.append(rolled)
                 found.key, found.version = rolled, ""
@@ -187,9 +189,9 @@ def _walk(
                 low, strict, inside = behind, False, None
                 chunk = _CHUNK_MIN  # Why: one prefix follows another, mostly, and what is read behind it is for nothing
                 break
-            found.rows.append((row, row["key"] != last))
-            last = found.key = row["key"]
-            found.version = row["version"]
+            found.rows.append((row, row[0] != last))
+            last = found.key = row[0]
+            found.version = row[_VERSION]
 
 
 def _marker(request: Request) -> tuple[str, str]:
@@ -235,26 +237,41 @@ async def list_object_versions(call: Call, request: Request) -> dict[str, Any]:
         if request.get(member):
             response[member] = request[member]
     owner = owner_shown(bucket.account, people(call.doors))
-    for row, newest in found.rows:
-        told = _told(row, newest, owner)
-        response.setdefault("DeleteMarkers" if row["marker"] else "Versions", []).append(told)
-    add_status(call, bucket.name, request, response.get("Versions", []))
+    if call.headers is not None and "OptionalObjectAttributes" not in request:
+        _fill(response, found, owner)
+    else:
+        for row, newest in found.rows:
+            told = _told(row, newest, owner)
+            response.setdefault("DeleteMarkers" if row[_MARKER] else "Versions", []).append(told)
+        add_status(call, bucket.name, request, response.get("Versions", []))
     if found.prefixes:
         response["CommonPrefixes"] = [{"Prefix": p} for p in found.prefixes]
     return response
 
 
+def _fill(response: dict[str, Any], found: Page, owner: Mapping[str, str]) -> None:
+    """What is written from rows, without a value for each."""
+    rows: tuple[list[Any], list[Any]] = [], []
+    for (key, _, version, marker, size, etag, modified, checksum, storage), newest in found.rows:
+        rows[bool(marker)].append((key, version, newest, modified, etag, size, checksum, storage))
+    if rows[0]:
+        response["Versions"] = Versions(rows[0], owner)
+    if rows[1]:
+        response["DeleteMarkers"] = DeleteMarkers(rows[1], owner)
+
+
 def _told(row: Any, newest: bool, owner: Mapping[str, str]) -> dict[str, Any]:
+    key, _, version, marker, size, etag, modified, checksum, storage = row
     told: dict[str, Any] = {
-        "Key": row["key"],
-        "VersionId": row["version"],
+        "Key": key,
+        "VersionId": version,
         "IsLatest": newest,
-        "LastModified": datetime.fromtimestamp(row["modified"], UTC),
+        "LastModified": datetime.fromtimestamp(modified, UTC),
         "Owner": owner,
     }
-    if row["marker"]:
+    if marker:
         return told
-    told |= {"ETag": quoted(row["etag"]), "Size": row["size"], "StorageClass": row["storage"] or "STANDARD"}
-    if row["checksum"]:
-        told |= {"ChecksumAlgorithm": [algorithm_of(row["checksum"])], "ChecksumType": kind(row["checksum"])}
+    told |= {"ETag": quoted(etag), "Size": size, "StorageClass": storage or "STANDARD"}
+    if checksum:
+        told |= {"ChecksumAlgorithm": [algorithm_of(checksum)], "ChecksumType": kind(checksum)}
     return told

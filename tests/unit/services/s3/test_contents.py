@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudchamber.services.s3 import listing
+from cloudchamber.services.s3 import listing, versioning
 from cloudchamber.services.s3.contents import Contents
 from cloudchamber.services.s3.listing import Page, key_page
 from cloudchamber.wire import s3
@@ -45,6 +45,27 @@ def test_contents_are_what_the_model_would_write(rows: list[Any], owner: dict[st
     assert encode is not None
     told = [encode({"EncodingType": "url", "Contents": one})["Contents"] for one in (values, Contents(rows, owner))]
     assert write(told[0]) == write(told[1])
+
+
+@given(st.lists(st.tuples(ROWS, st.booleans(), st.booleans()), max_size=5), st.sampled_from(OWNERS[1:]))
+def test_versions_are_what_the_model_would_write(rows: list[Any], owner: dict[str, str]) -> None:
+    operation = load("s3").operations["ListObjectVersions"]
+    found = versioning.Page()
+    told: dict[str, list[Any]] = {"Versions": [], "DeleteMarkers": []}
+    for (key, size, etag, modified, checksum, storage), marker, newest in rows:
+        row = (key, 7, "a.b", int(marker), size, etag, modified, checksum, storage)
+        found.rows.append((row, newest))
+        told["DeleteMarkers" if marker else "Versions"].append(versioning._told(row, newest, owner))
+    quick: dict[str, Any] = {}
+    versioning._fill(quick, found, owner)
+    encode = s3.url_encoder(operation)
+    assert encode is not None
+    encoded = [encode({"EncodingType": "url", **one}) for one in (told, quick)]
+    for member, tag in (("Versions", "Version"), ("DeleteMarkers", "DeleteMarker")):
+        shape = operation.service.resolve(operation.output["members"][member])
+        write = Writers(operation.service).element(shape, tag)
+        assert write(quick.get(member, [])) == write(told[member])
+        assert write(encoded[1].get(member, [])) == write(encoded[0][member])
 
 
 def bucket_of(keys: list[str]) -> sqlite3.Connection:
