@@ -9,7 +9,9 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -358,5 +360,30 @@ def test_what_is_remembered_is_counted_and_goes(run: Any) -> None:
         client.chamber.doors.identities._credentials.clear()  # type: ignore[attr-defined]
         await learnt(other)
         assert like is not other.connection._again and not like.answers  # pyright: ignore[reportPrivateUsage]
+
+    run(test)
+
+
+def test_however_the_octets_are_cut_the_replies_are_the_same(run: Any) -> None:
+    async def test(client: Client) -> None:
+        await client.of("s3", "PutObject", Bucket="again", Key="l", Body=b"other")
+        for target in ("/again/k", "/again/l"):
+            await learnt(client, target)
+        asked = [client.signed(target) for target in ("/again/k", "/again/l", "/again/none")]
+        bodies = [re.compile(words) for words in (rb"\r\n\r\nbody", rb"\r\n\r\nother", rb"<Code>AccessDenied</Code>")]
+        random = Random(9)
+        shorts = 0
+        for _ in range(EXAMPLES // 10):
+            chosen = random.choices(range(len(asked)), k=random.randint(1, 5))
+            stream = b"".join(asked[one] + random.choice((b"", b"", b"", b"\r\n")) for one in chosen)
+            edges = [stream.find(b"\r\n\r\n", at) + 4 for at in range(len(stream)) if stream.startswith(b"GET ", at)]
+            cuts = sorted({0, len(stream), *random.choices(range(len(stream)), k=random.randint(0, 3)), *edges})
+            got = b""
+            for start, end in pairwise(cuts):
+                reply, short = await client.ask(stream[start:end])
+                got, shorts = got + reply, shorts + (short and reply != b"")
+            told = sorted((found.start(), one) for one, words in enumerate(bodies) for found in words.finditer(got))
+            assert [one for _, one in told] == chosen, stream
+        assert shorts
 
     run(test)
