@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads that were answered before, answered again in a few steps, as long as nothing has changed at all.
+"""Reads that were answered before, answered again in a few steps, as long as nothing has changed that matters.
 
 A client that fetches objects sends the same head over and over, but for the key, the date and the signature. Once such
-a request went through the pipeline, and if all that its answer rests on is known to stand still, the next one like it
-is compared line by line, its signature is verified, and it gets the same answer, with ids and a track of its own.
+requests went through the pipeline, and if all that their answer rests on is known to stand still, the next one like
+them is compared line by line, its signature verified, and it gets the same answer, with ids and a track of its own.
 
 What an answer rests on: lines of the head that are equal octet for octet; rows, none of which changed since (policies,
-keys, buckets and objects are rows: any commit at all ends every answer); the caller's session, until it expires; and
-decisions by policies that read no condition key, so that no time, address or header plays a part.
+keys, buckets and objects are rows: a commit that writes to any of them ends every answer, see `Database.stamp`); the
+caller's session, until it expires; that its operation does nothing but answer (`wire.codec.Alone`); and decisions by
+policies that read no condition key, so that no time, address or header plays a part.
 Whatever is in any way different takes the whole way, where errors are told.
 """
 
