@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import urllib.parse
 from typing import Any
@@ -42,6 +43,8 @@ def handler(event, context):
         return
     data = {"Where": f"at {wanted.get('Name')}", "Deep": {"In": "side"}, "Long": "x" * int(wanted.get("Long", 0))}
     answer = dict(Status="SUCCESS", PhysicalResourceId=physical_id, Data=data, NoEcho=wanted.get("Secret") == "true")
+    if wanted.get("Half"):
+        answer["PhysicalResourceId"] = chr(0xD800)
     if wanted.get("Wrong"):
         answer["RequestId"] = "another"
     other = dict(Status="FAILED", Reason="no", PhysicalResourceId="x")
@@ -211,6 +214,7 @@ def test_silence_fails_when_the_time_is_over_and_the_rollback_deletes(desk):
     ("properties", "said"),
     [
         ({"Long": 5000}, "Response object is too long."),
+        ({"Half": "yes"}, "Invalid response object: StackId is missing"),
         ({"Wrong": "yes"}, "Invalid response object: RequestId is missing, or is not that of the request"),
     ],
 )
@@ -240,6 +244,43 @@ def test_no_echo_masks_attributes_in_events(desk):
     assert shown
     assert all("custom/****" in text and "at n" not in text for text in shown)
     desk.delete("custom-masked")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "code"),
+    [
+        (
+            "python3.12",
+            "import cfnresponse\ndef handler(event, context):\n"
+            "    cfnresponse.send(event, context, cfnresponse.SUCCESS, {'Where': 'here'}, 'own-id')\n",
+        ),
+        (
+            "nodejs20.x",
+            "const response = require('cfn-response');\nexports.handler = (event, context) =>\n"
+            "  response.send(event, context, response.SUCCESS, { Where: 'here' }, 'own-id');\n",
+        ),
+    ],
+)
+def test_the_module_that_code_in_a_template_may_ask_for(desk, runtime, code):
+    if runtime.startswith("node") and shutil.which("node") is None:
+        pytest.skip("no Node.js on this machine")
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]}}
+    function = {
+        "Runtime": runtime, "Handler": "index.handler", "Code": {"ZipFile": code}, "Timeout": 20,
+        "Role": {"Fn::GetAtt": "Role.Arn"},
+    }  # fmt: skip
+    template = desk.template(outputs={"Where": {"Value": {"Fn::GetAtt": "Thing.Where"}}})
+    template["Resources"]["Thing"]["Properties"]["ServiceToken"] = {"Fn::GetAtt": "Maker.Arn"}
+    template["Resources"] |= {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": role},
+        "Maker": {"Type": "AWS::Lambda::Function", "Properties": function},
+    }
+    name = f"custom-module-{runtime[:4]}"
+    stack = desk.create(name, template, Capabilities=["CAPABILITY_IAM"])
+    assert stack["Outputs"][0]["OutputValue"] == "here"
+    assert desk.resource(name)["PhysicalResourceId"] == "own-id"
+    desk.delete(name)
 
 
 def test_refused_before_anything_is_created(desk):

@@ -230,6 +230,7 @@ def _object(data: bytes) -> str:
     """The answer as JSON text: an empty object if it is none."""
     try:
         found = json.loads(data)
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError):
         return "{}"
     return json.dumps(found) if is_map(found) else "{}"

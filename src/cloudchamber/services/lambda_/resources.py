@@ -12,6 +12,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.contract.resource import Made, Property, ResourceType
+from cloudchamber.services.lambda_.answering import beside
 from cloudchamber.services.lambda_.errors import InvalidParameterValueException, ServiceException
 from cloudchamber.services.lambda_.published_resources import unless_gone
 
@@ -40,22 +41,27 @@ _UPDATE_DEFAULTS: Mapping[str, Any] = {
 _INLINE_MAX = 4 * 1024 * 1024
 
 
-def inline_package(text: str) -> bytes:
-    """A package of one file, ``index.py``, from code in the template; the same text gives the same octets."""
+def inline_package(text: str, runtime: str = "python") -> bytes:
+    """A package from code in the template: ``index.py`` or ``index.js``, by its runtime, and what it asks for beside.
+
+    The same text gives the same octets.
+    """
     if len(text.encode()) > _INLINE_MAX:
         raise InvalidParameterValueException(f"Code.ZipFile must be at most {_INLINE_MAX} bytes")
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as package:
-        entry = zipfile.ZipInfo("index.py", (1980, 1, 1, 0, 0, 0))
-        entry.external_attr = 0o644 << 16
-        package.writestr(entry, text)
+        index = "index.js" if runtime.startswith("nodejs") else "index.py"
+        for name, content in {index: text, **beside(text)}.items():
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            package.writestr(entry, content)
     return held.getvalue()
 
 
 def _code(properties: Properties) -> dict[str, Any]:
     code = properties["Code"]
     if "ZipFile" in code:
-        return {"ZipFile": inline_package(str(code["ZipFile"]))}
+        return {"ZipFile": inline_package(str(code["ZipFile"]), str(properties.get("Runtime", "")))}
     return {name: code[name] for name in ("S3Bucket", "S3Key", "S3ObjectVersion") if name in code}
 
 
