@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import AccessDenied
-from cloudchamber.contract.operation import each_by_itself, nothing
+from cloudchamber.contract.operation import Need, each_by_itself, nothing
 from cloudchamber.front.keys import OF_CALL, of_call, of_caller, shown
 from cloudchamber.front.remembered import OF_S3, REMEMBERED_MAX, Memory, Resource, memory_of, subject
 from cloudchamber.policy.document import Question, Subject
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cloudchamber.contract.call import Call
     from cloudchamber.contract.identity import Principal
-    from cloudchamber.contract.operation import AnyOperation, Need
+    from cloudchamber.contract.operation import AnyOperation
     from cloudchamber.contract.service import Service
     from cloudchamber.front.keys import Value
     from cloudchamber.policy.evaluate import Levels, Plan
@@ -104,6 +104,15 @@ def authorize(call: Call, service: Service, operation: AnyOperation, request: An
         # Why: a request that maps to no action was decided by nobody; that must not count as a yes.
         kind = _ERRORS.get(service.name, AccessDenied)
         raise kind(f"User: {call.principal.arn} is not authorized to perform: {service.name}:{operation.name}")
+
+
+def known(call: Call, action: str, resource: str) -> dict[str, Any] | None:
+    """A yes, told, for an action that reads no condition key; None: it is no yes, or takes a longer look."""
+    memory, need = memory_of(call), Need(action, resource)
+    told = memory.allowed(call, need)
+    if told is None and _known(call, need, memory) is not None:
+        told = memory.allowed(call, need)  # Why again: only what no key was read for is remembered as a yes
+    return told
 
 
 def _instead(call: Call, decision: Decision) -> bool:

@@ -12,23 +12,24 @@ import asyncio
 import logging
 import socket
 from collections import deque
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import httptools
 
-from cloudchamber.front.again import HEAD_OCTETS_MAX as HEAD_REMEMBERED_MAX
 from cloudchamber.front.begun import Begun
 from cloudchamber.front.diversion import Diversion
 from cloudchamber.front.head import STATUS_LINES, RequestRefused, head_of, headers_of, last_of, length_of, target_of
 from cloudchamber.front.incoming import BODY_WINDOW, BodyCut, Incoming
 from cloudchamber.front.outlet import Outlet
+from cloudchamber.front.stores import REMEMBERED_MAX
 from cloudchamber.wire.http import HttpReply, HttpRequest
 
 if TYPE_CHECKING:
     from cloudchamber.base.body import Intake
     from cloudchamber.front.incoming import Diverted
-    from cloudchamber.wire.http import Again
+    from cloudchamber.wire.http import Again, Stores
 
 HEAD_OCTETS_MAX = 64 * 1024
 HEADERS_MAX = 200
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
     """Requests are answered one after the other, in order."""
 
     def __init__(self, house: House, origin: str = "") -> None:
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Future[None] | None = None
         self.origin = origin
         """The sandbox that the client is in; empty for this machine."""
         self._peer = origin
@@ -106,6 +107,11 @@ class Connection(asyncio.Protocol):
         """The octets that came last, if they are few."""
         self._again: Again | None = None
         """What answers requests that are like one that was answered here before."""
+        self._stores: Stores | None = None
+        """The same of writes."""
+        self._taking = False
+        self._held = b""
+        """What came while such a write was under way."""
 
     @property
     def touched(self) -> float:
@@ -139,7 +145,16 @@ class Connection(asyncio.Protocol):
         if self._again is not None and self._at_rest() and (reply := self._again.answer(data)) is not None:
             self._out.transport.write(reply)
             return
-        self._came = data if len(data) <= HEAD_REMEMBERED_MAX else b""
+        if self._taking:
+            self._held += data
+            self._out.transport.pause_reading()
+            return
+        if self._stores is not None and self._at_rest() and self._take(data):
+            return
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        self._came = data if len(data) <= REMEMBERED_MAX else b""
         self._spoke = False
         self._chunk_octets = len(data)
         try:
@@ -161,6 +176,35 @@ class Connection(asyncio.Protocol):
             self._refuse(refused.status)
         if self.task is None and self._waiting:
             self.task = Begun(self._answer()).begin(self._loop)
+
+    def _take(self, data: bytes) -> bool:
+        """Begin a write that is like one before; whether it was begun."""
+        stores = self._stores
+        if stores is None or not stores.take(data, partial(self._told, data)):
+            return False
+        self._taking = True
+        self.task = self._loop.create_future()
+        return True
+
+    def _told(self, data: bytes, reply: bytes | None) -> None:
+        """The write is durable, or must be done the whole way."""
+        task, self.task, self._taking = self.task, None, False
+        self._out.touched = self._loop.time()
+        if task is not None and not task.done():
+            task.set_result(None)
+        transport = self._out.transport
+        if self._out.lost or transport.is_closing():
+            return
+        if reply is None:
+            self._feed(data)
+        else:
+            transport.write(reply)
+        if self._held:
+            held, self._held = self._held, b""
+            transport.resume_reading()
+            self._feed(held)
+        if self.task is None and (self._deaf or self._house.closing) and not self._ends_at:
+            self._end()
 
     def _at_rest(self) -> bool:
         """Whether what comes now is the beginning of a request that can be answered at once."""
@@ -366,6 +410,8 @@ class Connection(asyncio.Protocol):
                 whole = body.finished
                 keep = keep and not self._house.closing and (whole or _rest_is_small(body)) and not last_of(reply)
                 head, chunked = head_of(reply, keep=keep, old=old)
+                if reply.storing is not None and keep and not old and (self._stores is None or self._stores.outworn):
+                    self._stores = reply.storing.learn(self._came, request, head)
                 bodyless = request.method == "HEAD" or reply.status in (204, 304)
                 if type(reply.body) is bytes and not chunked:
                     self._out.begun = True

@@ -19,6 +19,7 @@ from cloudchamber.base.errors import AccessDenied, ChamberError, InternalFailure
 from cloudchamber.contract.call import Call, Doors
 from cloudchamber.contract.identity import ANONYMOUS
 from cloudchamber.contract.operation import Need, Operation
+from cloudchamber.contract.stored import Stored
 from cloudchamber.front.again import Repeats
 from cloudchamber.front.authenticate import Authenticated, authenticate, body_first, wrap
 from cloudchamber.front.authorize import authorize
@@ -26,6 +27,7 @@ from cloudchamber.front.form import POST_OBJECT, answer, by_form, read_form
 from cloudchamber.front.listener import BodyCut, Incoming, Listener
 from cloudchamber.front.sessions import check_session
 from cloudchamber.front.step import Step
+from cloudchamber.front.stores import basis
 from cloudchamber.store.database import UnreachableError
 from cloudchamber.track.track import HEADER, Trace
 from cloudchamber.wire.codec import Kept, parse, request_id_headers, serialize, streams
@@ -138,7 +140,7 @@ class Pipeline:
         if request.path.startswith("/_") and self.inside is not None and not _names_bucket(request):
             return await self.inside.handle(request, body)
         doors = self._doors
-        stamp = doors.database.stamp
+        stamp, settled = doors.database.stamp, doors.database.settled
         routed = UNROUTED
         trace = Trace.parse(headers["x-amzn-trace-id"]) if "x-amzn-trace-id" in headers else None
         with Step(doors, trace, "front", "unrouted") as step:
@@ -171,11 +173,13 @@ class Pipeline:
                 operation = service.operations[routed.operation]
                 _decide(call, service, operation, values)
                 response = await operation.run(call, values)
-                again = None
+                again = storing = None
+                if type(response) is Stored and trace is None and posted is None:
+                    storing = basis(doors, call, who, response.storing, settled)
                 if type(response) is Kept and trace is None and not request.headers.get("origin"):
                     again = self._repeats.basis(call, who, response, operation, values, stamp)
                 reply = serialize(routed, request, response, call.request_id)
-                reply.again = again
+                reply.again, reply.storing = again, storing
                 reply = reply if posted is None else answer(posted, reply)
                 step.segment.status = reply.status
             except ServiceError as error:

@@ -36,7 +36,7 @@ never commits, and may run twice."""
 Reader: TypeAlias = sqlite3.Connection
 """A connection to read with."""
 
-_Waiting: TypeAlias = "tuple[Callable[[Tx], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]"
+_Waiting: TypeAlias = "tuple[Callable[[Tx], Any], asyncio.AbstractEventLoop, asyncio.Future[Any] | _Told]"
 _Outcome: TypeAlias = "tuple[Any, BaseException | None]"
 
 BATCH_MAX = 512
@@ -187,6 +187,22 @@ class Database:
         if first:
             loop.call_soon(self._dispatch, loop)
         return await future
+
+    def submit(self, change: Callable[[Tx], Any], tell: Callable[[Any, BaseException | None], None]) -> bool:
+        """As `write`, for who waits for nothing: `tell` hears the result, or what was raised, on this loop.
+
+        `tell` must not raise. False: the chamber is stopping; nothing was done, and nothing will be told.
+        """
+        loop = asyncio.get_running_loop()
+        with self._wake:
+            if self._closed:
+                return False
+            self._pending.append((change, loop, _Told(tell)))
+            first = not self._scheduled
+            self._scheduled = True
+        if first:
+            loop.call_soon(self._dispatch, loop)
+        return True
 
     def read(self, look: Callable[[Reader], T]) -> T:
         """Run `look` on the caller's thread over one consistent snapshot: for point reads and short pages."""
@@ -449,6 +465,33 @@ class Database:
                 self._writer = self._connect_writer()
             except (sqlite3.Error, ChamberError):
                 _log.exception("and could not be made: writes fail until it can")
+
+
+class _Told:
+    """What is settled as a future is, but calls at once."""
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, tell: Callable[[Any, BaseException | None], None]) -> None:
+        self._tell = tell
+
+    def _call(self, result: Any, error: BaseException | None) -> None:
+        try:
+            self._tell(result, error)
+        except Exception:  # noqa: BLE001 - one who cannot be told must not keep the others of the batch from it
+            _log.exception("who waited for a write could not be told of it")
+
+    def done(self) -> bool:
+        """Nobody gives up waiting."""
+        return False
+
+    def set_result(self, result: Any) -> None:
+        """It is durable."""
+        self._call(result, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """It is not."""
+        self._call(None, error)
 
 
 def _is_io(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cloudchamber.base.body import ReplyBody
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 
 class Headers:
@@ -100,6 +100,27 @@ class Repeatable(Protocol):
         ...
 
 
+class Stores(Protocol):
+    """Writes that are like one that was done before."""
+
+    @property
+    def outworn(self) -> bool:
+        """Whether something newer should be learnt, from a write that was not like those."""
+        ...
+
+    def take(self, data: bytes, tell: Callable[[bytes | None], None]) -> bool:
+        """Do what the octets of one request ask for, and `tell` the whole reply; None, or False: as any other."""
+        ...
+
+
+class Storable(Protocol):
+    """What is known of a write that may be done again."""
+
+    def learn(self, data: bytes, request: HttpRequest, head: bytes) -> Stores | None:
+        """Remember that a request, which came as these octets, was answered by this head."""
+        ...
+
+
 @dataclass(slots=True)
 class HttpReply:
     """One reply; `headers` keep their order and case."""
@@ -112,3 +133,4 @@ class HttpReply:
     chunked: bool = False
     """The body goes out as one chunk, without its length told, as S3 sends errors."""
     again: Repeatable | None = None
+    storing: Storable | None = None

@@ -92,7 +92,7 @@ def pipeline() -> Pipeline:
         for name in SERVICES
     }
     made = Pipeline()
-    rest: Any = SimpleNamespace(record=lambda segment: None, stamp=0)
+    rest: Any = SimpleNamespace(record=lambda segment: None, stamp=0, settled=0)
     doors = Doors(
         account="000000000000", region="us-east-1", endpoint="http://127.0.0.1:4566", folder=rest, clock=Clock(),
         database=rest, outbox=rest, recorder=rest, sandboxes=rest, authority=rest, identities=AnyKey(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base.errors import ServiceError
 from cloudchamber.contract.operation import each_by_itself, operation
+from cloudchamber.contract.stored import Stored
 from cloudchamber.services.s3 import (
     checks,
     checksums,
@@ -145,7 +146,8 @@ async def _put_plain(call: Call, request: Request) -> dict[str, Any] | None:
     """As `put_object`, in few steps; None: it takes more of them."""
     doors = call.doors
     part = live(doors)
-    made = plain.received(call, part, request, stored_of(request))
+    stored = stored_of(request)
+    made = plain.received(call, part, request, stored)
     if made is None:
         return None
     size = len(made.data)
@@ -161,12 +163,11 @@ async def _put_plain(call: Call, request: Request) -> dict[str, Any] | None:
         if blob is not None:
             part.blobs.delete((blob,))
     call.note(bytes=size)
-    return {
-        "ETag": quoted(made.etag),
-        **checksums.members(made.checksum),
-        **told,
-        **sse.OURS.told,
-    }
+    algorithm = checksums.algorithm_of(made.checksum)
+    return Stored(
+        {"ETag": quoted(made.etag), **checksums.members(made.checksum), **told, **sse.OURS.told},
+        plain.Again(part, doors.database, made.bucket, algorithm, stored),
+    )
 
 
 def described(call: Call, found: Object) -> dict[str, Any]:

@@ -93,6 +93,35 @@ class Small:
         return blob
 
 
+class Again:
+    """Stores small objects with the same headers and metadata in the same bucket: see `contract.stored.Storing`."""
+
+    __slots__ = ("_algorithm", "_database", "_part", "_stored", "bucket")
+
+    def __init__(
+        self, part: S3Part, database: Database, bucket: str, algorithm: str, stored: Mapping[str, Any]
+    ) -> None:
+        self._part, self._database = part, database
+        self.bucket, self._algorithm, self._stored = bucket, algorithm, stored
+
+    def make(self, key: str, data: bytes, modified: int) -> Small | None:
+        """An object of these octets; None: it takes more than this."""
+        part, bucket = self._part, self.bucket
+        if len(data) > INLINE_MAX or not part.alone(bucket) or not fits(tables.known_bucket(self._database, bucket)):
+            return None
+        part.room.check()
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        digest = checksums.new(self._algorithm)
+        digest.update(data)
+        checksum = f"{self._algorithm}:{checksums.text(digest.digest())}"
+        return Small(part, self._database, bucket, key, modified, data, etag, checksum, self._stored)
+
+    def done(self, blob: str | None) -> None:
+        """It was written."""
+        if blob is not None:
+            self._part.blobs.delete((blob,))
+
+
 def received(call: Call, part: S3Part, request: Mapping[str, Any], stored: Mapping[str, Any]) -> Small | None:
     """The object of a request whose body is small and has come; None: it has not, and nothing was taken of it.
 
