@@ -447,6 +447,7 @@ class Connection(asyncio.Protocol):
                 self._end()
         finally:
             self.task = None
+            self._came = b""
             self._out.touched = self._loop.time()
             for _, body, _, _ in self._waiting:  # Why: there are some only if the connection ends
                 body.forget()

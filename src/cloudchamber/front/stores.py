@@ -82,6 +82,8 @@ class Basis:
             return None
         if request.query or request.path.encode() != b"/%b/%b" % line.groups():
             return None
+        if self.call.segment.resource != f"arn:aws:s3:::{self.storing.bucket}/{line[2].decode()}":
+            return None  # Why: the bucket may stand in the host's name, and the path be the key alone
         at: dict[str, tuple[int, bytes]] = {}
         for number, (name, value) in enumerate(headers.items, 1):
             beginning = lines[number][: len(name) + 2]
@@ -250,7 +252,7 @@ class Stores:
         ).encode()
 
     def would_say(self, key: bytes, body: bytes, head: bytes) -> bool:
-        """Whether this is what the whole way said of a request, but for nothing."""
+        """Whether this is, octet for octet, what the whole way said of a request."""
         found = self._storing.make(key.decode(), body, 0)
         segment = self._call.segment
         return found is not None and self._head(found, segment.request_id, int(segment.started)) == head

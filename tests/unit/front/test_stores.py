@@ -137,6 +137,20 @@ def test_what_differs_takes_the_whole_way(run: Any) -> None:  # noqa: F811
     run(test)
 
 
+def test_the_bucket_in_the_name_of_the_host(run: Any) -> None:  # noqa: F811
+    async def test(client: Client) -> None:
+        await ready(client)
+        fresh = client.again()
+        for number in range(4):  # Why `again/`: the path is just as if it named the bucket
+            data = put(fresh, f"h{number}", Host="again.s3.localhost")
+            reply, short = await ask(fresh, data)
+            assert (reply[9:12], short) == (b"200", False)
+            assert await body_of(client, f"again/h{number}") == b"new"
+            assert await body_of(client, f"h{number}") is None
+
+    run(test)
+
+
 def test_pieces_and_several_at_once(run: Any) -> None:  # noqa: F811
     async def test(client: Client) -> None:
         await ready(client)
