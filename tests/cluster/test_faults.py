@@ -8,7 +8,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.cluster.stores import KEEPS
 
 SIZES = (10, 16_385, 200_000, 3_000_000)
 WORKERS = 4
@@ -89,12 +92,30 @@ def test_a_chamber_is_killed(two, bucket):
 
 
 def test_a_volume_server_is_killed(stand, two, bucket):
+    if stand.store.name != "seaweedfs":
+        pytest.skip(f"{stand.store.name} has no volume servers")
     with Load(two, bucket) as load:
         load.wait(20)
-        stand.seaweed.kill("volume0")
+        stand.store.kill("volume0")
         load.wait(40)
     load.check()
-    stand.seaweed.start("volume0")
+    stand.store.start("volume0")
+
+
+def test_the_store_of_blobs_is_killed(stand, two, doors, bucket):
+    """What is small goes on without it; what is large waits for it, or is refused so that SDKs try again."""
+    if stand.store.name not in KEEPS:
+        pytest.skip(f"{stand.store.name} keeps nothing")
+    with Load(two, bucket) as load:
+        load.wait(20)
+        stand.store.kill(stand.store.door)
+        for number in range(20):
+            doors[number % 2].put_object(Bucket=bucket, Key=f"small/{number}", Body=b"%d" % number)
+            assert doors[1 - number % 2].get_object(Bucket=bucket, Key=f"small/{number}")["Body"].read()
+        stand.store.start(stand.store.door)
+        load.wait(40)
+    assert all("ServiceUnavailable" in one for one in load.failed), load.failed
+    load.check()
 
 
 def test_the_database_is_restarted(stand, two, bucket):

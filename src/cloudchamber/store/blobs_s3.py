@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from cloudchamber.base import ids
 from cloudchamber.base.drawn import Drawn
 from cloudchamber.store.blobs import BlobRef, Blobs
-from cloudchamber.store.s3_client import TRY_FOR_S, Store, StoreError
+from cloudchamber.store.s3_client import TRY_FOR_S, NoPartCopyError, Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -112,6 +112,9 @@ class StoredBlobs(Blobs):
         try:
             etags = await asyncio.gather(*(copy(number, piece) for number, piece in enumerate(pieces, 1)))
             await self.run(self._store.complete, made, upload, list(etags), total)
+        except NoPartCopyError:
+            self._threads.submit(self._abort, made, upload)
+            return await self._gathered(slices, sizes)
         except BaseException:
             self._threads.submit(self._abort, made, upload)
             raise
