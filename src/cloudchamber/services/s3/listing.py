@@ -121,8 +121,8 @@ def _rows(db: Reader, bucket: str, low: str, strict: bool, end: str | None, limi
 
 def bare(db: Reader, sql: str, values: tuple[Any, ...]) -> list[Any]:
     """Rows as plain tuples: their columns have no names, and cost a sixth less."""
-    found = db.execute(sql, values)
-    if isinstance(found, sqlite3.Cursor):
+    found: Any = db.execute(sql, values)
+    if isinstance(found, sqlite3.Cursor):  # Why: PostgreSQL's rows are plain as they come
         found.row_factory = None
     return found.fetchall()
 
