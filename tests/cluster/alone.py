@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+_RECORDED = "tests/services/s3/test_recorded.py"
 _FUNCTIONS = "chambers that share their state offer no Lambda"
 _STACKS = "they offer no CloudFormation"
 _FILES = "the test reads the files of the state folder"
@@ -19,9 +20,7 @@ ALONE = {
     "tests/services/s3/test_storage.py::test_rules_move_objects_down": _FILES,
     "tests/services/s3/test_storage.py::test_small_objects_go_into_archives": _FILES,
     "tests/services/s3/test_storage_events.py::test_a_function_hears": _FUNCTIONS,
-    "tests/services/s3/test_recorded.py::test_destinations_of_notifications_are_checked_unless_that_is_skipped[Lambda": (
-        _FUNCTIONS
-    ),
+    f"{_RECORDED}::test_destinations_of_notifications_are_checked_unless_that_is_skipped[Lambda": _FUNCTIONS,
     "tests/services/s3/test_stack_access.py": _STACKS,
     "tests/services/s3/test_stacks.py": _STACKS,
     "tests/services/iam/test_last_accessed.py::test_a_report_by_action": _OTHERS,
