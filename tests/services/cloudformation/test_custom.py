@@ -29,7 +29,7 @@ def put(event, **answer):
 def handler(event, context):
     wanted = event["ResourceProperties"]
     told = boto3.client("s3")
-    key = f"{event['LogicalResourceId']}/{event['RequestId']}"
+    key = f"{event['LogicalResourceId']}/{time.time_ns()}"
     told.put_object(Bucket=os.environ["TOLD"], Key=key, Body=json.dumps(event))
     time.sleep(int(wanted.get("Slow", 0)) if event["RequestType"] == "Create" else 0)
     if wanted.get("Crash") == "true":
@@ -115,8 +115,8 @@ class Desk:
     def asked(self, stack_id: str) -> list[dict[str, Any]]:
         """What the function was asked for this stack, in order."""
         rows = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="Thing/").get("Contents", ())
-        events = [(row["LastModified"], self.read(row["Key"])) for row in rows]
-        return [event for _, event in sorted(events, key=lambda e: e[0]) if event["StackId"] == stack_id]
+        events = [self.read(row["Key"]) for row in rows]  # Why in order: their keys are the times
+        return [event for event in events if event["StackId"] == stack_id]
 
     def read(self, key: str) -> Any:
         return json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
@@ -154,6 +154,8 @@ def test_create_update_replace_and_delete(desk):
     assert (url.scheme, url.port) == ("https", None)
     assert urllib.parse.unquote(url.path) == f"/{stack_id}|Thing|{created['RequestId']}"
     # one answer for a request: the same again is no other, another one is refused
+    where = {"Bucket": desk.bucket, "Key": f"seen/{created['RequestId']}"}
+    desk.s3.get_waiter("object_exists").wait(**where, WaiterConfig={"Delay": 1})  # the stack was done at the first
     assert desk.read(f"seen/{created['RequestId']}") == [200, 200, 403]
 
     desk.update("custom-life", desk.template(outputs=outputs, Name="a", Count=4))
@@ -321,7 +323,7 @@ def test_a_chamber_that_dies_meanwhile_deletes_what_the_function_made(own_chambe
     own_chamber.start()
     desk.stacks, desk.s3 = own_chamber.client("cloudformation"), own_chamber.client("s3")
     desk.wait(stack_id, "ROLLBACK_COMPLETE")
-    created, deleted = desk.asked(stack_id)
-    assert created["RequestType"] == "Create"
+    *created, deleted = desk.asked(stack_id)
+    assert {(event["RequestType"], event["RequestId"]) for event in created} == {("Create", created[0]["RequestId"])}
     # the id that the function told after the restart, when Lambda ran its event again; not the one reserved for it
     assert (deleted["RequestType"], deleted["PhysicalResourceId"]) == ("Delete", "thing-k")

@@ -15,7 +15,6 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
-from xml.sax.saxutils import escape
 
 from cloudchamber.base import ids
 from cloudchamber.base.body import read_all
@@ -23,6 +22,7 @@ from cloudchamber.base.errors import ValidationError
 from cloudchamber.services.cloudformation.kinds import is_map
 from cloudchamber.wire.http import HttpReply
 from cloudchamber.wire.route import host_of
+from cloudchamber.wire.xml import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
