@@ -14,18 +14,14 @@ Whatever is in any way different takes the whole way, where errors are told.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
-from cloudchamber.front.authenticate import parse_stamp
 from cloudchamber.front.remembered import memory_of
-from cloudchamber.front.words import SKEW_S
+from cloudchamber.front.signed import DATE, FREE, HEAD_OCTETS_MAX, SIGNATURE_OCTETS, VALUE, SignedAlike, canonical_rest
 from cloudchamber.wire import sigv4
 from cloudchamber.wire.codec import host_id
 from cloudchamber.wire.http import octets
@@ -40,17 +36,12 @@ if TYPE_CHECKING:
     from cloudchamber.wire.codec import Alone, Kept
     from cloudchamber.wire.http import HttpRequest
 
-HEAD_OCTETS_MAX = 8 * 1024
 LIKE_MAX = 128
 """Heads of clients that are known."""
 ANSWERS_MAX = 4096
 ANSWERS_OCTETS_MAX = 16 * 1024 * 1024
 """Answers that are remembered for all of them."""
-_DATE = "x-amz-date"
-_VARYING = (_DATE, "amz-sdk-invocation-id", "amz-sdk-request")
-"""Headers that differ from request to request, and say nothing of what is asked for."""
-_VALUE = re.compile(rb"[!-~]+(?: [!-~]+)*")
-_SIGNATURE_OCTETS = 64
+_VARYING = (DATE, *FREE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +76,11 @@ class Like:
         self._recorder, self._database, self._clock = doors.recorder, doors.database, doors.clock
         self._lines, self._count = lines, len(lines)
         self._holes = holes
-        self._signed, self._dated = len(signed), signed.index(_DATE)
+        self._signed, self._dated = len(signed), signed.index(DATE)
         self._signature_at, self._authorization = authorization
-        self._canonical = _canonical(request, claim, signed)
-        self._day = claim.date.encode()
-        self._scope = claim.scope.encode()
-        self._pads = claim.pads(basis.credential.secret_key)
-        expires = basis.credential.expires_at
-        self._expires = expires.timestamp() if expires is not None else float("inf")
-        self._date, self._signed_at = b"", 0.0
+        payload = request.headers.get("x-amz-content-sha256").replace("%", "%%")
+        self._canonical = canonical_rest(request, claim, signed, payload)
+        self._alike = SignedAlike(claim, basis.credential)
         self.stamp = -1
         """Of the database, when the answers were given first."""
         self.answers: dict[bytes, _Answer] = {}
@@ -108,7 +95,7 @@ class Like:
         if answer is None or len(lines) != self._count or not answer.alone.holds:
             return None
         authorization = lines[self._signature_at]
-        if authorization[:-_SIGNATURE_OCTETS] != self._authorization:
+        if authorization[:-SIGNATURE_OCTETS] != self._authorization:
             return None
         values: list[bytes] = []
         for at, beginning in self._holes:
@@ -119,29 +106,18 @@ class Like:
             values.append(line[size:])
             lines[at] = b""
         lines[0] = lines[self._signature_at] = b""
-        now = self._clock.now().timestamp()
-        if lines != self._lines or now >= self._expires or not self._in_time(values, now):
+        now, date = self._clock.now().timestamp(), values[self._dated]
+        if lines != self._lines or not self._alike.in_time(date, now):
             return None
-        digest = hashlib.sha256(answer.canonical + self._canonical % tuple(values[: self._signed])).hexdigest()
-        text = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (self._date, self._scope, digest.encode())
-        if not compare_digest(sigv4.hmac_hex(self._pads, text).encode(), authorization[-_SIGNATURE_OCTETS:]):
+        if len(values) > 1 and any(VALUE.fullmatch(value) is None for value in values):
+            return None
+        canonical = answer.canonical + self._canonical % tuple(values[: self._signed])
+        if not self._alike.right(date, canonical, authorization[-SIGNATURE_OCTETS:]):
             return None
         request_id, digits, own = ids.step()
         reply = answer.write(request_id, int(now))
         self._recorder.repeat(answer.segment, digits, own, request_id, now, self._clock.now().timestamp())
         return reply
-
-    def _in_time(self, values: list[bytes], now: float) -> bool:
-        """Whether the values that vary have a form that means nothing else, and the date is about now."""
-        date = values[self._dated]
-        if date != self._date:
-            signed = parse_stamp(date.decode("latin-1")) if date.startswith(self._day) else None
-            if signed is None:
-                return False
-            self._date, self._signed_at = date, signed.timestamp()
-        if len(values) > 1 and any(_VALUE.fullmatch(value) is None for value in values):
-            return False
-        return -SKEW_S <= now - self._signed_at <= SKEW_S
 
 
 @lru_cache(maxsize=8)
@@ -176,17 +152,17 @@ class Basis:
             return None
         lines = came.split(b"\r\n")
         at = _places(lines, request)
-        if at is None or _DATE not in at:
+        if at is None or DATE not in at:
             return None
         claim, signature = sigv4.split_header(headers.get("authorization"))
         number, _ = at["authorization"]
-        if len(signature) != _SIGNATURE_OCTETS or not lines[number].endswith(signature.encode()):
+        if len(signature) != SIGNATURE_OCTETS or not lines[number].endswith(signature.encode()):
             return None
         signed = [name for name in claim.signed_once if name in at and name in _VARYING]
         varying = [*signed, *(name for name in _VARYING if name in at and name not in signed)]
-        if _DATE not in signed or not all(_VALUE.fullmatch(headers.get(name).encode()) for name in varying):
+        if DATE not in signed or not all(VALUE.fullmatch(headers.get(name).encode()) for name in varying):
             return None
-        first, authorization = lines[0], lines[number][:-_SIGNATURE_OCTETS]
+        first, authorization = lines[0], lines[number][:-SIGNATURE_OCTETS]
         for blank in (0, number, *(at[name][0] for name in varying)):
             lines[blank] = b""
         like = self.repeats.like((authorization, *lines), self.credential)
@@ -269,16 +245,6 @@ def _places(lines: list[bytes], request: HttpRequest) -> dict[str, tuple[int, by
             return None
         at[name] = number, beginning
     return at
-
-
-def _canonical(request: HttpRequest, claim: sigv4.Claim, varying: list[str]) -> bytes:
-    """The rest of the canonical request, with places for the values that vary."""
-    made: list[str] = []
-    for name in claim.signed_once:
-        line = sigv4.canonical_headers(request.headers, (name,))
-        made.append(f"{name}:%b\n" if name in varying else line.replace("%", "%%"))
-    rest = f"\n{claim.names}\n{request.headers.get('x-amz-content-sha256')}".replace("%", "%%")
-    return ("".join(made) + rest).encode("utf-8", "surrogateescape")
 
 
 def _answer(request: HttpRequest, basis: Basis) -> _Answer:

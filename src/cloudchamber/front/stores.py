@@ -19,15 +19,13 @@ from binascii import b2a_base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.base.errors import ChamberError, ServiceError
-from cloudchamber.front.authenticate import parse_stamp
 from cloudchamber.front.authorize import known
 from cloudchamber.front.remembered import memory_of
-from cloudchamber.front.words import SKEW_S
+from cloudchamber.front.signed import DATE, FREE, HEAD_OCTETS_MAX, SIGNATURE_OCTETS, VALUE, SignedAlike, canonical_rest
 from cloudchamber.track.track import Segment, track_of
 from cloudchamber.wire import sigv4
 from cloudchamber.wire.codec import host_id
@@ -42,22 +40,17 @@ if TYPE_CHECKING:
     from cloudchamber.front.authenticate import Authenticated
     from cloudchamber.wire.http import HttpRequest
 
-HEAD_OCTETS_MAX = 8 * 1024
 REMEMBERED_MAX = HEAD_OCTETS_MAX + 16 * 1024
 """Octets of a request, head and body, from which something is learnt."""
 KEY_OCTETS_MAX = 256
 LEARN_EACH = 64
 """Where no request is like the one before, one of so many is learnt from."""
 ACTION = "s3:PutObject"
-_DATE, _SHA256, _LENGTH, _MD5 = "x-amz-date", "x-amz-content-sha256", "content-length", "content-md5"
+_SHA256, _LENGTH, _MD5 = "x-amz-content-sha256", "content-length", "content-md5"
 _SUM = "x-amz-checksum-"
 _SUMS = tuple(f"{_SUM}{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256"))
-_FREE = ("amz-sdk-invocation-id", "amz-sdk-request")
-"""Headers that differ from request to request, and say nothing of what is asked for."""
 _REFUSED = frozenset(("transfer-encoding", "expect", "origin", "x-amzn-trace-id", "x-amz-trailer", "upgrade"))
-_VALUE = re.compile(rb"[!-~]+(?: [!-~]+)*")
 _LINE = re.compile(rb"PUT /([a-z0-9.-]+)/([A-Za-z0-9/._~-]+) HTTP/1\.1")
-_SIGNATURE_OCTETS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,33 +99,30 @@ class Stores:
         self._call, self._storing, self._settled, self._doors = call, basis.storing, basis.settled, doors
         self._database, self._recorder, self._clock = doors.database, doors.recorder, doors.clock
         claim, signature = sigv4.split_header(headers.get("authorization"))
-        holes = [name for name in at if name in (_DATE, _LENGTH, _MD5, *_FREE, *_SUMS)]
+        holes = [name for name in at if name in (DATE, _LENGTH, _MD5, *FREE, *_SUMS)]
         if headers.get(_SHA256) != sigv4.UNSIGNED:
             holes.append(_SHA256)
         self.right = (
-            {_DATE, _LENGTH, _SHA256} <= at.keys()
-            and _DATE in claim.signed_once
-            and len(signature) == _SIGNATURE_OCTETS
+            {DATE, _LENGTH, _SHA256} <= at.keys()
+            and DATE in claim.signed_once
+            and len(signature) == SIGNATURE_OCTETS
             and lines[at["authorization"][0]].endswith(signature.encode())
             and sum(name in _SUMS for name in holes) <= 1
         )
         """Whether this can be done again at all."""
         self._holes = tuple((name, *at[name]) for name in holes)
         self._signature_at, begins = at["authorization"][0], lines[at["authorization"][0]]
-        self._authorization = begins[:-_SIGNATURE_OCTETS]
+        self._authorization = begins[:-SIGNATURE_OCTETS]
         self._signed = tuple(name for name in claim.signed_once if name in holes)
-        self._canonical = _canonical(request, claim, self._signed, hashed=_SHA256 in holes)
         self._hashed = _SHA256 in holes
+        payload = "%b" if self._hashed else sigv4.UNSIGNED
+        self._canonical = canonical_rest(request, claim, self._signed, payload)
         self._sum = next((name for name in holes if name in _SUMS), "")
-        self._free = tuple(name for name in holes if name in _FREE)
+        self._free = tuple(name for name in holes if name in FREE)
         self._beginning = b"PUT /%b/" % basis.storing.bucket.encode()
         blank = (0, self._signature_at, *(number for _, number, _ in self._holes))
         self._lines = [b"" if number in blank else line for number, line in enumerate(lines)]
-        self._day, self._scope = claim.date.encode(), claim.scope.encode()
-        self._pads = claim.pads(basis.credential.secret_key)
-        expires = basis.credential.expires_at
-        self._expires = expires.timestamp() if expires is not None else float("inf")
-        self._date, self._signed_at = b"", 0.0
+        self._alike = SignedAlike(claim, basis.credential)
         self._taken = self._missed = 0
 
     @property
@@ -149,10 +139,7 @@ class Stores:
         if self._database.settled != self._settled or self._recorder.late:
             return False
         end = data.find(b"\r\n\r\n")
-        now = self._clock.now()
-        posix = now.timestamp()
-        if posix >= self._expires:
-            return False
+        posix = self._clock.now().timestamp()
         found = self._read(data[:end], data[end + 4 :], posix) if 0 < end <= HEAD_OCTETS_MAX else None
         if found is None:
             return False
@@ -182,7 +169,7 @@ class Stores:
         if line is None or len(lines) != len(self._lines) or len(line[2]) > KEY_OCTETS_MAX:
             return None
         authorization = lines[self._signature_at]
-        if authorization[:-_SIGNATURE_OCTETS] != self._authorization:
+        if authorization[:-SIGNATURE_OCTETS] != self._authorization:
             return None
         values: dict[str, bytes] = {}
         for name, at, beginning in self._holes:
@@ -196,29 +183,19 @@ class Stores:
         lines[0] = lines[self._signature_at] = b""
         if lines != self._lines or path[: len(self._beginning) - 4] != self._beginning[4:]:
             return None
-        if values[_LENGTH] != b"%d" % len(body) or not self._in_time(values[_DATE], now):
+        if values[_LENGTH] != b"%d" % len(body) or not self._alike.in_time(values[DATE], now):
             return None
-        if self._free and any(_VALUE.fullmatch(values[name]) is None for name in self._free):
+        if self._free and any(VALUE.fullmatch(values[name]) is None for name in self._free):
             return None
         if self._hashed and values[_SHA256] != hashlib.sha256(body).hexdigest().encode():
             return None
         given = [values[name] for name in self._signed]
         if self._hashed:
             given.append(values[_SHA256])
-        digest = hashlib.sha256(b"PUT\n%b\n\n" % path + self._canonical % tuple(given)).hexdigest()
-        text = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (self._date, self._scope, digest.encode())
-        if not compare_digest(sigv4.hmac_hex(self._pads, text).encode(), authorization[-_SIGNATURE_OCTETS:]):
+        canonical = b"PUT\n%b\n\n" % path + self._canonical % tuple(given)
+        if not self._alike.right(values[DATE], canonical, authorization[-SIGNATURE_OCTETS:]):
             return None
         return line[2].decode(), body, values
-
-    def _in_time(self, date: bytes, now: float) -> bool:
-        """Whether the request says that it was signed about now."""
-        if date != self._date:
-            signed = parse_stamp(date.decode("latin-1")) if date.startswith(self._day) else None
-            if signed is None:
-                return False
-            self._date, self._signed_at = date, signed.timestamp()
-        return -SKEW_S <= now - self._signed_at <= SKEW_S
 
     def _as_told(self, made: Making, values: dict[str, bytes]) -> bool:
         """Whether the octets are what the request says of them."""
@@ -262,16 +239,6 @@ class Stores:
 def _last(second: int) -> str:
     """The last lines of S3's heads."""
     return f"Date: {http_date(datetime.fromtimestamp(second, UTC))}\r\nServer: AmazonS3\r\nContent-Length: 0\r\n\r\n"
-
-
-def _canonical(request: HttpRequest, claim: sigv4.Claim, varying: tuple[str, ...], *, hashed: bool) -> bytes:
-    """The rest of the canonical request, with places for the values that vary, and for the payload's hash."""
-    made: list[str] = []
-    for name in claim.signed_once:
-        line = sigv4.canonical_headers(request.headers, (name,))
-        made.append(f"{name}:%b\n" if name in varying else line.replace("%", "%%"))
-    rest = f"\n{claim.names}\n".replace("%", "%%") + ("%b" if hashed else sigv4.UNSIGNED)
-    return ("".join(made) + rest).encode("utf-8", "surrogateescape")
 
 
 def basis(doors: Doors, call: Call, who: Authenticated, storing: Storing, settled: int) -> Basis | None:
