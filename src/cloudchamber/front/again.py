@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from cloudchamber.base import ids
 from cloudchamber.front.remembered import memory_of
-from cloudchamber.front.signed import DATE, FREE, HEAD_OCTETS_MAX, SIGNATURE_OCTETS, VALUE, SignedAlike, canonical_rest
+from cloudchamber.front.signed import (
+    DATE,
+    FREE,
+    HEAD_OCTETS_MAX,
+    SIGNATURE_OCTETS,
+    VALUE,
+    SignedAlike,
+    canonical_rest,
+    places,
+)
 from cloudchamber.wire import sigv4
 from cloudchamber.wire.codec import host_id
 from cloudchamber.wire.http import octets
@@ -238,13 +247,7 @@ def _places(lines: list[bytes], request: HttpRequest) -> dict[str, tuple[int, by
     target = f"{request.path}?{request.query}" if request.query else request.path
     if lines[0] != octets(f"{request.method} {target} HTTP/1.1") or len(lines) != len(request.headers.items) + 3:
         return None
-    at: dict[str, tuple[int, bytes]] = {}
-    for number, (name, value) in enumerate(request.headers.items, 1):
-        beginning, rest = lines[number][: len(name) + 2], lines[number][len(name) + 2 :]
-        if beginning.lower() != f"{name}: ".encode() or rest != value.encode("utf-8", "surrogateescape"):
-            return None
-        at[name] = number, beginning
-    return at
+    return places(lines, request.headers)
 
 
 def _answer(request: HttpRequest, basis: Basis) -> _Answer:

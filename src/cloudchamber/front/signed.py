@@ -13,10 +13,10 @@ from cloudchamber.front.words import SKEW_S
 from cloudchamber.wire import sigv4
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from cloudchamber.contract.identity import Credential
-    from cloudchamber.wire.http import HttpRequest
+    from cloudchamber.wire.http import Headers, HttpRequest
 
 HEAD_OCTETS_MAX = 8 * 1024
 SIGNATURE_OCTETS = 64
@@ -25,6 +25,17 @@ FREE = ("amz-sdk-invocation-id", "amz-sdk-request")
 """Headers that differ from request to request, and say nothing of what is asked for."""
 VALUE = re.compile(rb"[!-~]+(?: [!-~]+)*")
 """Values that are the same in the head and in what is signed."""
+
+
+def places(lines: Sequence[bytes], headers: Headers) -> dict[str, tuple[int, bytes]] | None:
+    """Where each header is among a head's lines, and how its line begins; None: it was read from other lines."""
+    at: dict[str, tuple[int, bytes]] = {}
+    for number, (name, value) in enumerate(headers.items, 1):
+        beginning, rest = lines[number][: len(name) + 2], lines[number][len(name) + 2 :]
+        if beginning.lower() != f"{name}: ".encode() or rest != value.encode("utf-8", "surrogateescape"):
+            return None
+        at[name] = number, beginning
+    return at
 
 
 class SignedAlike:

@@ -25,7 +25,16 @@ from cloudchamber.base import ids
 from cloudchamber.base.errors import ChamberError, ServiceError
 from cloudchamber.front.authorize import known
 from cloudchamber.front.remembered import memory_of
-from cloudchamber.front.signed import DATE, FREE, HEAD_OCTETS_MAX, SIGNATURE_OCTETS, VALUE, SignedAlike, canonical_rest
+from cloudchamber.front.signed import (
+    DATE,
+    FREE,
+    HEAD_OCTETS_MAX,
+    SIGNATURE_OCTETS,
+    VALUE,
+    SignedAlike,
+    canonical_rest,
+    places,
+)
 from cloudchamber.track.track import Segment, track_of
 from cloudchamber.wire import sigv4
 from cloudchamber.wire.codec import host_id
@@ -77,12 +86,9 @@ class Basis:
             return None
         if self.call.segment.resource != f"arn:aws:s3:::{self.storing.bucket}/{line[2].decode()}":
             return None  # Why: the bucket may stand in the host's name, and the path be the key alone
-        at: dict[str, tuple[int, bytes]] = {}
-        for number, (name, value) in enumerate(headers.items, 1):
-            beginning = lines[number][: len(name) + 2]
-            if beginning.lower() != f"{name}: ".encode() or lines[number][len(beginning) :] != value.encode():
-                return None
-            at[name] = number, beginning
+        at = places(lines, headers)
+        if at is None:
+            return None
         made = Stores(self, request, lines, at)
         return made if made.right and made.would_say(line[2], body, head) else None
 
